@@ -1,0 +1,1 @@
+//! Reads hosts, ships batches

@@ -1,0 +1,1 @@
+//! The one commit point: shards, offsets, ledger, alerts

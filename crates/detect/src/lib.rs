@@ -1,0 +1,1 @@
+//! Rules over the stream: Sigma and thresholds, findings out

@@ -1,0 +1,1 @@
+//! The query language: one predicate, parsed, printed and evaluated

@@ -1,0 +1,1 @@
+//! What turns input into batches: parse, redact, batch

@@ -1,0 +1,21 @@
+//! The facts that every room shares: what a record is, when it happened, who sent it, which words it holds,
+//! and the bytes that carry it over the topic.
+//!
+//! **Invariant:** imports nothing of ours and does no I/O, so nothing in here can block or fail for reasons outside
+//! its arguments. [`wire`] is the only place that makes or reads message bytes; [`text`] is the only tokeniser.
+
+pub mod fields;
+pub mod ids;
+pub mod record;
+pub mod severity;
+pub mod text;
+pub mod time;
+pub mod value;
+pub mod wire;
+
+pub use fields::{FieldRef, Fields, ValueRef};
+pub use ids::{AgentId, BootId, InstanceId, RecordId, ShardId, SourceId, StreamName, TopicId};
+pub use record::{LogRecord, Row};
+pub use severity::Severity;
+pub use time::{Clock, ManualClock, SystemClock, TimeRange, Timestamp};
+pub use value::{Attributes, Value};

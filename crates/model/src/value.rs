@@ -1,0 +1,310 @@
+//! Values and attributes, as OpenTelemetry's data model has them. Attributes keep their order; a key given twice keeps
+//! its last value.
+
+use serde::{Deserialize, Serialize, ser::SerializeMap, ser::SerializeSeq};
+use std::fmt;
+
+/// Any value that a record can hold.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Value {
+    /// Nothing.
+    #[default]
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// Text.
+    String(String),
+    /// Bytes that are not text; shown lossily, kept exactly.
+    Bytes(Vec<u8>),
+    /// Several values.
+    Array(Vec<Value>),
+    /// Named values.
+    Map(Attributes),
+}
+
+impl Value {
+    /// The value as text, where it is text already.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// From JSON. A whole number beyond `i64` becomes a double.
+    pub fn from_json(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(value) => Self::Int(value),
+                None => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(value) => Self::String(value),
+            serde_json::Value::Array(values) => Self::Array(values.into_iter().map(Self::from_json).collect()),
+            serde_json::Value::Object(map) => {
+                Self::Map(map.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect())
+            }
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// As text: strings as they are, bytes lossily, the rest as JSON.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Double(value) => write!(f, "{value}"),
+            Self::String(text) => f.write_str(text),
+            Self::Bytes(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
+            Self::Array(_) | Self::Map(_) => match serde_json::to_string(self) {
+                Ok(json) => f.write_str(&json),
+                Err(_) => Err(fmt::Error),
+            },
+        }
+    }
+}
+
+/// JSON for people: bytes as lossy text, doubles that JSON cannot say as text.
+impl Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Double(value) if value.is_finite() => serializer.serialize_f64(*value),
+            Self::Double(value) => serializer.collect_str(value),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Self::Array(values) => {
+                let mut seq = serializer.serialize_seq(Some(values.len()))?;
+                for value in values {
+                    seq.serialize_element(value)?;
+                }
+                seq.end()
+            }
+            Self::Map(map) => map.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(Self::from_json)
+    }
+}
+
+/// Named values in the order in which they came.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attributes(Vec<(String, Value)>);
+
+impl Attributes {
+    /// None.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Sets `key`, replacing the value that it had.
+    pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        match self.0.iter_mut().find(|(existing, _)| *existing == key) {
+            Some((_, slot)) => *slot = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// The value of exactly this key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().rev().find(|(existing, _)| existing == key).map(|(_, value)| value)
+    }
+
+    /// The value at a dotted path: `a.b` is the key `a.b`, or `b` inside the map at `a`; the longest key wins.
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        if let Some(value) = self.get(path) {
+            return Some(value);
+        }
+        let mut end = path.len();
+        while let Some(dot) = path[..end].rfind('.') {
+            if let Some(Value::Map(inner)) = self.get(&path[..dot])
+                && let Some(value) = inner.at(&path[dot + 1..])
+            {
+                return Some(value);
+            }
+            end = dot;
+        }
+        None
+    }
+
+    /// Takes `key` out.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let at = self.0.iter().rposition(|(existing, _)| existing == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// None at all?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Adds without looking for an earlier value: for decoders, where keys are already distinct.
+    pub fn push(&mut self, key: String, value: Value) {
+        self.0.push((key, value));
+    }
+
+    /// Calls `visit` with the dotted path of every value that is not a map. Elements of an array share its path.
+    pub fn each_leaf<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a Value)) {
+        fn walk<'a>(prefix: &mut String, value: &'a Value, visit: &mut dyn FnMut(&str, &'a Value)) {
+            match value {
+                Value::Map(map) => {
+                    for (key, value) in &map.0 {
+                        let length = prefix.len();
+                        prefix.push('.');
+                        prefix.push_str(key);
+                        walk(prefix, value, visit);
+                        prefix.truncate(length);
+                    }
+                }
+                Value::Array(values) => values.iter().for_each(|value| walk(prefix, value, visit)),
+                _ => visit(prefix, value),
+            }
+        }
+        for (key, value) in &self.0 {
+            walk(&mut key.clone(), value, visit);
+        }
+    }
+}
+
+impl FromIterator<(String, Value)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(iter: I) -> Self {
+        let mut attributes = Self::new();
+        for (key, value) in iter {
+            attributes.set(key, value);
+        }
+        attributes
+    }
+}
+
+impl IntoIterator for Attributes {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Attributes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
+                let mut attributes = Attributes::new();
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    attributes.set(key, value);
+                }
+                Ok(attributes)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Attributes {
+        let mut inner = Attributes::new();
+        inner.set("b", 1);
+        inner.set("c.d", "x");
+        let mut outer = Attributes::new();
+        outer.set("a", Value::Map(inner));
+        outer.set("a.b", "flat");
+        outer
+    }
+
+    impl From<i32> for Value {
+        fn from(value: i32) -> Self {
+            Self::Int(value.into())
+        }
+    }
+
+    #[test]
+    fn a_path_finds_flat_and_nested_keys() {
+        let attributes = sample();
+        assert_eq!(attributes.at("a.b"), Some(&Value::from("flat")));
+        assert_eq!(attributes.at("a.c.d"), Some(&Value::from("x")));
+        assert_eq!(attributes.at("a.c"), None);
+        assert_eq!(attributes.at("nothing"), None);
+    }
+
+    #[test]
+    fn leaves_have_dotted_paths() {
+        let mut paths = Vec::new();
+        sample().each_leaf(&mut |path, value| paths.push(format!("{path}={value}")));
+        assert_eq!(paths, ["a.b=1", "a.c.d=x", "a.b=flat"]);
+    }
+
+    #[test]
+    fn setting_twice_replaces() {
+        let mut attributes = sample();
+        attributes.set("a.b", 2);
+        assert_eq!(attributes.get("a.b"), Some(&Value::Int(2)));
+        assert_eq!(attributes.len(), 2);
+    }
+}

@@ -1,0 +1,145 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use crate::{Attributes, Severity, Timestamp, Value};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        (-1e300..1e300f64).prop_map(Value::Double),
+        ".{0,20}".prop_map(Value::String),
+        prop::collection::vec(any::<u8>(), 0..10).prop_map(Value::Bytes),
+    ];
+    leaf.prop_recursive(2, 10, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::vec(("[a-z.]{1,6}", inner), 0..4).prop_map(|v| Value::Map(v.into_iter().collect())),
+        ]
+    })
+}
+
+prop_compose! {
+    fn record()(
+        time in proptest::option::of(1i64..), observed in 1i64.., severity in 1i64..=24, text in "[A-Z]{0,5}",
+        body in value(), resource in prop::collection::vec(("[a-z]{1,5}", value()), 0..3),
+        attributes in prop::collection::vec(("[a-z]{1,5}", value()), 0..3),
+        trace in proptest::option::of(prop::array::uniform16(1u8..)), span in proptest::option::of(prop::array::uniform8(1u8..)),
+    ) -> LogRecord {
+        LogRecord {
+            timestamp: time.map(Timestamp), observed_timestamp: Timestamp(observed), severity: Severity::from_number(severity),
+            severity_text: text, body, resource: Arc::new(resource.into_iter().collect()),
+            attributes: attributes.into_iter().collect(), trace_id: trace, span_id: span,
+        }
+    }
+}
+
+fn envelope(records: usize) -> Envelope {
+    let mut runs: Vec<Run> =
+        (0..records).map(|i| Run { length: i as u64 * 1000 + 1, kind: RunKind::Record }).collect();
+    runs.push(Run { length: u64::from(u32::MAX), kind: RunKind::Skipped(SkipReason::OverLong) });
+    let length: u64 = runs.iter().map(|run| run.length).sum();
+    Envelope {
+        stream: "app".parse().unwrap(),
+        sender: Sender { agent: AgentId::random(), instance: InstanceId::random(), epoch: 3, boot: BootId::random() },
+        source: SourceId::random(),
+        extent: Extent { start: 10, end: 10 + length, crc32c: 0xdead_beef, runs },
+        open: Some(SourceOpen {
+            kind: "file".into(),
+            path: "/var/log/größe.log".into(),
+            host: "web1".into(),
+            start: 10,
+            continues: None,
+            because: None,
+        }),
+        close: Some(SourceClose { end: 99, reason: "deleted".into(), lost_at_least: Some(7) }),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_encoded_is_decoded(records in prop::collection::vec(record(), 0..5)) {
+        let envelope = envelope(records.len());
+        let payload = encode(&envelope, &records);
+        prop_assert_eq!(decode(&payload.headers, &payload.value).unwrap(), Decoded::Batch(Box::new(envelope), records));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..200), runs in prop::collection::vec(any::<u8>(), 0..40)) {
+        let mut payload = encode(&envelope(0), &[]);
+        for (name, header) in &mut payload.headers {
+            if name == "millrace.runs" {
+                *header = runs.clone().into();
+            }
+        }
+        // Only that it returns: what it says is checked above.
+        let _outcome = decode(&payload.headers, &value);
+        let _outcome = decode(&[], &value);
+    }
+}
+
+#[test]
+fn headers_that_contradict_are_refused() {
+    let payload = encode(&envelope(2), &[LogRecord::default()]);
+    assert!(matches!(decode(&payload.headers, &payload.value), Err(DecodeError::Runs(_))));
+
+    let change = |name: &str, with: &'static str| {
+        let mut payload = encode(&envelope(0), &[]);
+        for (key, value) in &mut payload.headers {
+            if key == name {
+                *value = Bytes::from_static(with.as_bytes());
+            }
+        }
+        decode(&payload.headers, &payload.value).unwrap_err().to_string()
+    };
+    assert!(change("millrace.version", "2").contains("newer"));
+    assert!(change("millrace.range", "5-4").contains("millrace.range"));
+    assert!(change("millrace.range", "0-4").contains("tile"));
+    assert!(change("millrace.source", "zz").contains("source id"));
+}
+
+#[test]
+fn a_foreign_message_needs_no_headers() {
+    let record = LogRecord { body: "hello".into(), observed_timestamp: Timestamp(5), ..LogRecord::default() };
+    let value = encode_record(&record);
+    assert_eq!(decode(&[], &value).unwrap(), Decoded::Foreign(None, vec![record]));
+    let id = TopicId::random();
+    let marker = topic_marker(id);
+    assert_eq!(decode(&marker.headers, &marker.value).unwrap(), Decoded::TopicMarker(id));
+}
+
+/// Version 1, as the first release wrote it. It stays readable for ever.
+#[test]
+fn the_first_format_stays_readable() {
+    let headers: Vec<(String, Bytes)> = [
+        ("millrace.version", "1"),
+        ("millrace.stream", "logs"),
+        ("millrace.agent", "000102030405060708090a0b0c0d0e0f"),
+        ("millrace.instance", "100102030405060708090a0b0c0d0e0f"),
+        ("millrace.epoch", "7"),
+        ("millrace.boot", "200102030405060708090a0b0c0d0e0f"),
+        ("millrace.source", "300102030405060708090a0b0c0d0e0f"),
+        ("millrace.range", "100-313"),
+        ("millrace.crc32c", "0000abcd"),
+        ("millrace.runs", "\u{c}\u{f}\u{1}"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), Bytes::from_static(value.as_bytes())))
+    .map(|(name, value)| if name == "millrace.runs" { (name, Bytes::from_static(&[12, 0x81 | 0x1e, 0x03, 1])) } else { (name, value) })
+    .collect();
+    let value = encode_record(&LogRecord { body: "hello".into(), ..LogRecord::default() });
+    let Decoded::Batch(envelope, records) = decode(&headers, &value).unwrap() else { panic!("a batch") };
+    assert_eq!(records.len(), 1);
+    assert_eq!(
+        envelope.extent.runs,
+        [
+            Run { length: 6, kind: RunKind::Record },
+            Run { length: 207, kind: RunKind::Skipped(SkipReason::Blank) }
+        ]
+    );
+    let _attributes: &Attributes = &records[0].attributes;
+    assert_eq!(records[0].body, Value::from("hello"));
+}

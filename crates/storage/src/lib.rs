@@ -1,0 +1,1 @@
+//! Where bundles lie: an object store and its local view

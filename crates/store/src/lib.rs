@@ -1,0 +1,1 @@
+//! Shards: hot row buffers, sealed tantivy indexes, and searching both

@@ -1,0 +1,1 @@
+//! Moves payloads over a topic: Kafka or embedded

@@ -1,0 +1,1 @@
+//! Consumes the topic, owns hot shards, seals and publishes

@@ -1,0 +1,1 @@
+//! Answers people: search, alerts and the web page

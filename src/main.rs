@@ -1,0 +1,2 @@
+//! millrace
+fn main() {}
