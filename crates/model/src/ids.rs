@@ -108,6 +108,17 @@ impl SourceId {
     }
 }
 
+/// One partition of the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Partition(pub i32);
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// A named set of records with its own retention. Lower-case letters, digits, `.`, `_` and `-`; starts with a letter
 /// or digit; at most 100 bytes. Cloning is a reference count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

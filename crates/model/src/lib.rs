@@ -8,14 +8,16 @@ pub mod fields;
 pub mod ids;
 pub mod record;
 pub mod severity;
+pub mod shard;
 pub mod text;
 pub mod time;
 pub mod value;
 pub mod wire;
 
 pub use fields::{FieldRef, Fields, ValueRef};
-pub use ids::{AgentId, BootId, InstanceId, RecordId, ShardId, SourceId, StreamName, TopicId};
+pub use ids::{AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, StreamName, TopicId};
 pub use record::{LogRecord, Row};
 pub use severity::Severity;
+pub use shard::{OffsetRange, ShardMeta};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, Timestamp};
 pub use value::{Attributes, Value};

@@ -1,0 +1,209 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use millrace_model::{
+    AgentId, InstanceId, Value,
+    wire::{Extent, Run, RunKind},
+};
+use proptest::prelude::*;
+
+const AT: Partition = Partition(0);
+
+fn sender(epoch: u64, boot: u128) -> Sender {
+    Sender { agent: AgentId(1), instance: InstanceId(2), epoch, boot: BootId(boot) }
+}
+
+/// A file of `lines`, and the message that ships `[from, to)` of them.
+fn message(lines: &[String], from: usize, to: usize, sender: Sender) -> (Envelope, Vec<LogRecord>) {
+    let start: usize = lines[..from].iter().map(|line| line.len() + 1).sum();
+    let raw: String = lines[from..to].iter().map(|line| format!("{line}\n")).collect();
+    let runs = lines[from..to]
+        .iter()
+        .map(|line| {
+            let kind = if line.is_empty() { RunKind::Skipped(SkipReason::Blank) } else { RunKind::Record };
+            Run { length: line.len() as u64 + 1, kind }
+        })
+        .collect();
+    let records = lines[from..to]
+        .iter()
+        .filter(|line| !line.is_empty())
+        .map(|line| LogRecord { body: Value::from(line.as_str()), ..LogRecord::default() })
+        .collect();
+    let open = SourceOpen { kind: "file".into(), path: "/f".into(), host: "h".into(), start: 0, continues: None, because: None };
+    let extent = Extent {
+        start: start as u64,
+        end: (start + raw.len()) as u64,
+        crc32c: crc32c::crc32c(raw.as_bytes()),
+        runs,
+    };
+    let envelope = Envelope {
+        stream: StreamName::default(),
+        sender,
+        source: SourceId(7),
+        extent,
+        open: (from == 0).then_some(open),
+        close: None,
+    };
+    (envelope, records)
+}
+
+fn apply(ledger: &mut Ledger, (envelope, records): (Envelope, Vec<LogRecord>)) -> Applied {
+    while let Some(id) = ledger.missing(&envelope, &records) {
+        ledger.load(id, AT, None);
+    }
+    ledger.apply(AT, &envelope, records)
+}
+
+fn bodies(applied: &Applied) -> Vec<String> {
+    applied.records.iter().map(|(_, record)| record.body.to_string()).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("line {n}")).collect()
+}
+
+#[test]
+fn a_redelivered_range_is_dropped_and_a_half_covered_one_is_split() {
+    let lines = numbered(6);
+    let mut ledger = Ledger::new();
+    assert_eq!(bodies(&apply(&mut ledger, message(&lines, 0, 3, sender(1, 1)))), lines[..3]);
+    let again = apply(&mut ledger, message(&lines, 0, 3, sender(1, 1)));
+    assert_eq!((again.outcome, again.records.len()), (Outcome::Duplicate, 0));
+    let half = apply(&mut ledger, message(&lines, 1, 6, sender(2, 2)));
+    assert_eq!(half.outcome, Outcome::Overlapping);
+    assert_eq!(bodies(&half), lines[3..]);
+    let state = ledger.state(SourceId(7)).unwrap();
+    assert_eq!(audit(state).verdict, Verdict::CompleteSoFar);
+    assert_eq!(state.records, 6);
+}
+
+#[test]
+fn a_hole_is_reported_and_filled_later() {
+    let lines = numbered(9);
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&lines, 0, 3, sender(1, 1)));
+    assert_eq!(bodies(&apply(&mut ledger, message(&lines, 6, 9, sender(1, 1)))), lines[6..]);
+    let account = audit(ledger.state(SourceId(7)).unwrap());
+    assert_eq!(account.verdict, Verdict::Holes);
+    assert_eq!(account.holes, [Span { start: 21, end: 42 }]);
+    assert_eq!(bodies(&apply(&mut ledger, message(&lines, 3, 6, sender(1, 1)))), lines[3..6]);
+    assert!(audit(ledger.state(SourceId(7)).unwrap()).is_complete());
+}
+
+#[test]
+fn a_record_across_a_covered_edge_is_kept_whole_and_counted() {
+    let mut ledger = Ledger::new();
+    // The first process flushed "ab" as a line of its own; its successor reads "abcd\n" in one.
+    let (mut envelope, records) = message(&["a".to_owned()], 0, 1, sender(1, 1));
+    envelope.extent.crc32c = crc32c::crc32c(b"ab");
+    ledger.load(SourceId(7), AT, None);
+    ledger.apply(AT, &envelope, records);
+    let applied = apply(&mut ledger, message(&["abcd".to_owned()], 0, 1, sender(2, 2)));
+    assert_eq!(bodies(&applied), ["abcd"]);
+    assert_eq!(applied.records[0].1.attributes.get("log.reframed"), Some(&Value::Bool(true)));
+    assert_eq!(ledger.state(SourceId(7)).unwrap().reframed, 1);
+}
+
+#[test]
+fn a_cloned_machine_loses_nothing_and_is_seen() {
+    let ours = numbered(6);
+    let theirs: Vec<String> = (0..6).map(|n| format!("them {n}")).collect();
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&ours, 0, 3, sender(4, 1)));
+    // Both start again: the same epoch, two boots.
+    assert_eq!(bodies(&apply(&mut ledger, message(&ours, 3, 5, sender(5, 10)))), ours[3..5]);
+    let stray = apply(&mut ledger, message(&theirs, 3, 6, sender(5, 11)));
+    assert!(stray.stray);
+    assert_ne!(stray.source, SourceId(7));
+    assert_eq!(bodies(&stray), theirs[3..]);
+    assert_eq!(bodies(&apply(&mut ledger, message(&ours, 5, 6, sender(5, 10)))), ours[5..]);
+    let again = apply(&mut ledger, message(&theirs, 3, 6, sender(5, 11)));
+    assert_eq!((again.stray, again.outcome, again.source), (false, Outcome::Duplicate, stray.source));
+    assert_eq!(ledger.state(stray.source).unwrap().stray_of, Some(SourceId(7)));
+}
+
+#[test]
+fn the_clone_that_was_not_restarted_is_told_by_its_checksums() {
+    let ours = numbered(9);
+    let theirs: Vec<String> = (0..9).map(|n| format!("them {n}")).collect();
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&ours, 0, 3, sender(4, 1)));
+    apply(&mut ledger, message(&theirs, 3, 6, sender(5, 2)));
+    let late = apply(&mut ledger, message(&ours, 3, 8, sender(4, 1)));
+    assert!(late.stray);
+    assert_eq!(bodies(&late), ours[3..8]);
+}
+
+#[test]
+fn a_straggler_of_the_process_before_is_a_duplicate() {
+    let lines = numbered(9);
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&lines, 0, 3, sender(4, 1)));
+    apply(&mut ledger, message(&lines, 3, 5, sender(5, 2)));
+    // The old process's last message was held up in the broker: other edges, the same bytes.
+    let late = apply(&mut ledger, message(&lines, 3, 7, sender(4, 1)));
+    assert!(!late.stray);
+    assert_eq!(bodies(&late), lines[5..7]);
+}
+
+#[test]
+fn changes_carry_the_versions_that_they_replace() {
+    let lines = numbered(4);
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&lines, 0, 2, sender(1, 1)));
+    let first = ledger.take_changes();
+    assert_eq!((first.len(), first[0].expected_version), (1, None));
+    assert!(ledger.take_changes().is_empty());
+    apply(&mut ledger, message(&lines, 2, 4, sender(1, 1)));
+    assert_eq!(ledger.take_changes()[0].expected_version, Some(1));
+
+    let mut successor = Ledger::new();
+    successor.load(SourceId(7), AT, Some((1, first[0].state.clone())));
+    assert_eq!(bodies(&apply(&mut successor, message(&lines, 0, 4, sender(1, 1)))), lines[2..]);
+    successor.forget(&[AT]);
+    assert!(successor.is_empty());
+}
+
+#[test]
+fn a_state_survives_its_json() {
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&["x".to_owned(), String::new(), "y".to_owned()], 0, 3, sender(1, 1)));
+    let state = ledger.state(SourceId(7)).unwrap();
+    assert_eq!(state.skipped, BTreeMap::from([(SkipReason::Blank, 1)]));
+    let json = serde_json::to_string(state).unwrap();
+    assert_eq!(serde_json::from_str::<SourceState>(&json).unwrap(), *state);
+}
+
+proptest! {
+    /// Processes die and start again at any delivered edge, ship in pieces of any size, and messages come again at
+    /// will: every line comes out once, in its place.
+    #[test]
+    fn every_line_comes_out_exactly_once(
+        lines in prop::collection::vec("[a-c]{0,4}", 1..30),
+        steps in prop::collection::vec((0usize..30, 1usize..8, any::<bool>()), 1..40),
+    ) {
+        let mut ledger = Ledger::new();
+        let mut out: BTreeMap<u64, String> = BTreeMap::new();
+        let (mut epoch, mut reached) = (1u64, 0usize);
+        let mut handle = |ledger: &mut Ledger, from: usize, to: usize, epoch: u64| {
+            let applied = apply(ledger, message(&lines, from, to, sender(epoch, u128::from(epoch))));
+            assert!(!applied.stray);
+            for (position, record) in applied.records {
+                assert!(out.insert(position, record.body.to_string()).is_none(), "twice at {position}");
+            }
+        };
+        for (back, length, restart) in steps {
+            if restart {
+                epoch += 1;
+            }
+            let from = if restart { reached.saturating_sub(back) } else { reached };
+            let to = (from + length).min(lines.len());
+            handle(&mut ledger, from, to, epoch);
+            reached = reached.max(to);
+        }
+        epoch += 1;
+        handle(&mut ledger, 0, lines.len(), epoch);
+        let expected: Vec<String> = lines.iter().filter(|line| !line.is_empty()).cloned().collect();
+        prop_assert_eq!(out.into_values().collect::<Vec<_>>(), expected);
+        prop_assert!(audit(ledger.state(SourceId(7)).unwrap()).is_complete());
+    }
+}
