@@ -12,9 +12,11 @@
 
 mod apply;
 mod audit;
+mod intake;
 mod spans;
 
 pub use audit::{Audit, Verdict, audit};
+pub use intake::{Accounted, Place, Reading, read};
 pub use spans::{Span, Spans};
 
 use millrace_model::{

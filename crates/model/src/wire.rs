@@ -263,6 +263,14 @@ pub fn decode(message_headers: &[(String, Bytes)], value: &[u8]) -> Result<Decod
     }
 }
 
+/// The envelope alone, where the headers can be read: for a message whose value cannot.
+pub fn envelope(message_headers: &[(String, Bytes)]) -> Option<Box<Envelope>> {
+    match headers::read(message_headers) {
+        Ok(headers::Facts::Envelope(envelope)) => Some(envelope),
+        _ => None,
+    }
+}
+
 /// Any record as OTLP bytes of its own: what the provisional shard layout stores.
 pub fn encode_record(record: &LogRecord) -> Bytes {
     otlp::encode(std::iter::once(record))
