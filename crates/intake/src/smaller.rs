@@ -90,9 +90,7 @@ fn cut(mut envelope: Envelope, mut records: Vec<LogRecord>, sealed: &Sealed) -> 
     let seams = sealed.seams.clone();
     let Some(record) = records.first_mut() else { return Smaller::Smallest };
     let (body, size) = (body_bytes(&record.body), sealed.payload.value.len());
-    if body > LEAST_BODY_BYTES && body >= size / 2
-        || (body > LEAST_BODY_BYTES && record.attributes.is_empty())
-    {
+    if body > LEAST_BODY_BYTES && (body >= size / 2 || record.attributes.is_empty()) {
         if record.attributes.get(ORIGINAL_LENGTH).is_none() {
             record.attributes.set(ORIGINAL_LENGTH, body as i64);
         }

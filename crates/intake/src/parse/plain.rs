@@ -33,8 +33,10 @@ fn looks_like_time(word: &[u8]) -> bool {
 
 fn level(word: &[u8]) -> Option<(&str, Severity)> {
     let (inner, marked) = match word {
-        [b'[', inner @ .., b']'] | [b'[', inner @ .., b']', b':'] | [b'<', inner @ .., b'>'] => (inner, true),
-        [inner @ .., b':'] => (inner, true),
+        [b'[', inner @ .., b']']
+        | [b'[', inner @ .., b']', b':']
+        | [b'<', inner @ .., b'>']
+        | [inner @ .., b':'] => (inner, true),
         all => (all, false),
     };
     let plausible = (3..=13).contains(&inner.len())
