@@ -1,1 +1,14 @@
-//! Shards: hot row buffers, sealed tantivy indexes, and searching both
+//! Shards: temporary.
+mod bundle;
+mod documents;
+mod error;
+mod hot;
+mod layout;
+mod leaf { #[path="rows_as_otlp.rs"] mod rows_as_otlp; pub(crate) use rows_as_otlp::unhex; }
+mod seal;
+mod tables;
+mod terms;
+pub use bundle::SCHEMA_VERSION;
+pub use error::Error;
+pub use hot::{HotRow, HotRows, HotShard};
+pub use seal::{SealInput, SealedBundle, seal};

@@ -1,0 +1,201 @@
+//! How the facts of a record besides its words are spelled as terms, for the sealer that writes them and the lowering
+//! that looks them up. A term is a key, or a key, a NUL, one letter and a text:
+//!
+//! | term | said of a record |
+//! |---|---|
+//! | `attributes.PATH`, `resource.PATH`, `trace_id`, … | the field is there |
+//! | key `NUL` `s` TEXT | its value is this string |
+//! | key `NUL` `f` TEXT | … and so it is in folded case, where that differs |
+//! | key `NUL` `i` `d` `b` `y` TEXT | its value is this integer, double, boolean, lossy text of bytes |
+//! | key `NUL` `c` TEXT | its value begins like this and is too long for a term |
+//! | key `NUL` `a` or `m` | its value is an array, a map |
+//! | key `NUL` `e` TEXT | its value is an array with this string or number in it |
+//! | `level` `NUL` `s` NN TEXT | its severity number and text |
+//!
+//! **Invariant:** a path is spelled for exactly the value that [`Attributes::at`] finds under it, and every such value
+//! has one term of the letters `s i d b y c a m n`. So the distinct values of a field can be read from the dictionary
+//! alone, and whoever has the records of each has them all.
+
+use millrace_model::{Attributes, LogRecord, Row, Value, fields::hex, text::fold};
+use std::collections::HashMap;
+
+/// The longest text of a value that is kept whole, in bytes.
+pub(crate) const MAX_TEXT: usize = 256;
+/// The longest path that has terms, in bytes. A longer one is decided by the record itself.
+pub(crate) const MAX_PATH: usize = 1024;
+
+pub(crate) const TRACE_ID: &[u8] = b"trace_id";
+pub(crate) const SPAN_ID: &[u8] = b"span_id";
+pub(crate) const LEVEL: &[u8] = b"level";
+
+/// Which of the two sets of named values a path is looked up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What the record says of itself.
+    Attributes,
+    /// What it is about.
+    Resource,
+}
+
+/// The key of a path; `None` where it is too long to have one.
+pub(crate) fn key(scope: Scope, path: &str) -> Option<Vec<u8>> {
+    let prefix = match scope {
+        Scope::Attributes => "attributes.",
+        Scope::Resource => "resource.",
+    };
+    (path.len() <= MAX_PATH).then(|| {
+        let mut key = prefix.as_bytes().to_vec();
+        for byte in path.bytes() {
+            match byte {
+                // NUL ends a key, so inside of one it is spelled otherwise.
+                0 => key.extend([1, 2]),
+                1 => key.extend([1, 1]),
+                _ => key.push(byte),
+            }
+        }
+        key
+    })
+}
+
+/// The term of a key, a kind and a text that fits.
+pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
+    let mut term = Vec::with_capacity(key.len() + 2 + text.len());
+    term.extend_from_slice(key);
+    term.extend([0, kind]);
+    term.extend_from_slice(text.as_bytes());
+    term
+}
+
+/// What the rest of a term after `key NUL` says, where that is one value of the field.
+pub(crate) fn parse(rest: &[u8]) -> Spelled {
+    let Some((kind, text)) = rest.split_first() else { return Spelled::Open };
+    let Ok(text) = std::str::from_utf8(text) else { return Spelled::Open };
+    match kind {
+        b's' => Spelled::Value(Value::String(text.to_owned())),
+        b'i' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Int(number))),
+        b'd' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Double(number))),
+        b'b' => Spelled::Value(Value::Bool(text == "true")),
+        b'n' => Spelled::Value(Value::Null),
+        b'f' | b'e' => Spelled::Helper,
+        _ => Spelled::Open,
+    }
+}
+
+/// See [`parse`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Spelled {
+    /// Exactly this value.
+    Value(Value),
+    /// A value that only the record knows.
+    Open,
+    /// Another spelling of a value that has a term of its own.
+    Helper,
+}
+
+/// Spells the terms of rows. Resources are spelled once each.
+pub(crate) struct TermWriter {
+    resources: HashMap<u64, Vec<Vec<u8>>>,
+}
+
+impl TermWriter {
+    pub(crate) fn new() -> Self {
+        Self { resources: HashMap::new() }
+    }
+
+    /// Calls `visit` with each term of `row`, whose resource has the ordinal `resource`.
+    pub(crate) fn each(&mut self, row: &Row, resource: u64, visit: &mut dyn FnMut(&[u8])) {
+        let record = &row.record;
+        let about = self.resources.entry(resource).or_insert_with(|| {
+            let mut terms = Vec::new();
+            each_of(Scope::Resource, &record.resource, &mut |term| terms.push(term.to_vec()));
+            terms
+        });
+        about.iter().for_each(|term| visit(term));
+        each_of(Scope::Attributes, &record.attributes, visit);
+        for (key, id) in [
+            (TRACE_ID, record.trace_id.as_ref().map(<[u8; 16]>::as_slice)),
+            (SPAN_ID, record.span_id.as_ref().map(<[u8; 8]>::as_slice)),
+        ] {
+            if let Some(id) = id {
+                visit(key);
+                visit(&term(key, b's', &hex(id)));
+            }
+        }
+        visit(&level(record));
+    }
+}
+
+fn level(record: &LogRecord) -> Vec<u8> {
+    let text = format!("{:02}{}", record.severity.number(), record.severity_text);
+    match cut(&text) {
+        (whole, false) => term(LEVEL, b's', whole),
+        (begin, true) => term(LEVEL, b'c', begin),
+    }
+}
+
+fn each_of(scope: Scope, root: &Attributes, visit: &mut dyn FnMut(&[u8])) {
+    each_value(root, &mut |path, value| {
+        // Of two spellings of one path only the one that a query sees has terms.
+        if !root.at(path).is_some_and(|seen| std::ptr::eq(seen, value)) {
+            return;
+        }
+        let Some(key) = key(scope, path) else { return };
+        visit(&key);
+        spell(&key, value, visit);
+    });
+}
+
+fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
+    let mut bounded = |kind: u8, text: &str| match cut(text) {
+        (whole, false) => visit(&term(key, kind, whole)),
+        (begin, true) => visit(&term(key, b'c', begin)),
+    };
+    match value {
+        Value::Null => bounded(b'n', ""),
+        Value::Bool(value) => bounded(b'b', if *value { "true" } else { "false" }),
+        Value::Int(number) => bounded(b'i', &number.to_string()),
+        Value::Double(number) => bounded(b'd', &number.to_string()),
+        Value::Bytes(_) => bounded(b'y', &value.to_string()),
+        Value::Map(_) => bounded(b'm', ""),
+        Value::String(text) => {
+            bounded(b's', text);
+            let folded = fold(text);
+            if folded != *text && folded.len() <= MAX_TEXT {
+                bounded(b'f', &folded);
+            }
+        }
+        Value::Array(values) => {
+            bounded(b'a', "");
+            for value in values {
+                if !matches!(value, Value::Array(_) | Value::Map(_)) {
+                    visit(&term(key, b'e', cut(&fold(&value.to_string())).0));
+                }
+            }
+        }
+    }
+}
+
+/// At most [`MAX_TEXT`] bytes of `text`, on a character's edge, and whether that is less than all.
+fn cut(text: &str) -> (&str, bool) {
+    if text.len() <= MAX_TEXT {
+        return (text, false);
+    }
+    (&text[..text.floor_char_boundary(MAX_TEXT)], true)
+}
+
+/// Calls `visit` with every path and its value, maps included.
+fn each_value<'a>(root: &'a Attributes, visit: &mut dyn FnMut(&str, &'a Value)) {
+    fn walk<'a>(prefix: &mut String, attributes: &'a Attributes, visit: &mut dyn FnMut(&str, &'a Value)) {
+        let length = prefix.len();
+        for (key, value) in attributes.iter() {
+            prefix.push_str(key);
+            visit(prefix, value);
+            if let Value::Map(inner) = value {
+                prefix.push('.');
+                walk(prefix, inner, visit);
+            }
+            prefix.truncate(length);
+        }
+    }
+    walk(&mut String::new(), root, visit);
+}
