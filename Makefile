@@ -1,0 +1,67 @@
+# One word for each thing to do here. `make up` runs it, `make test` is what CI runs, `make check` is for the author.
+
+# rustup's folder, for shells that have not been opened again since it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+BINARY := target/release/millrace
+JARS := tests/kafka/target/dependency/.complete
+VENV := target/venv/.complete
+CARGO_DENY := 0.20.2
+FUZZ_CASES ?= 10000
+FUZZ_MINUTES ?= 30
+
+.PHONY: help up binary test parts check advisories bench chaos fuzz conformance clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+up: binary ## build what is missing and run `millrace up` (ARGS="--watch '/var/log/*.log'")
+	$(BINARY) up $(ARGS)
+
+binary:
+	@tests/setup.sh build
+	cargo build --release
+
+test: parts ## install what is missing and run all tests, a real Kafka included
+	cargo test --release --workspace
+
+parts:
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory $(JARS) $(VENV)
+
+$(JARS): tests/kafka/pom.xml
+	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies
+	@touch $@
+
+$(VENV): tests/requirements.txt tests/setup.sh
+	@tests/setup.sh venv target/venv tests/requirements.txt
+	@touch $@
+
+check: ## formatting, clippy without warnings, licences and banned crates
+	@tests/setup.sh build
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --release -- -D warnings
+	@command -v cargo-deny > /dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked
+	cargo deny --all-features check bans licenses sources
+
+advisories: ## known vulnerabilities of dependencies (fetches the RustSec database)
+	@command -v cargo-deny > /dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked
+	cargo deny --all-features check advisories
+
+bench: binary ## measure, as bench/RESULTS.md says
+	bench/run.sh
+
+chaos: parts ## the long fault tests: kill -9 at random moments, clones, zombies
+	cargo test --release -p millrace --test chaos -- --ignored --nocapture
+
+fuzz: parts ## property tests with FUZZ_CASES=10000 cases each, at most FUZZ_MINUTES=30
+	cargo test --release --workspace --exclude millrace --lib --no-run
+	PROPTEST_CASES=$(FUZZ_CASES) timeout $(FUZZ_MINUTES)m cargo test --release --workspace --exclude millrace --lib \
+	  || { [ $$? -ne 124 ] || echo "fuzz: stopped after $(FUZZ_MINUTES) minutes; lower FUZZ_CASES or raise FUZZ_MINUTES" >&2; exit 1; }
+
+conformance: binary ## run the suites of a folder outside the project: DIR=…
+	@MILLRACE_BIN="$(abspath $(BINARY))" tests/conformance.sh "$(DIR)"
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf tests/kafka/target
