@@ -1,0 +1,176 @@
+//! What every catalogue must do, whatever database it stands on. Each function is given a [`Bed`]: two handles on one
+//! empty catalogue, as two processes would have them, and the clock that both go by.
+
+pub(crate) mod expiry;
+pub(crate) mod ownership;
+pub(crate) mod publishing;
+pub(crate) mod records;
+
+use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
+use millrace_ledger::{SourceState, Span};
+use millrace_model::{
+    ManualClock, OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName, TimeRange, Timestamp,
+    wire::SourceOpen,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(crate) const GROUP: &str = "indexer";
+pub(crate) const TOPIC: &str = "millrace.logs";
+
+/// Two handles on one empty catalogue.
+pub(crate) struct Bed {
+    pub(crate) first: Catalogue,
+    pub(crate) second: Catalogue,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+/// Makes a test of each function of the contract. `$lay` gives a bed of its own to each, and what must outlive it.
+macro_rules! tests {
+    ($lay:path) => {
+        $crate::contract::tests! { @each $lay;
+            ownership: acquiring_raises_the_epoch_and_fences_the_older_owner;
+            ownership: two_owners_at_once_get_different_epochs;
+            ownership: groups_do_not_meet;
+            ownership: a_recreated_topic_begins_anew_and_its_past_is_kept;
+            publishing: a_cut_moves_everything_at_once;
+            publishing: a_zombie_changes_nothing;
+            publishing: a_conflict_changes_nothing;
+            publishing: a_stale_document_changes_nothing;
+            publishing: a_shard_is_published_once;
+            publishing: a_contradiction_is_refused;
+            publishing: a_move_onto_the_spot_only_proves_ownership;
+            publishing: publishers_of_different_partitions_both_succeed;
+            expiry: a_snapshot_holds_what_was_asked_for;
+            expiry: expiry_hides_at_once_and_forgetting_removes;
+            expiry: the_trail_verifies_and_tells_a_changed_row;
+            records: sources_come_back_as_they_were;
+            records: alerts_and_their_outbox_are_idempotent;
+            records: a_notification_is_claimed_once_and_comes_back_when_due;
+            records: documents_are_compared_and_set;
+            records: nodes_live_as_long_as_their_heartbeat;
+        }
+    };
+    (@each $lay:path; $($module:ident: $test:ident;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let (bed, _kept) = $lay().await;
+            $crate::contract::$module::$test(&bed).await;
+        }
+    )+};
+}
+pub(crate) use tests;
+
+pub(crate) async fn own(catalogue: &Catalogue, partition: i32, owner: &str) -> Ownership {
+    let partitions = [(Partition(partition), None)];
+    catalogue.acquire(GROUP, TOPIC, &partitions, owner).await.unwrap()[0]
+}
+
+pub(crate) fn step(ownership: &Ownership, to: i64) -> Move {
+    Move { partition: ownership.partition, epoch: ownership.epoch, from: ownership.next_offset, to }
+}
+
+pub(crate) fn shard(step: &Move) -> ShardMeta {
+    let id = ShardId::random();
+    ShardMeta {
+        id,
+        schema_version: 1,
+        stream: StreamName::default(),
+        first: Timestamp::from_millis(1_000),
+        last: Timestamp::from_millis(2_000),
+        records: (step.to - step.from.unwrap_or(0)) as u64,
+        bytes: 4_096,
+        sha256: "ab".repeat(32),
+        key: format!("logs/19700101/{id}.shard"),
+        offsets: vec![OffsetRange {
+            topic: TOPIC.to_owned(),
+            topic_id: None,
+            partition: step.partition,
+            from: step.from.unwrap_or(0),
+            to: step.to,
+        }],
+        created: Timestamp::from_millis(3_000),
+    }
+}
+
+pub(crate) fn source(partition: Partition, expected_version: Option<u64>, end: u64) -> SourceWrite {
+    let mut state = SourceState {
+        open: Some(SourceOpen {
+            kind: "file".to_owned(),
+            path: "/var/log/app.log".to_owned(),
+            host: "web1".to_owned(),
+            start: 0,
+            continues: None,
+            because: None,
+        }),
+        records: 7,
+        ..SourceState::default()
+    };
+    state.covered.insert(Span { start: 0, end });
+    SourceWrite { id: SourceId::random(), partition, expected_version, state }
+}
+
+/// A cut of one move, with a shard for it and a new source.
+pub(crate) fn cut(step: Move) -> Cut {
+    Cut {
+        group: GROUP.to_owned(),
+        topic: TOPIC.to_owned(),
+        moves: vec![step],
+        shards: vec![shard(&step)],
+        sources: vec![source(step.partition, None, 100)],
+        ..Cut::default()
+    }
+}
+
+pub(crate) fn alert(id: &str, state: AlertState) -> Alert {
+    Alert {
+        id: id.to_owned(),
+        fingerprint: format!("fingerprint of {id}"),
+        rule_id: "ssh-brute-force".to_owned(),
+        title: "Many failed logins".to_owned(),
+        level: "high".to_owned(),
+        state,
+        group: BTreeMap::from([("client_ip".to_owned(), "10.0.0.1".to_owned())]),
+        first: Timestamp::from_millis(1_000),
+        last: Timestamp::from_millis(2_000),
+        count: 40,
+        evidence: vec!["00000000000000000000000000000001-0000000000000010-0".parse().unwrap()],
+        resolved_at: (state == AlertState::Resolved).then(|| Timestamp::from_millis(3_000)),
+    }
+}
+
+pub(crate) fn notification(id: &str, alert: &str, created: Timestamp) -> Notification {
+    Notification {
+        id: id.to_owned(),
+        alert_id: alert.to_owned(),
+        receiver: "ops".to_owned(),
+        body: "{}".to_owned(),
+        created,
+    }
+}
+
+/// All that a refused publish must leave as it was.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Everything {
+    pub(crate) snapshot: crate::Snapshot,
+    pub(crate) sources: Vec<crate::StoredSource>,
+    pub(crate) trail: Vec<crate::TrailRow>,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) due: Vec<crate::DueNotification>,
+    pub(crate) documents: Vec<crate::Document>,
+}
+
+pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
+    let snapshot = catalogue.snapshot(GROUP, TimeRange::ALL, None).await.unwrap();
+    let mut trail = Vec::new();
+    for row in &snapshot.partitions {
+        trail.extend(catalogue.trail(GROUP, TOPIC, row.partition, 0, 1_000).await.unwrap());
+    }
+    Everything {
+        snapshot,
+        sources: catalogue.all_sources(GROUP).await.unwrap(),
+        trail,
+        alerts: catalogue.alerts(None, 1_000).await.unwrap(),
+        due: catalogue.due_notifications(1_000).await.unwrap(),
+        documents: catalogue.documents("rule").await.unwrap(),
+    }
+}

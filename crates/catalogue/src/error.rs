@@ -1,0 +1,151 @@
+//! What can go wrong with the catalogue, and what each outcome of a publish means to its caller.
+
+use millrace_model::{Partition, ShardId, SourceId};
+use std::path::PathBuf;
+
+/// The catalogue could not do what it was asked. Nothing was changed, unless the variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The url names no kind of database that is supported. Only its scheme is repeated: a url may hold a password.
+    #[error(
+        "unsupported catalogue url scheme {scheme:?}; expected sqlite:///absolute/path or sqlite://relative/path"
+    )]
+    Scheme {
+        /// What stands before the colon.
+        scheme: String,
+    },
+    /// The scheme is right, the rest is not.
+    #[error("bad catalogue url {url:?}: {problem}")]
+    Url {
+        /// The url.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The database's folder is not there and cannot be made.
+    #[error("cannot create the catalogue's folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened or created.
+    #[error("cannot open the catalogue {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The file is no database, or a damaged one.
+    #[error("the catalogue {} is damaged or is not a database", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        source: sqlx::Error,
+    },
+    /// The database belongs to something else.
+    #[error("{} is a database, but not a catalogue", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer program has written the database.
+    #[error(
+        "the catalogue {} has schema version {found}, this program knows versions up to {known}; use the newer program",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version that it has.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the schema of the catalogue {} up to date", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// Other writers held the database for longer than is waited for. Worth another try.
+    #[error("the catalogue {} stayed locked while trying to {action}", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted.
+        action: &'static str,
+        /// What `SQLite` says.
+        source: sqlx::Error,
+    },
+    /// A statement failed: a full disk, an I/O error. If it was the commit, the outcome is unknown.
+    #[error("cannot {action} in the catalogue {}", path.display())]
+    Statement {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted.
+        action: &'static str,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// A row holds something that this program never writes.
+    #[error("{what} in the catalogue {} cannot be read: {problem}", path.display())]
+    Stored {
+        /// The file.
+        path: PathBuf,
+        /// Which column.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A document has another version than the writer expected.
+    #[error("document {kind}/{key} has version {found:?}, expected {expected:?}")]
+    Conflict {
+        /// The document's kind.
+        kind: String,
+        /// Its key.
+        key: String,
+        /// The version that the writer had read; `None`: no such document.
+        expected: Option<u64>,
+        /// The version that is there.
+        found: Option<u64>,
+    },
+    /// The caller's request contradicts itself: a bug of the caller, never worth another try.
+    #[error("the cut contradicts itself: {0}")]
+    Cut(String),
+}
+
+/// A cut was not published. Except after [`Failed`](Self::Failed) from the commit itself, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Another owner has the partition, or has moved it: the caller is a zombie there.
+    #[error("partition {partition} is owned by another by now, or was moved: nothing was published")]
+    Fenced {
+        /// The first such partition.
+        partition: Partition,
+    },
+    /// A source is not at the version that the caller had read.
+    #[error("source {source_id} was changed by another: nothing was published")]
+    Conflict {
+        /// The first such source.
+        source_id: SourceId,
+    },
+    /// The shard is in the catalogue already, by an earlier publish: **its bundle must not be deleted**.
+    #[error("shard {shard} was published before: nothing was published now")]
+    Duplicate {
+        /// The first such shard.
+        shard: ShardId,
+    },
+    /// The catalogue itself failed, or a document has another version ([`Error::Conflict`]). Whoever means to delete
+    /// bundles after this asks [`known_shards`](crate::Catalogue::known_shards) first: a commit whose answer was lost
+    /// may have happened.
+    #[error("the cut was not published")]
+    Failed(#[from] Error),
+}

@@ -1,0 +1,92 @@
+//! Publishing a cut: the only way in which records become durable.
+//!
+//! One transaction, in this order: shards, offsets (where a zombie is found out), sources, alerts and their outbox,
+//! documents, trail. Any refusal drops the transaction, which rolls all of it back.
+
+use crate::{Catalogue, Cut, Move, PublishError, TrailEvent, TrailShard, Transaction, partitions::Place};
+use millrace_model::Timestamp;
+
+impl Catalogue {
+    /// Publishes `cut`, whole or not at all. When this returns, it survives `kill -9` and power loss.
+    ///
+    /// A future that is dropped before it is done leaves the outcome unknown, as a failed commit does; publishing the
+    /// same cut again then says [`PublishError::Duplicate`] (or, if it held no shard, `Fenced`) where it had happened.
+    pub async fn publish(&self, cut: &Cut) -> Result<(), PublishError> {
+        cut.check()?;
+        let now = self.clock.now();
+        let mut transaction = self.begin("publish a cut").await?;
+        for shard in &cut.shards {
+            if !self.insert_shard(&mut transaction, &cut.group, shard, now).await? {
+                return Err(PublishError::Duplicate { shard: shard.id });
+            }
+        }
+        for step in &cut.moves {
+            if !self.move_offset(&mut transaction, cut, step).await? {
+                return Err(PublishError::Fenced { partition: step.partition });
+            }
+        }
+        for source in &cut.sources {
+            if !self.write_source(&mut transaction, cut, source, now).await? {
+                return Err(PublishError::Conflict { source_id: source.id });
+            }
+        }
+        self.write_alerts(&mut transaction, &cut.alerts).await?;
+        self.add_notifications(&mut transaction, &cut.notifications, now).await?;
+        for document in &cut.documents {
+            self.write_document(&mut transaction, document, now).await?;
+        }
+        self.append_moves(&mut transaction, cut, now).await?;
+        transaction.commit().await.map_err(self.failed("commit a cut"))?;
+        Ok(())
+    }
+
+    /// Moves a partition if the caller still owns it and it still stands where the caller believes. `false`: neither.
+    async fn move_offset(
+        &self,
+        transaction: &mut Transaction,
+        cut: &Cut,
+        step: &Move,
+    ) -> Result<bool, crate::Error> {
+        let moved = sqlx::query(
+            "UPDATE partitions SET next_offset = $1 \
+             WHERE consumer_group = $2 AND topic = $3 AND partition = $4 \
+             AND next_offset IS NOT DISTINCT FROM $5 AND owner_epoch = $6",
+        )
+        .bind(step.to)
+        .bind(&cut.group)
+        .bind(&cut.topic)
+        .bind(step.partition.0)
+        .bind(step.from)
+        .bind(step.epoch as i64)
+        .execute(&mut **transaction)
+        .await
+        .map_err(self.failed("move an offset"))?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// One link for each partition that really moved, naming the shards that hold rows of it.
+    async fn append_moves(
+        &self,
+        transaction: &mut Transaction,
+        cut: &Cut,
+        now: Timestamp,
+    ) -> Result<(), crate::Error> {
+        for Move { partition, epoch, from, to } in cut.moves.iter().filter(|step| step.from != Some(step.to))
+        {
+            let place = Place { group: &cut.group, topic: &cut.topic, partition: *partition };
+            let shards = cut
+                .shards
+                .iter()
+                .filter(|shard| shard.offsets.iter().any(|range| range.partition == *partition))
+                .map(|shard| TrailShard {
+                    id: shard.id,
+                    sha256: shard.sha256.clone(),
+                    records: shard.records,
+                })
+                .collect();
+            let event = TrailEvent::Published { epoch: *epoch, from: *from, to: *to, shards };
+            self.append(transaction, place, now, event).await?;
+        }
+        Ok(())
+    }
+}

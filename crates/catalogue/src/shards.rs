@@ -1,0 +1,226 @@
+//! Sealed shards: what is published, what a query sees of it at one instant, and how it goes away again.
+//!
+//! A shard's end has three steps, so that no query loses a file under its hands: expired (at once in no snapshot), its
+//! bundle deleted by the caller after a grace, forgotten here.
+
+use crate::{
+    Catalogue, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction,
+    partitions::Place,
+};
+use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
+use sqlx::{FromRow, QueryBuilder, Sqlite};
+use std::collections::{BTreeMap, HashSet};
+
+const COLUMNS: &str =
+    "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, bundle_key, offsets, created_ns";
+
+/// One instant of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The shards asked for that are neither expired nor forgotten, by their latest time, oldest first.
+    pub shards: Vec<ShardMeta>,
+    /// Where every partition of the group stands: rows below `next_offset` are in shards, the rest is with the owners.
+    pub partitions: Vec<PartitionRow>,
+    /// Nodes alive by now, of every role.
+    pub nodes: Vec<Node>,
+}
+
+#[derive(FromRow)]
+struct Stored {
+    id: String,
+    stream: String,
+    schema_version: i64,
+    first_ns: i64,
+    last_ns: i64,
+    records: i64,
+    bytes: i64,
+    sha256: String,
+    bundle_key: String,
+    offsets: String,
+    created_ns: i64,
+}
+
+impl Catalogue {
+    /// What a query of `range` over `streams` (`None`: all) must look at.
+    pub async fn snapshot(
+        &self,
+        group: &str,
+        range: TimeRange,
+        streams: Option<&[StreamName]>,
+    ) -> Result<Snapshot, Error> {
+        let live_since = self.clock.now().minus(NODE_TTL);
+        let mut transaction = self.begin_read("read a snapshot").await?;
+        let mut query =
+            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE consumer_group = "));
+        query.push_bind(group).push(" AND expired_ns IS NULL AND last_ns >= ").push_bind(range.from.0);
+        query.push(" AND first_ns < ").push_bind(range.to.0);
+        if let Some(streams) = streams {
+            push_in(&mut query, " AND stream", streams.iter().map(StreamName::as_str));
+        }
+        query.push(" ORDER BY last_ns, id");
+        let rows =
+            query.build_query_as().fetch_all(&mut *transaction).await.map_err(self.failed("read shards"))?;
+        Ok(Snapshot {
+            shards: self.metas(rows)?,
+            partitions: self.partition_rows(&mut transaction, group).await?,
+            nodes: self.live_nodes(&mut transaction, live_since).await?,
+        })
+    }
+
+    /// Expires the shards of a stream whose latest record is older than `older_than`: from here on no snapshot has
+    /// them. Returns them, oldest first.
+    pub async fn expire(
+        &self,
+        group: &str,
+        stream: &StreamName,
+        older_than: Timestamp,
+    ) -> Result<Vec<ShardMeta>, Error> {
+        let now = self.clock.now();
+        let mut transaction = self.begin("expire shards").await?;
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE shards SET expired_ns = ");
+        query.push_bind(now.0).push(" WHERE consumer_group = ").push_bind(group);
+        query.push(" AND expired_ns IS NULL AND last_ns < ").push_bind(older_than.0);
+        query.push(" AND stream = ").push_bind(stream.as_str());
+        query.push(format!(" RETURNING {COLUMNS}"));
+        let rows = query
+            .build_query_as()
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(self.failed("expire shards"))?;
+        let mut shards = self.metas(rows)?;
+        shards.sort_by_key(|shard| (shard.last, shard.id));
+        for ((topic, partition), ids) in by_partition(&shards) {
+            let place = Place { group, topic, partition };
+            let event = TrailEvent::Expired { stream: stream.clone(), older_than, shards: ids };
+            self.append(&mut transaction, place, now, event).await?;
+        }
+        transaction.commit().await.map_err(self.failed("expire shards"))?;
+        Ok(shards)
+    }
+
+    /// The shards of all groups that expired before `before`: their bundles may be deleted.
+    pub async fn expired(&self, before: Timestamp) -> Result<Vec<ShardMeta>, Error> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE expired_ns < "));
+        query.push_bind(before.0).push(" ORDER BY expired_ns, id");
+        let rows = query
+            .build_query_as()
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("read expired shards"))?;
+        self.metas(rows)
+    }
+
+    /// Removes the rows of expired shards whose bundles are gone. A shard that has not expired stays.
+    pub async fn forget(&self, ids: &[ShardId]) -> Result<(), Error> {
+        let mut transaction = self.begin("forget shards").await?;
+        for some in ids.chunks(IDS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM shards WHERE expired_ns IS NOT NULL");
+            push_in(&mut query, " AND id", some.iter().map(ShardId::to_string));
+            query.build().execute(&mut *transaction).await.map_err(self.failed("forget shards"))?;
+        }
+        transaction.commit().await.map_err(self.failed("forget shards"))
+    }
+
+    /// Which of `ids` the catalogue knows, expired ones included. A bundle whose shard is not known belongs to a publish
+    /// that has not happened.
+    pub async fn known_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
+        let mut known = HashSet::new();
+        for some in ids.chunks(IDS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM shards WHERE TRUE");
+            push_in(&mut query, " AND id", some.iter().map(ShardId::to_string));
+            let rows: Vec<String> = query
+                .build_query_scalar()
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.failed("look for shards"))?;
+            for id in rows {
+                known.insert(id.parse().map_err(self.unreadable("a shard's id"))?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// `false`: there is a shard of this id already.
+    pub(crate) async fn insert_shard(
+        &self,
+        transaction: &mut Transaction,
+        group: &str,
+        shard: &ShardMeta,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let offsets = serde_json::to_string(&shard.offsets).map_err(self.unreadable("a shard's offsets"))?;
+        let inserted = sqlx::query(
+            "INSERT INTO shards (id, consumer_group, stream, schema_version, first_ns, last_ns, records, bytes, \
+             sha256, bundle_key, offsets, created_ns, published_ns) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(shard.id.to_string())
+        .bind(group)
+        .bind(shard.stream.as_str())
+        .bind(i64::from(shard.schema_version))
+        .bind(shard.first.0)
+        .bind(shard.last.0)
+        .bind(shard.records as i64)
+        .bind(shard.bytes as i64)
+        .bind(&shard.sha256)
+        .bind(&shard.key)
+        .bind(offsets)
+        .bind(shard.created.0)
+        .bind(now.0)
+        .execute(&mut **transaction)
+        .await
+        .map_err(self.failed("insert a shard"))?;
+        Ok(inserted.rows_affected() == 1)
+    }
+
+    fn metas(&self, rows: Vec<Stored>) -> Result<Vec<ShardMeta>, Error> {
+        rows.into_iter().map(|row| self.meta(row)).collect()
+    }
+
+    fn meta(&self, row: Stored) -> Result<ShardMeta, Error> {
+        Ok(ShardMeta {
+            id: row.id.parse().map_err(self.unreadable("a shard's id"))?,
+            schema_version: row.schema_version as u32,
+            stream: row.stream.parse().map_err(self.unreadable("a shard's stream"))?,
+            first: Timestamp(row.first_ns),
+            last: Timestamp(row.last_ns),
+            records: row.records as u64,
+            bytes: row.bytes as u64,
+            sha256: row.sha256,
+            key: row.bundle_key,
+            offsets: serde_json::from_str(&row.offsets).map_err(self.unreadable("a shard's offsets"))?,
+            created: Timestamp(row.created_ns),
+        })
+    }
+}
+
+/// The shards that hold rows of each partition.
+fn by_partition(shards: &[ShardMeta]) -> BTreeMap<(&str, Partition), Vec<ShardId>> {
+    let mut places: BTreeMap<(&str, Partition), Vec<ShardId>> = BTreeMap::new();
+    for shard in shards {
+        for range in &shard.offsets {
+            let ids = places.entry((&range.topic, range.partition)).or_default();
+            if ids.last() != Some(&shard.id) {
+                ids.push(shard.id);
+            }
+        }
+    }
+    places
+}
+
+/// Adds ` IN (…)` after `column`; of no values, a condition that never holds.
+pub(crate) fn push_in<'a, T>(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    values: impl IntoIterator<Item = T>,
+) where
+    T: 'a + sqlx::Encode<'a, Sqlite> + sqlx::Type<Sqlite>,
+{
+    query.push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value);
+    }
+    query.push(")");
+}

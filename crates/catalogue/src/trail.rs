@@ -1,0 +1,308 @@
+//! The trail: what was published, expired and begun anew, as one hash chain per (group, topic, partition).
+//!
+//! A row's hash is SHA-256 over the hash of the row before (64 zeros before the first) and the entry's JSON, byte for
+//! byte. The entry names its own place and number, so that no row can be changed, left out from the middle or moved
+//! without [`TrailCheck`] noticing; what is cut off at the end shows against the partition's row.
+
+use crate::{Catalogue, Error, Transaction, partitions::Place};
+use millrace_model::{Partition, ShardId, StreamName, Timestamp, TopicId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sqlx::FromRow;
+use std::fmt::Write;
+
+const BEFORE_THE_FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What happened to a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TrailEvent {
+    /// A cut moved it.
+    Published {
+        /// The owner's epoch.
+        epoch: u64,
+        /// Where it stood.
+        from: Option<i64>,
+        /// Where it stands from here on.
+        to: i64,
+        /// The shards that hold rows of it.
+        shards: Vec<TrailShard>,
+    },
+    /// Shards with rows of it grew too old.
+    Expired {
+        /// The stream.
+        stream: StreamName,
+        /// Their latest records were older than this.
+        older_than: Timestamp,
+        /// Which shards.
+        shards: Vec<ShardId>,
+    },
+    /// The topic was found to have been deleted and created again.
+    Recreated {
+        /// The new topic.
+        topic_id: TopicId,
+        /// The old one.
+        previous: TopicId,
+        /// Where the old one stood.
+        next_offset: Option<i64>,
+    },
+}
+
+/// A shard as the trail remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailShard {
+    /// Its id.
+    pub id: ShardId,
+    /// The hash of its bundle.
+    pub sha256: String,
+    /// How many records it holds, of all partitions.
+    pub records: u64,
+}
+
+/// One link: an event, its place and its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailEntry {
+    /// The consumer group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: Partition,
+    /// Counts from 1.
+    pub sequence: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: TrailEvent,
+}
+
+/// A link as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailRow {
+    /// The consumer group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: Partition,
+    /// Counts from 1.
+    pub sequence: u64,
+    /// JSON of a [`TrailEntry`]: the bytes that were hashed.
+    pub entry: String,
+    /// 64 hexadecimal digits.
+    pub hash: String,
+}
+
+/// What a verified chain comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailHead {
+    /// The last link's number.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: String,
+    /// Where the partition must stand: compare it with the partition's row.
+    pub next_offset: Option<i64>,
+}
+
+/// Where a chain breaks. The sequence is that of the first bad link.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrailFault {
+    /// A link is missing, or was put in.
+    #[error("link {expected} expected, found link {found}")]
+    Sequence {
+        /// The number that comes next.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// A link was changed, or the one before it was.
+    #[error("link {sequence}: its hash does not follow from its content and the link before")]
+    Hash {
+        /// Which.
+        sequence: u64,
+    },
+    /// A link is not JSON of an entry.
+    #[error("link {sequence} cannot be read: {problem}")]
+    Unreadable {
+        /// Which.
+        sequence: u64,
+        /// Why.
+        problem: String,
+    },
+    /// A link belongs to another chain.
+    #[error("link {sequence} was written for {found}")]
+    Misplaced {
+        /// Which.
+        sequence: u64,
+        /// The place that it names.
+        found: String,
+    },
+    /// A publish does not begin where the one before it ended.
+    #[error("link {sequence} publishes from {found:?}, the partition stood at {expected:?}")]
+    Gap {
+        /// Which.
+        sequence: u64,
+        /// Where the partition stood.
+        expected: Option<i64>,
+        /// Where the publish begins.
+        found: Option<i64>,
+    },
+}
+
+/// Checks one chain link by link, so that a long one need not be held in memory.
+#[derive(Debug, Clone, Default)]
+pub struct TrailCheck {
+    head: Option<TrailHead>,
+}
+
+impl TrailCheck {
+    /// Checks the next link, and hands out what it says.
+    pub fn accept(&mut self, row: &TrailRow) -> Result<TrailEntry, TrailFault> {
+        let sequence = row.sequence;
+        let expected = self.head.as_ref().map_or(1, |head| head.sequence + 1);
+        if sequence != expected {
+            return Err(TrailFault::Sequence { expected, found: sequence });
+        }
+        let previous = self.head.as_ref().map_or(BEFORE_THE_FIRST, |head| &head.hash);
+        if link_hash(previous, &row.entry) != row.hash {
+            return Err(TrailFault::Hash { sequence });
+        }
+        let entry: TrailEntry = serde_json::from_str(&row.entry)
+            .map_err(|error| TrailFault::Unreadable { sequence, problem: error.to_string() })?;
+        let placed = entry.group == row.group
+            && entry.topic == row.topic
+            && entry.partition == row.partition
+            && entry.sequence == sequence;
+        if !placed {
+            let found =
+                format!("{}/{}/{}, link {}", entry.group, entry.topic, entry.partition, entry.sequence);
+            return Err(TrailFault::Misplaced { sequence, found });
+        }
+        let stood = self.head.as_ref().and_then(|head| head.next_offset);
+        let next_offset = match &entry.event {
+            TrailEvent::Published { from, .. } if *from != stood => {
+                return Err(TrailFault::Gap { sequence, expected: stood, found: *from });
+            }
+            TrailEvent::Published { to, .. } => Some(*to),
+            TrailEvent::Expired { .. } => stood,
+            TrailEvent::Recreated { .. } => None,
+        };
+        self.head = Some(TrailHead { sequence, hash: row.hash.clone(), next_offset });
+        Ok(entry)
+    }
+
+    /// What has been verified so far; `None`: no link yet.
+    pub fn head(&self) -> Option<&TrailHead> {
+        self.head.as_ref()
+    }
+}
+
+/// Checks a whole chain, from its first link.
+pub fn verify_trail(rows: &[TrailRow]) -> Result<Option<TrailHead>, TrailFault> {
+    let mut check = TrailCheck::default();
+    for row in rows {
+        check.accept(row)?;
+    }
+    Ok(check.head)
+}
+
+fn link_hash(previous: &str, entry: &str) -> String {
+    let digest = Sha256::new().chain_update(previous).chain_update(entry).finalize();
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing into a string cannot fail.
+        write!(text, "{byte:02x}").unwrap_or_default();
+        text
+    })
+}
+
+#[derive(FromRow)]
+struct Stored {
+    sequence: i64,
+    entry: String,
+    hash: String,
+}
+
+impl Catalogue {
+    /// The links of one chain after `after` (0: from the first), in order, at most `limit`.
+    pub async fn trail(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: Partition,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<TrailRow>, Error> {
+        let rows: Vec<Stored> = sqlx::query_as(
+            "SELECT sequence, entry, hash FROM trail \
+             WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND sequence > $4 \
+             ORDER BY sequence LIMIT $5",
+        )
+        .bind(group)
+        .bind(topic)
+        .bind(partition.0)
+        .bind(after as i64)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("read the trail"))?;
+        Ok(rows
+            .into_iter()
+            .map(|Stored { sequence, entry, hash }| TrailRow {
+                group: group.to_owned(),
+                topic: topic.to_owned(),
+                partition,
+                sequence: sequence as u64,
+                entry,
+                hash,
+            })
+            .collect())
+    }
+
+    /// Adds a link to a partition's chain.
+    pub(crate) async fn append(
+        &self,
+        transaction: &mut Transaction,
+        place: Place<'_>,
+        at: Timestamp,
+        event: TrailEvent,
+    ) -> Result<(), Error> {
+        let failed = self.failed("append to the trail");
+        let last: Option<(i64, String)> = sqlx::query_as(
+            "SELECT sequence, hash FROM trail WHERE consumer_group = $1 AND topic = $2 AND partition = $3 \
+             ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(place.group)
+        .bind(place.topic)
+        .bind(place.partition.0)
+        .fetch_optional(&mut **transaction)
+        .await
+        .map_err(&failed)?;
+        let (last, previous) = last.unwrap_or((0, BEFORE_THE_FIRST.to_owned()));
+        let sequence = last + 1;
+        let entry = TrailEntry {
+            group: place.group.to_owned(),
+            topic: place.topic.to_owned(),
+            partition: place.partition,
+            sequence: sequence as u64,
+            at,
+            event,
+        };
+        let entry = serde_json::to_string(&entry).map_err(self.unreadable("a trail entry"))?;
+        let hash = link_hash(&previous, &entry);
+        sqlx::query(
+            "INSERT INTO trail (consumer_group, topic, partition, sequence, entry, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(place.group)
+        .bind(place.topic)
+        .bind(place.partition.0)
+        .bind(sequence)
+        .bind(entry)
+        .bind(hash)
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+}
