@@ -134,12 +134,21 @@ impl DocumentMaker {
         document.add_text(layout.body, body_text(&row.record.body));
         self.terms.each(row, resource, &mut |term| document.add_bytes(layout.terms, term));
         document.add_i64(layout.time, row.time.0);
+        if let Some(timestamp) = row.record.timestamp {
+            document.add_i64(layout.timestamp, timestamp.0.wrapping_sub(row.time.0));
+        }
+        document.add_i64(layout.observed, row.record.observed_timestamp.0.wrapping_sub(row.time.0));
         document.add_u64(layout.severity, row.record.severity.number().into());
         document.add_u64(layout.source, source);
         document.add_u64(layout.position, row.id.position);
         document.add_u64(layout.index, row.id.index.into());
         document.add_u64(layout.resource, resource);
-        let alone = LogRecord { resource: Arc::clone(&self.nothing), ..row.record.clone() };
+        let alone = LogRecord {
+            timestamp: None,
+            observed_timestamp: Timestamp::default(),
+            resource: Arc::clone(&self.nothing),
+            ..row.record.clone()
+        };
         document.add_bytes(layout.record, &wire::encode_record(&alone));
         document
     }

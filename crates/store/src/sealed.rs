@@ -179,6 +179,8 @@ impl SealedShard {
         *scanned_bytes += bytes.len() as u64;
         let mut record =
             wire::decode_record(bytes).map_err(|source| Error::Record { path: path.to_owned(), document, source })?;
+        record.timestamp = self.columns.timestamp(document);
+        record.observed_timestamp = self.columns.observed(document);
         let unknown = |what| Error::corrupt(path, format!("document {document} names an unknown {what}"));
         let resource = self.tables.resource(self.columns.resource(document));
         record.resource = Arc::clone(resource.ok_or_else(|| unknown("resource"))?);

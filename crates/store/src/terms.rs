@@ -199,3 +199,6 @@ fn each_value<'a>(root: &'a Attributes, visit: &mut dyn FnMut(&str, &'a Value)) 
     }
     walk(&mut String::new(), root, visit);
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,14 @@
 use crate::tables::Tables;
 use millrace_model::{RecordId, Timestamp};
 use std::{fmt, ops::Range, sync::Arc};
-use tantivy::{SegmentReader, TantivyError, columnar::ColumnValues};
+use tantivy::{SegmentReader, TantivyError, columnar::{Column, ColumnValues}};
 
-/// The fast fields of a shard. Every document has one value in each.
+/// The fast fields of a shard. Every document has one value in each, but that not every record has its own time.
 pub(crate) struct Columns {
     documents: u32,
     time: Arc<dyn ColumnValues<i64>>,
+    timestamp: Column<i64>,
+    observed: Arc<dyn ColumnValues<i64>>,
     severity: Arc<dyn ColumnValues<u64>>,
     source: Arc<dyn ColumnValues<u64>>,
     position: Arc<dyn ColumnValues<u64>>,
@@ -31,11 +33,15 @@ impl Columns {
             let values = fields.u64(name)?.values;
             full(name, values.num_vals(), documents).map(|()| values)
         };
-        let time = fields.i64("time")?.values;
-        full("time", time.num_vals(), documents)?;
+        let signed = |name: &str| {
+            let values = fields.i64(name)?.values;
+            full(name, values.num_vals(), documents).map(|()| values)
+        };
         Ok(Self {
             documents,
-            time,
+            time: signed("time")?,
+            timestamp: fields.column_opt("timestamp")?.unwrap_or_else(|| Column::build_empty_column(documents)),
+            observed: signed("observed")?,
             severity: number("severity")?,
             source: number("source")?,
             position: number("position")?,
@@ -51,6 +57,16 @@ impl Columns {
 
     pub(crate) fn time(&self, document: u32) -> Timestamp {
         Timestamp(self.time.get_val(document))
+    }
+
+    /// The record's own time, if it says one.
+    pub(super) fn timestamp(&self, document: u32) -> Option<Timestamp> {
+        let after = self.timestamp.first(document)?;
+        Some(Timestamp(self.time.get_val(document).wrapping_add(after)))
+    }
+
+    pub(crate) fn observed(&self, document: u32) -> Timestamp {
+        Timestamp(self.time.get_val(document).wrapping_add(self.observed.get_val(document)))
     }
 
     pub(crate) fn severity(&self, document: u32) -> u64 {

@@ -1,0 +1,123 @@
+//! Random rows for the tests of this crate: few distinct names, words and times, so that filters find something, and
+//! every awkward kind of value.
+
+use crate::HotRow;
+use millrace_model::{
+    Attributes, LogRecord, Partition, RecordId, Row, Severity, SourceId, StreamName, Timestamp, Value, wire,
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use std::sync::Arc;
+
+/// Names of fields: plain ones, aliases in each of their spellings, and paths that nest.
+pub(crate) const PATHS: &[&str] = &[
+    "host", "host.name", "hostname", "service", "service.name", "status", "http.status_code", "user", "user.name", "a",
+    "a.b", "a.b.c", "b", "b.c", "c", "größe", "x y", "nul\0name", "\u{1}", "",
+];
+
+/// Texts: words that meet one another in other cases, numbers, levels, addresses, nothing, and too much.
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => select(&[
+            "error", "Error", "ERROR", "errors", "warn", "INFO", "timeout", "connection reset", "web1", "web2", "WEB1",
+            "größe", "GRÖSSE", "Straße", "İstanbul", "ǅ", "日本語 ログ", "a_b", "a-b", "x.y", "user*", "C:\\temp",
+        ][..]).prop_map(str::to_owned),
+        2 => select(&[
+            "0", "-0", "1", "1.0", "+1", "01", "1e0", "-5", "200", "404", "500", "0x10", "NaN", "inf", "9007199254740993",
+            "1.5", "10.0.0.1", "10.1.2.3", "192.168.0.7", "::1", "2001:db8::1", "10.0.0.1:80", "true", "false", "null",
+            "2026-01-15T00:00:00Z",
+        ][..]).prop_map(str::to_owned),
+        1 => Just(String::new()),
+        1 => Just(" ".to_owned()),
+        1 => (select(&["l", "é", "L"][..]), 120usize..140, ".{0,3}").prop_map(|(c, n, end)| c.repeat(n) + &end),
+        1 => (select(&["word ", "Wort", "é"][..]), 40usize..140).prop_map(|(part, n)| part.repeat(n)),
+        2 => "[abAB01 ._-]{0,6}",
+        1 => ".{0,8}",
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        6 => text().prop_map(Value::String),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::Bool),
+        3 => select(&[0, 1, -5, 5, 200, 404, 500, 503, i64::MAX, i64::MIN, 9_007_199_254_740_993][..]).prop_map(Value::Int),
+        2 => select(&[0.0, -0.0, 1.0, 1.5, 200.0, 404.5, 1e300, f64::NAN, f64::INFINITY][..]).prop_map(Value::Double),
+        1 => bytes().prop_map(Value::Bytes),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::Array),
+            vec((path(), inner), 0..3).prop_map(|pairs| Value::Map(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![text().prop_map(String::into_bytes), Just(b"error \xff web1".to_vec()), vec(any::<u8>(), 0..6)]
+}
+
+fn path() -> impl Strategy<Value = String> {
+    select(PATHS).prop_map(str::to_owned)
+}
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    vec((path(), value()), 0..5).prop_map(|pairs| pairs.into_iter().collect())
+}
+
+fn body() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        6 => vec(text(), 0..4).prop_map(|words| Value::String(words.join(" "))),
+        1 => bytes().prop_map(Value::Bytes),
+        2 => value(),
+    ]
+}
+
+prop_compose! {
+    /// A record as it comes off the wire.
+    fn record(resources: Vec<Attributes>)(
+        timestamp in option::of(select(TIMES)), observed in select(TIMES), severity in 0i64..=24,
+        severity_text in select(&["", "", "INFO", "warn", "Error", "ERR", "custom level", "größe"][..]),
+        body in body(), attributes in attributes(), about in 0..resources.len(),
+        trace_id in option::of(select(&[[0xab; 16], [1; 16]][..])), span_id in option::of(Just([0xcd; 8])),
+        resources in Just(resources),
+    ) -> LogRecord {
+        let record = LogRecord {
+            timestamp: timestamp.map(Timestamp),
+            observed_timestamp: Timestamp(observed),
+            severity: Severity::from_number(severity),
+            severity_text: severity_text.to_owned(),
+            body,
+            resource: Arc::new(resources[about].clone()),
+            attributes,
+            trace_id,
+            span_id,
+        };
+        wire::decode_record(&wire::encode_record(&record)).unwrap_or_default()
+    }
+}
+
+/// A few instants, so that rows share them.
+pub(crate) const TIMES: &[i64] =
+    &[1, 999, 1_000, 1_001, 1_000_000_000, 1_000_000_001, 1_768_435_200_000_000_000, i64::MAX - 1];
+
+/// Rows of one stream, each with an id of its own, in any order.
+pub(crate) fn rows(most: usize) -> impl Strategy<Value = Vec<HotRow>> {
+    vec(attributes(), 1..4)
+        .prop_flat_map(move |resources| {
+            let moved = option::weighted(0.2, select(&[i64::MIN, -1, 0, 77][..]));
+            vec((record(resources), moved, 0u128..3), 0..most)
+        })
+        .prop_map(|records| records.into_iter().enumerate().map(|(n, parts)| row(n, parts)).collect())
+}
+
+fn row(number: usize, (record, moved, source): (LogRecord, Option<i64>, u128)) -> HotRow {
+    // Ids run against the order in which rows come, and two rows share a position.
+    let id = RecordId {
+        source: SourceId(source << 70 | 5),
+        position: 1_000 - number as u64 / 2,
+        index: number as u32 % 2,
+    };
+    let time = moved.map_or(record.time(), Timestamp);
+    let row = Row { id, stream: StreamName::default(), time, record };
+    HotRow { partition: Partition(number as i32 % 2), offset: number as i64, row }
+}
