@@ -1,0 +1,202 @@
+//! The evaluator in memory: hot rows, rules, live tail, and the residual test of sealed shards.
+
+use crate::{Comparison, Expr, FieldTest, Filter, Literal, Number, Predicate, Text};
+use millrace_model::{Fields, Severity, Value, ValueRef, text};
+use std::{borrow::Cow, cmp::Ordering, ops::Range};
+
+impl Filter {
+    /// Does the record match?
+    pub fn matches(&self, record: &impl Fields) -> bool {
+        expr(&self.root, record)
+    }
+}
+
+fn expr(e: &Expr, record: &impl Fields) -> bool {
+    match e {
+        Expr::All => true,
+        Expr::And(terms) => terms.iter().all(|term| expr(term, record)),
+        Expr::Or(terms) => terms.iter().any(|term| expr(term, record)),
+        Expr::Not(inner) => !expr(inner, record),
+        Expr::Text(test) => on_text(test, &value_text(record.body())),
+        Expr::Field(test) => field(test, record),
+    }
+}
+
+/// A value's text: itself, lossily for bytes, or as JSON.
+fn value_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
+        Value::Null => Cow::Borrowed(""),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+fn folded(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() && !text.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text::fold(text))
+    }
+}
+
+fn on_text(test: &Text, body: &str) -> bool {
+    match test {
+        Text::Phrase { tokens, .. } => has_phrase(body, tokens),
+        Text::Substring(part) => folded(body).contains(part.as_str()),
+        Text::Token(glob) => text::token_ranges(body).any(|range| glob.matches(&folded(&body[range]))),
+        Text::Part(glob) => glob.matches_part(&folded(body)),
+        Text::Regex(pattern) => pattern.is_match(body),
+    }
+}
+
+/// Do these folded tokens stand side by side among the body's?
+fn has_phrase(body: &str, tokens: &[String]) -> bool {
+    let Some((first, rest)) = tokens.split_first() else { return true };
+    let ascii = body.is_ascii();
+    let is = |range: Range<usize>, token: &str| {
+        let found = &body[range];
+        if ascii { found.eq_ignore_ascii_case(token) } else { folded(found) == token }
+    };
+    // A body without the first token's bytes is passed over without being cut into tokens.
+    if ascii && !contains_ignoring_case(body.as_bytes(), first.as_bytes()) {
+        return false;
+    }
+    let mut ranges = text::token_ranges(body);
+    while let Some(range) = ranges.next() {
+        if is(range, first) {
+            let mut following = ranges.clone();
+            if rest.iter().all(|token| following.next().is_some_and(|range| is(range, token))) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Is `part`, which is folded, in `bytes`, with ASCII's case ignored?
+fn contains_ignoring_case(bytes: &[u8], part: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else { return true };
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(lower, upper, &bytes[at..]) {
+        at += found + 1;
+        if bytes.get(at..at + rest.len()).is_some_and(|after| after.eq_ignore_ascii_case(rest)) {
+            return true;
+        }
+    }
+    false
+}
+
+fn field(FieldTest { field, predicate, .. }: &FieldTest, record: &impl Fields) -> bool {
+    match record.field(field) {
+        None => false,
+        Some(ValueRef::Value(value)) => on_value(predicate, value),
+        Some(ValueRef::Text(text)) => on_string(predicate, &text),
+        Some(ValueRef::Int(value)) => on_number(predicate, Number::Int(value), &value.to_string()),
+        Some(ValueRef::Time(time)) => match predicate {
+            Predicate::Exists => true,
+            Predicate::Equals(literal) => literal.time == Some(time),
+            Predicate::Compare(sign, literal) => {
+                literal.time.is_some_and(|bound| sign.admits(time.cmp(&bound)))
+            }
+            Predicate::Range { low, high } => {
+                in_range(low, high, |literal| literal.time.map(|bound| time.cmp(&bound)))
+            }
+            Predicate::Glob(glob) => glob.matches(&text::fold(&time.to_string())),
+            Predicate::Regex(pattern) => pattern.is_match(&time.to_string()),
+            Predicate::Cidr(_) => false,
+        },
+        Some(ValueRef::Level { text, severity }) => on_level(predicate, text, severity),
+    }
+}
+
+fn on_value(predicate: &Predicate, value: &Value) -> bool {
+    match (predicate, value) {
+        (_, Value::Null) => false,
+        (Predicate::Exists, _) => true,
+        (_, Value::Array(values)) => values.iter().any(|value| on_value(predicate, value)),
+        (_, Value::Map(_)) => false,
+        (_, Value::String(text)) => on_string(predicate, text),
+        (_, Value::Bytes(bytes)) => on_string(predicate, &String::from_utf8_lossy(bytes)),
+        (_, Value::Int(number)) => on_number(predicate, Number::Int(*number), &value.to_string()),
+        (_, Value::Double(number)) => on_number(predicate, Number::Double(*number), &value.to_string()),
+        (_, Value::Bool(flag)) => on_string(predicate, if *flag { "true" } else { "false" }),
+    }
+}
+
+fn on_string(predicate: &Predicate, value: &str) -> bool {
+    match predicate {
+        Predicate::Exists => true,
+        Predicate::Equals(literal) => equals_folded(value, &literal.folded),
+        Predicate::Glob(glob) => glob.matches(&folded(value)),
+        Predicate::Regex(pattern) => pattern.is_match(value),
+        Predicate::Cidr(network) => network.contains(value),
+        Predicate::Compare(sign, literal) => admits(*sign, compare_string(value, literal)),
+        Predicate::Range { low, high } => in_range(low, high, |literal| compare_string(value, literal)),
+    }
+}
+
+fn on_number(predicate: &Predicate, value: Number, text: &str) -> bool {
+    let compare = |literal: &Literal| literal.number.and_then(|bound| value.compare(bound));
+    match predicate {
+        Predicate::Exists => true,
+        Predicate::Equals(literal) => compare(literal) == Some(Ordering::Equal),
+        Predicate::Glob(glob) => glob.matches(&folded(text)),
+        Predicate::Regex(pattern) => pattern.is_match(text),
+        Predicate::Cidr(_) => false,
+        Predicate::Compare(sign, literal) => admits(*sign, compare(literal)),
+        Predicate::Range { low, high } => in_range(low, high, compare),
+    }
+}
+
+fn on_level(predicate: &Predicate, text: &str, severity: Severity) -> bool {
+    let known = severity != Severity::UNKNOWN;
+    let name = if text.is_empty() { severity.class() } else { text };
+    let compare = |literal: &Literal| match literal.level {
+        _ if !known => None,
+        Some(level) => Some(severity.class_floor().cmp(&level.class_floor())),
+        None => literal.number.and_then(|number| Number::Int(severity.number().into()).compare(number)),
+    };
+    match predicate {
+        Predicate::Exists => true,
+        Predicate::Equals(literal) => {
+            equals_folded(text, &literal.folded)
+                || (known && literal.level.is_some_and(|level| level.class_floor() == severity.class_floor()))
+        }
+        Predicate::Glob(glob) => glob.matches(&folded(name)),
+        Predicate::Regex(pattern) => pattern.is_match(name),
+        Predicate::Cidr(_) => false,
+        Predicate::Compare(sign, literal) => admits(*sign, compare(literal)),
+        Predicate::Range { low, high } => in_range(low, high, compare),
+    }
+}
+
+fn equals_folded(value: &str, literal: &str) -> bool {
+    if value.is_ascii() { value.eq_ignore_ascii_case(literal) } else { text::fold(value) == literal }
+}
+
+/// By number where the literal is one; a text that spells none then compares with nothing.
+fn compare_string(value: &str, literal: &Literal) -> Option<Ordering> {
+    match literal.number {
+        Some(bound) => Number::parse(value.trim()).and_then(|value| value.compare(bound)),
+        None => Some(folded(value).as_ref().cmp(literal.folded.as_str())),
+    }
+}
+
+fn admits(sign: Comparison, ordering: Option<Ordering>) -> bool {
+    ordering.is_some_and(|ordering| sign.admits(ordering))
+}
+
+fn in_range(
+    low: &Option<(Literal, bool)>,
+    high: &Option<(Literal, bool)>,
+    compare: impl Fn(&Literal) -> Option<Ordering>,
+) -> bool {
+    let bound = |bound: &Option<(Literal, bool)>, inside: Comparison, outside: Comparison| match bound {
+        None => true,
+        Some((literal, closed)) => admits(if *closed { inside } else { outside }, compare(literal)),
+    };
+    bound(low, Comparison::GreaterOrEqual, Comparison::Greater)
+        && bound(high, Comparison::LessOrEqual, Comparison::Less)
+}

@@ -1,0 +1,244 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use millrace_model::{Attributes, LogRecord, Severity, Timestamp, Value};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn record() -> LogRecord {
+    let mut resource = Attributes::new();
+    resource.set("host.name", "web1");
+    let mut attributes = Attributes::new();
+    attributes.set("status", 500);
+    attributes.set("bytes", "150");
+    attributes.set("user", "Admin");
+    attributes.set("ip", "10.2.3.4");
+    attributes.set("path", "/api/v2/items");
+    attributes.set("big", i64::MAX);
+    attributes.set("tags", Value::Array(vec!["red".into(), "blue".into()]));
+    attributes.set("nested", Value::Map([("key".to_owned(), Value::from("v"))].into_iter().collect()));
+    LogRecord {
+        timestamp: Some(Timestamp::from_millis(1_000)),
+        observed_timestamp: Timestamp::from_millis(2_000),
+        severity: Severity::ERROR,
+        severity_text: "ERR".to_owned(),
+        body: "Connection reset by peer: größe=5 user_id=42 [---]".into(),
+        resource: Arc::new(resource),
+        attributes,
+        trace_id: Some([0xab; 16]),
+        span_id: None,
+    }
+}
+
+fn check(query: &str, expected: bool) {
+    let filter = parse(query).unwrap_or_else(|error| panic!("{}", error.render(query)));
+    assert_eq!(filter.matches(&record()), expected, "{query} => {filter:?}");
+    let printed = filter.to_string();
+    assert_eq!(
+        parse(&printed).unwrap_or_else(|e| panic!("{}", e.render(&printed))),
+        filter,
+        "{query} => {printed}"
+    );
+}
+
+#[test]
+fn queries_match_what_they_say() {
+    for query in [
+        "",
+        "*",
+        "connection",
+        "RESET connection",
+        "\"connection reset\"",
+        "conn*",
+        "*ction",
+        "c?nnection",
+        "GRÖßE",
+        "\"[---]\"",
+        "user_id",
+        "user_id=42",
+        "\"by peer\" 5",
+        "/reset by/",
+        "/(?i)RESET/",
+        "*set\\ by*",
+        "NOT absent",
+        "-absent",
+        "!absent",
+        "absent OR reset",
+        "absent || reset",
+        "connection AND reset",
+        "connection && reset",
+        "(absent OR reset) peer",
+        "status:500",
+        "status:>=500",
+        "status:<501",
+        "status:[100 TO 500]",
+        "status:{499 TO 500]",
+        "status:[* TO 500]",
+        "bytes:[100 TO 200]",
+        "bytes:>149.5",
+        "user:admin",
+        "user:adm*",
+        "user:ADMIN",
+        "user:a?min",
+        "ip:10.0.0.0/8",
+        "ip:10.2.3.4",
+        "path:/^\\/api\\/v[12]/",
+        "path:\"/api/v2/items\"",
+        "path:*items",
+        "trace_id:*",
+        "trace_id:ABABABABABABABABABABABABABABABAB",
+        "host:web1",
+        "host:(web1 OR web2)",
+        "host:(NOT web2)",
+        "user:(adm* NOT root)",
+        "level:error",
+        "level:err",
+        "level:>=warn",
+        "level:<=error",
+        "level:[warn TO fatal]",
+        "severity_number:17",
+        "tags:red",
+        "tags:(red blue)",
+        "nested.key:v",
+        "nested:*",
+        "body:connection",
+        "message:\"connection reset\"",
+        "body:*",
+        "timestamp:>=1000",
+        "timestamp:[0 TO \"1970-01-01T00:00:01Z\"]",
+        "big:9223372036854775807",
+        "and OR reset",
+        "attributes.status:500",
+        "resource.host.name:web1",
+    ] {
+        check(query, true);
+    }
+    for query in [
+        "absent",
+        "\"reset connection\"",
+        "onnection",
+        "conn",
+        "NOT reset",
+        "-connection",
+        "status:501",
+        "status:>500",
+        "status:{500 TO 600]",
+        "bytes:>150",
+        "user:adm",
+        "ip:11.0.0.0/8",
+        "path:/v3/",
+        "span_id:*",
+        "host:web",
+        "-host:web1",
+        "level:warn",
+        "level:>error",
+        "tags:green",
+        "nested:v",
+        "resource.status:500",
+        "big:9223372036854775806",
+        "no.such:*",
+        "user:>5",
+        "timestamp:>1000",
+        "/RESET/",
+        "connection AND absent",
+    ] {
+        check(query, false);
+    }
+}
+
+#[test]
+fn and_binds_tighter_than_or() {
+    assert_eq!(parse("a b OR c d").unwrap(), parse("(a AND b) OR (c AND d)").unwrap());
+    assert_eq!(parse("NOT a b").unwrap(), parse("(NOT a) AND b").unwrap());
+    assert_eq!(parse("a OR b c").unwrap().to_string(), "a OR b c");
+    assert_eq!(parse("(a OR b) c").unwrap().to_string(), "(a OR b) c");
+    assert_eq!(parse("-(a b)").unwrap().to_string(), "NOT (a b)");
+}
+
+#[test]
+fn a_mistake_is_shown_where_it_is() {
+    for (query, at, message, suggestion) in [
+        ("error \"open", 6, "the quote is not closed", "add a `\"`"),
+        ("(a OR b", 0, "the parenthesis is not closed", "add a `)`"),
+        ("a )", 2, "never opened", "remove it"),
+        ("status: 500", 0, "`status:` has no value", "directly after the colon"),
+        ("a AND", 2, "something must follow", "remove it"),
+        ("OR a", 0, "something must stand before", "quote it"),
+        ("k:/[/", 2, "regular expression is wrong", ""),
+        ("status:[1 2]", 7, "this is no range", "[low TO high]"),
+        ("status:[1 TO 2", 7, "the range is not closed", "add a `]`"),
+        ("level:>=banana", 8, "\"banana\" is no level", "warn"),
+        ("timestamp:>yesterday", 11, "is no time", "RFC 3339"),
+        ("a | stats count()", 2, "pipes are not understood yet", "filter alone"),
+        ("/var/log/syslog", 0, "in the middle of this word", "\"/var/log/syslog\""),
+        ("a NOT", 2, "nothing is negated", ""),
+        ("()", 0, "nothing stands between", ""),
+        ("status:>", 8, "a value must follow", "status:>=500"),
+    ] {
+        let error = parse(query).expect_err(query);
+        assert_eq!(error.span.start, at, "{query}: {error}");
+        assert!(error.message.contains(message), "{query}: {error}");
+        assert!(error.suggestion.as_deref().unwrap_or_default().contains(suggestion), "{query}: {error}");
+    }
+    let query = "größe \"x";
+    assert_eq!(
+        parse(query).unwrap_err().render(query),
+        "größe \"x\n      ^^\nthe quote is not closed; add a `\"` at its end"
+    );
+}
+
+#[test]
+fn hostile_queries_are_refused() {
+    assert!(parse(&"(".repeat(100_000)).is_err());
+    assert!(parse(&"NOT ".repeat(100_000)).is_err());
+    assert!(parse(&format!("{}a", "-".repeat(100_000))).is_err());
+    assert!(parse(&"a ".repeat(2_000)).unwrap_err().message.contains("1000 terms"));
+    assert!(parse(&format!("{}a{}", "k:(".repeat(1), ")")).is_ok());
+    assert!(parse(&format!("k:{}a", "(".repeat(100_000))).is_err());
+    assert!(parse(&format!("k:({}a)", "NOT ".repeat(100_000))).is_err());
+    assert!(parse("/(a{1000}){1000}/").unwrap_err().message.contains("regular expression"));
+    assert!(parse(&format!("/{}/", "a".repeat(1001))).is_err());
+}
+
+/// Filters as JSON text.
+#[test]
+fn a_filter_travels_as_its_text() {
+    let filter = parse("a OR status:>=500").unwrap();
+    assert_eq!(serde_json::from_str::<Filter>(&serde_json::to_string(&filter).unwrap()).unwrap(), filter);
+    assert!(serde_json::from_str::<Filter>("\"(\"").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_is_printed_parses_back(filter in arbitrary::filter()) {
+        let printed = filter.to_string();
+        let parsed = parse(&printed);
+        prop_assert!(parsed.is_ok(), "{} {:?}", printed, parsed);
+        prop_assert_eq!(parsed.unwrap(), filter, "{}", printed);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in r#"[a:/\[\]{}()"\\*?|&<>=!\-TORNADé \n]{0,24}"#) {
+        if let Err(error) = parse(&text) {
+            prop_assert!(error.span.start <= text.len(), "{:?}", error);
+            prop_assert!(!error.render(&text).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_negation_is_the_opposite(filter in arbitrary::filter(), record in arbitrary::record()) {
+        let not = Filter::new(Expr::Not(Box::new(filter.root().clone())));
+        prop_assert_ne!(filter.matches(&record), not.matches(&record));
+    }
+
+    /// Against the slow and plain way: cut, fold, compare.
+    #[test]
+    fn phrases_match_as_lists_of_tokens_do(record in arbitrary::record(), text in "[a-cé\u{212a}\\- ]{0,8}") {
+        use millrace_model::text::{fold, tokens};
+        let body = match &record.body { Value::Null => String::new(), other => other.to_string() };
+        let (wanted, all) = (tokens(&text), tokens(&body));
+        let expected = if wanted.is_empty() { fold(&body).contains(&fold(&text)) } else { all.windows(wanted.len()).any(|w| w == wanted) };
+        prop_assert_eq!(Filter::new(Expr::Text(Text::phrase(&text))).matches(&record), expected);
+    }
+}
