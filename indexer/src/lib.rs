@@ -1,1 +1,29 @@
-//! Consumes the topic, owns hot shards, seals and publishes
+//! The middle of the race: consumes the topic, keeps new records in hot shards where they are found at once, and turns
+//! them into sealed shards.
+//!
+//! Read [`pipeline`] first: it goes forwards, in the order in which a line travels. The indexer does not answer people
+//! ([`leaf`] answers query nodes), and it decides nothing about records but where they are kept.
+//!
+//! **Invariants:**
+//! - Only a [`cut`] makes records durable, and it moves offsets, shards and ledger in one transaction.
+//! - A partition's hot rows are exactly the new records of the offsets `[held_from, next)` of its owner's epoch.
+//! - What is not published when a partition is taken away is dropped here and read again by the successor.
+
+pub mod cut;
+mod dead_letter;
+pub mod leaf;
+pub mod metrics;
+pub mod pipeline;
+pub mod publish;
+pub mod retention;
+pub mod route;
+pub mod settings;
+pub mod shards;
+
+pub use leaf::HotLeaf;
+pub use metrics::Metrics;
+pub use pipeline::{Indexer, Parts, Status};
+pub use settings::Settings;
+
+/// The consumer group whose offsets and ledger the shards are published with.
+pub const GROUP: &str = "indexer";

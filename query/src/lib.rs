@@ -1,1 +1,28 @@
-//! Answers people: search, alerts and the web page
+//! Answers people: searches over sealed shards and hot rows, the ledger's account, alerts from rules on the stream, and
+//! the web page.
+//!
+//! A search travels [`http`] → [`search::plan`] → [`search::fanout`] → [`search::merge`] → [`http`]. Detection is its own
+//! consumer of the topic ([`alert::watch`]) and meets searching only in the catalogue.
+//!
+//! **Invariants:**
+//! - An answer that may lack something says so, and what: `partial` and `missing`.
+//! - Each offset of a partition is answered for once: by sealed shards below the catalogue's next offset, by the hot rows
+//!   of the highest epoch from there on.
+
+pub mod alert;
+pub mod http;
+pub mod leaves;
+pub mod metrics;
+pub mod search;
+pub mod settings;
+pub mod shards;
+
+pub use leaves::{HttpLeaf, Leaves};
+pub use metrics::Metrics;
+pub use search::{Hits, Missing, SearchRequest, Searcher};
+pub use settings::Settings;
+
+/// The consumer group whose shards and ledger are searched and audited.
+pub const INDEXER_GROUP: &str = "indexer";
+/// The consumer group of the rules.
+pub const DETECT_GROUP: &str = "detect";

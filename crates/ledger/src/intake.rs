@@ -94,7 +94,11 @@ impl Ledger {
                     }
                     (RecordId { source, position: place.offset as u64, index: index as u32 }, record)
                 };
-                Accounted { stream, records: records.into_iter().enumerate().map(name).collect(), ..Accounted::default() }
+                Accounted {
+                    stream,
+                    records: records.into_iter().enumerate().map(name).collect(),
+                    ..Accounted::default()
+                }
             }
             Reading::Marker(_) | Reading::Dead { envelope: None, .. } => Accounted::default(),
         }

@@ -188,7 +188,12 @@ impl Ledger {
                 tracked.dirty = false;
                 let expected_version = tracked.version;
                 tracked.version = Some(expected_version.map_or(1, |version| version + 1));
-                Change { id: *id, partition: tracked.partition, expected_version, state: tracked.state.clone() }
+                Change {
+                    id: *id,
+                    partition: tracked.partition,
+                    expected_version,
+                    state: tracked.state.clone(),
+                }
             })
             .collect();
         changes.sort_by_key(|change| change.id);

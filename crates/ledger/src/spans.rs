@@ -80,11 +80,7 @@ impl Spans {
     /// How many positions of `span` are inside.
     pub fn overlap(&self, span: Span) -> u64 {
         let from = self.0.partition_point(|s| s.end <= span.start);
-        self.0[from..]
-            .iter()
-            .take_while(|s| s.start < span.end)
-            .map(|s| s.intersection(span).length())
-            .sum()
+        self.0[from..].iter().take_while(|s| s.start < span.end).map(|s| s.intersection(span).length()).sum()
     }
 
     /// The parts of `within` that are not inside, in order.

@@ -28,7 +28,14 @@ fn message(lines: &[String], from: usize, to: usize, sender: Sender) -> (Envelop
         .filter(|line| !line.is_empty())
         .map(|line| LogRecord { body: Value::from(line.as_str()), ..LogRecord::default() })
         .collect();
-    let open = SourceOpen { kind: "file".into(), path: "/f".into(), host: "h".into(), start: 0, continues: None, because: None };
+    let open = SourceOpen {
+        kind: "file".into(),
+        path: "/f".into(),
+        host: "h".into(),
+        start: 0,
+        continues: None,
+        because: None,
+    };
     let extent = Extent {
         start: start as u64,
         end: (start + raw.len()) as u64,

@@ -78,7 +78,8 @@ impl FieldRef {
                 } else if let Some(path) = name.strip_prefix("resource.") {
                     Self::Resource(path.to_owned())
                 } else {
-                    let aliases = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(&[][..], |(_, p)| p);
+                    let aliases =
+                        ALIASES.iter().find(|(alias, _)| *alias == name).map_or(&[][..], |(_, p)| p);
                     Self::Any { path: name.to_owned(), aliases }
                 }
             }

@@ -71,6 +71,9 @@ impl Row {
         fn attributes(map: &Attributes) -> usize {
             map.iter().map(|(key, v)| 24 + key.len() + value(v)).sum()
         }
-        size_of::<Self>() + value(&self.record.body) + attributes(&self.record.attributes) + self.record.severity_text.len()
+        size_of::<Self>()
+            + value(&self.record.body)
+            + attributes(&self.record.attributes)
+            + self.record.severity_text.len()
     }
 }

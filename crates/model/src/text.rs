@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn words_are_runs_of_letters_digits_and_underscores() {
-        assert_eq!(tokens("GET /api/v1?user_id=42 10.0.0.1"), ["get", "api", "v1", "user_id", "42", "10", "0", "0", "1"]);
+        assert_eq!(
+            tokens("GET /api/v1?user_id=42 10.0.0.1"),
+            ["get", "api", "v1", "user_id", "42", "10", "0", "0", "1"]
+        );
         assert_eq!(tokens("Größe: 5 µs — İstanbul"), ["größe", "5", "µs", "i\u{307}stanbul"]);
         assert!(tokens(" -- \n").is_empty());
     }

@@ -45,7 +45,9 @@ impl Value {
                 None => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
             },
             serde_json::Value::String(value) => Self::String(value),
-            serde_json::Value::Array(values) => Self::Array(values.into_iter().map(Self::from_json).collect()),
+            serde_json::Value::Array(values) => {
+                Self::Array(values.into_iter().map(Self::from_json).collect())
+            }
             serde_json::Value::Object(map) => {
                 Self::Map(map.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect())
             }

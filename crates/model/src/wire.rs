@@ -65,8 +65,15 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 7] =
-        [Self::Blank, Self::OverLong, Self::Filtered, Self::Sampled, Self::Undecodable, Self::Nul, Self::Lost];
+    pub const ALL: [Self; 7] = [
+        Self::Blank,
+        Self::OverLong,
+        Self::Filtered,
+        Self::Sampled,
+        Self::Undecodable,
+        Self::Nul,
+        Self::Lost,
+    ];
 
     /// Its name in metrics and audits.
     pub const fn name(self) -> &'static str {

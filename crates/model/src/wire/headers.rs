@@ -158,13 +158,16 @@ fn read_runs(bytes: &[u8]) -> Result<Vec<Run>, DecodeError> {
             }
             byte = bytes.next().ok_or_else(|| problem(RUNS, "a number is cut short"))?;
         }
-        let length =
-            u64::try_from(number >> 1).ok().filter(|n| *n > 0).ok_or_else(|| problem(RUNS, "a length out of range"))?;
+        let length = u64::try_from(number >> 1)
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| problem(RUNS, "a length out of range"))?;
         let kind = if number & 1 == 0 {
             RunKind::Record
         } else {
             let code = bytes.next().ok_or_else(|| problem(RUNS, "a reason is missing"))?;
-            let reason = SkipReason::from_code(code).ok_or_else(|| problem(RUNS, format!("unknown reason {code}")))?;
+            let reason =
+                SkipReason::from_code(code).ok_or_else(|| problem(RUNS, format!("unknown reason {code}")))?;
             RunKind::Skipped(reason)
         };
         runs.push(Run { length, kind });

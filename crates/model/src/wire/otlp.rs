@@ -20,10 +20,14 @@ pub(super) fn encode<'a>(records: impl IntoIterator<Item = &'a LogRecord>) -> By
     let mut groups: Vec<ResourceLogs> = Vec::new();
     let mut last: Option<&Arc<Attributes>> = None;
     for record in records {
-        let same = last.is_some_and(|resource| Arc::ptr_eq(resource, &record.resource) || *resource == record.resource);
+        let same = last
+            .is_some_and(|resource| Arc::ptr_eq(resource, &record.resource) || *resource == record.resource);
         if !same {
             groups.push(ResourceLogs {
-                resource: Some(Resource { attributes: write_attributes(&record.resource), ..Resource::default() }),
+                resource: Some(Resource {
+                    attributes: write_attributes(&record.resource),
+                    ..Resource::default()
+                }),
                 scope_logs: vec![ScopeLogs::default()],
                 ..ResourceLogs::default()
             });
@@ -102,7 +106,11 @@ fn read_record(record: OtlpRecord, resource: &Arc<Attributes>) -> LogRecord {
 fn write_attributes(attributes: &Attributes) -> Vec<KeyValue> {
     attributes
         .iter()
-        .map(|(key, value)| KeyValue { key: key.to_owned(), value: Some(write_value(value)), ..KeyValue::default() })
+        .map(|(key, value)| KeyValue {
+            key: key.to_owned(),
+            value: Some(write_value(value)),
+            ..KeyValue::default()
+        })
         .collect()
 }
 

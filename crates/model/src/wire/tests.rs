@@ -16,7 +16,8 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(2, 10, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec(("[a-z.]{1,6}", inner), 0..4).prop_map(|v| Value::Map(v.into_iter().collect())),
+            prop::collection::vec(("[a-z.]{1,6}", inner), 0..4)
+                .prop_map(|v| Value::Map(v.into_iter().collect())),
         ]
     })
 }
@@ -43,7 +44,12 @@ fn envelope(records: usize) -> Envelope {
     let length: u64 = runs.iter().map(|run| run.length).sum();
     Envelope {
         stream: "app".parse().unwrap(),
-        sender: Sender { agent: AgentId::random(), instance: InstanceId::random(), epoch: 3, boot: BootId::random() },
+        sender: Sender {
+            agent: AgentId::random(),
+            instance: InstanceId::random(),
+            epoch: 3,
+            boot: BootId::random(),
+        },
         source: SourceId::random(),
         extent: Extent { start: 10, end: 10 + length, crc32c: 0xdead_beef, runs },
         open: Some(SourceOpen {
@@ -128,7 +134,13 @@ fn the_first_format_stays_readable() {
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), Bytes::from_static(value.as_bytes())))
-    .map(|(name, value)| if name == "millrace.runs" { (name, Bytes::from_static(&[12, 0x81 | 0x1e, 0x03, 1])) } else { (name, value) })
+    .map(|(name, value)| {
+        if name == "millrace.runs" {
+            (name, Bytes::from_static(&[12, 0x81 | 0x1e, 0x03, 1]))
+        } else {
+            (name, value)
+        }
+    })
     .collect();
     let value = encode_record(&LogRecord { body: "hello".into(), ..LogRecord::default() });
     let Decoded::Batch(envelope, records) = decode(&headers, &value).unwrap() else { panic!("a batch") };

@@ -1,0 +1,72 @@
+//! What an indexer counts. Conservation: records = indexed + dropped by reason.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Why a record did not become searchable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// `expired` (older than its stream's retention on arrival).
+    pub reason: &'static str,
+}
+
+/// All counters of an indexer; cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Messages taken from the topic.
+    pub messages: Counter,
+    /// Records that became searchable.
+    pub records: Counter,
+    /// Records that did not.
+    pub dropped: Family<Reason, Counter>,
+    /// Messages that came again.
+    pub duplicates: Counter,
+    /// Messages that went to the dead-letter topic.
+    pub dead_letters: Counter,
+    /// Sources derived because two senders claimed to be one.
+    pub strays: Counter,
+    /// Records whose own time could not be believed.
+    pub adjusted: Counter,
+    /// Cuts published.
+    pub cuts: Counter,
+    /// Cuts refused because a partition had a new owner.
+    pub fenced: Counter,
+    /// Cuts that failed and were tried again.
+    pub retries: Counter,
+    /// Shards published.
+    pub shards: Counter,
+    /// Bytes of published bundles.
+    pub shard_bytes: Counter,
+    /// Shards whose retention ended.
+    pub expired: Counter,
+    /// Bytes of hot rows in memory.
+    pub hot_bytes: Gauge,
+    /// Rows of unpublished data given up because a partition was taken away.
+    pub abandoned: Counter,
+}
+
+impl Metrics {
+    /// Registers all of them as `millrace_indexer_*`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("millrace_indexer");
+        let mut counter = |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
+        counter("messages", "Messages taken from the topic", &self.messages);
+        counter("records", "Records that became searchable", &self.records);
+        counter("duplicate_messages", "Messages that had come before, wholly or in part", &self.duplicates);
+        counter("dead_letters", "Messages that could not be decoded", &self.dead_letters);
+        counter("stray_sources", "Sources derived because two senders claimed to be one", &self.strays);
+        counter("adjusted_times", "Records sorted by when they were observed", &self.adjusted);
+        counter("cuts", "Cuts published", &self.cuts);
+        counter("fenced_cuts", "Cuts refused because a partition had a new owner", &self.fenced);
+        counter("cut_retries", "Cuts that failed and were tried again", &self.retries);
+        counter("shards", "Shards published", &self.shards);
+        counter("shard_bytes", "Bytes of published shards", &self.shard_bytes);
+        counter("expired_shards", "Shards whose retention ended", &self.expired);
+        counter("abandoned_rows", "Unpublished rows left to a successor", &self.abandoned);
+        registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
+        registry.register("hot_bytes", "Bytes of hot rows in memory", self.hot_bytes.clone());
+    }
+}

@@ -1,0 +1,469 @@
+//! The indexer's journey, in order: consume → decode → ledger → route → hot rows → freeze → seal and publish.
+//!
+//! One task owns the consumer and the ledger; leaf searches read the hot rows beside it; one cut at a time is sealed and
+//! published beside it. When a partition is taken away, its rows are published if that can be done before the rebalance
+//! must go on, else they are dropped and the successor reads them again.
+
+use crate::{
+    GROUP, HotLeaf, Metrics, Settings,
+    dead_letter::DeadLetters,
+    metrics::Reason,
+    publish::{self, Outcome, Publication},
+    retention,
+    route::{Route, route},
+    shards::{Owned, Shards},
+};
+use millrace_catalogue::{Catalogue, Node};
+use millrace_ledger::{Ledger, Place, Reading, read};
+use millrace_model::{Clock, Partition, Row, Timestamp, TopicId};
+use millrace_storage::Bundles;
+use millrace_store::HotRow;
+use millrace_transport::{
+    AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Revocation, Start, Topic,
+};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often age, weight and backpressure are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often this node says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// What an indexer is made of.
+pub struct Parts {
+    /// The topic.
+    pub topic: Topic,
+    /// The commit point.
+    pub catalogue: Catalogue,
+    /// Where bundles lie.
+    pub bundles: Bundles,
+    /// Where bundles are made; on the same disk as the bundles, best.
+    pub work_directory: PathBuf,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// This node's name in the catalogue.
+    pub node: String,
+    /// Where query nodes reach this one's leaf, as `host:port`; `None`: only this process asks it.
+    pub address: Option<String>,
+}
+
+/// What a probe can ask.
+#[derive(Debug, Default)]
+pub struct Status {
+    publishing: Mutex<Option<String>>,
+    consuming: Mutex<Option<String>>,
+}
+
+impl Status {
+    /// The reasons why this indexer is not ready; none: it is.
+    pub fn problems(&self) -> Vec<String> {
+        [&self.publishing, &self.consuming]
+            .into_iter()
+            .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
+    }
+
+    pub(crate) fn publishing(&self, problem: Option<String>) {
+        *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    fn consuming(&self, problem: Option<String>) {
+        *self.consuming.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// An indexer, before it runs.
+pub struct Indexer {
+    settings: Settings,
+    parts: Arc<Parts>,
+    shards: Arc<Shards>,
+    status: Arc<Status>,
+}
+
+impl Indexer {
+    /// Out of its parts.
+    pub fn new(settings: Settings, parts: Parts) -> Self {
+        let shards = Arc::new(Shards::new(parts.topic.name()));
+        Self { settings, parts: Arc::new(parts), shards, status: Arc::default() }
+    }
+
+    /// Answers searches over its rows.
+    pub fn leaf(&self) -> HotLeaf {
+        HotLeaf::new(Arc::clone(&self.shards))
+    }
+
+    /// For probes.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Runs until `shutdown`; then publishes what it holds and hands its partitions back.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        tokio::fs::create_dir_all(&self.parts.work_directory).await?;
+        let retention =
+            tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.streams.clone(), shutdown.clone()));
+        while !shutdown.is_cancelled() {
+            let consumer = self.parts.topic.consumer(GROUP)?;
+            let flow = Flow::new(&self, consumer);
+            if flow.run(&shutdown).await == Ended::Reset {
+                tracing::warn!("what was not published is dropped and read again");
+                self.shards.disown(&self.shards.partitions());
+            }
+        }
+        retention.await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Shutdown,
+    Reset,
+}
+
+struct InFlight {
+    generation: u64,
+    publication: Arc<Publication>,
+    task: JoinHandle<Outcome>,
+}
+
+struct Flow<'a> {
+    settings: &'a Settings,
+    parts: &'a Arc<Parts>,
+    shards: &'a Arc<Shards>,
+    status: &'a Arc<Status>,
+    consumer: AnyConsumer,
+    ledger: Ledger,
+    topic_ids: HashMap<Partition, Option<TopicId>>,
+    in_flight: Option<InFlight>,
+    /// Since when the open generation has rows.
+    open_since: Option<Instant>,
+    paused: bool,
+    heartbeat: Option<Instant>,
+    dead: DeadLetters,
+}
+
+impl<'a> Flow<'a> {
+    fn new(indexer: &'a Indexer, consumer: AnyConsumer) -> Self {
+        let Indexer { settings, parts, shards, status } = indexer;
+        Self {
+            settings,
+            parts,
+            shards,
+            status,
+            consumer,
+            ledger: Ledger::new(),
+            topic_ids: HashMap::new(),
+            in_flight: None,
+            open_since: None,
+            paused: false,
+            heartbeat: None,
+            dead: DeadLetters::new(parts.topic.clone()),
+        }
+    }
+
+    async fn run(mut self, shutdown: &CancellationToken) -> Ended {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let ended = loop {
+            let reset = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break Ended::Shutdown,
+                outcome = finished(&mut self.in_flight) => self.cut_ended(outcome),
+                _ = ticks.tick() => { self.tick().await; false }
+                event = self.consumer.next() => match event {
+                    Some(event) => self.take_event(event).await,
+                    None => true,
+                },
+            };
+            if reset {
+                break Ended::Reset;
+            }
+        };
+        if ended == Ended::Shutdown {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            self.publish_before(deadline).await;
+        }
+        self.consumer.close().await;
+        ended
+    }
+
+    /// One event of the consumer. Returns whether everything must begin again.
+    async fn take_event(&mut self, event: ConsumerEvent) -> bool {
+        match event {
+            ConsumerEvent::Assigned(assignment) => self.assigned(assignment).await,
+            ConsumerEvent::Revoked(revocation) => self.revoked(revocation).await,
+            ConsumerEvent::Messages(messages) => {
+                for message in messages {
+                    self.take(message).await;
+                }
+                self.consider_cut();
+            }
+        }
+        false
+    }
+
+    /// Partitions are ours: the catalogue raises their epochs and says where to go on.
+    async fn assigned(&mut self, assignment: Assignment) {
+        let wanted: Vec<_> = assignment.partitions.iter().map(|p| (p.partition, p.topic_id)).collect();
+        let topic = self.parts.topic.name();
+        let owned = loop {
+            match self.parts.catalogue.acquire(GROUP, topic, &wanted, &self.parts.node).await {
+                Ok(owned) => break owned,
+                Err(error) => {
+                    self.status.consuming(Some(format!("the catalogue cannot be asked: {error}")));
+                    tracing::warn!(%error, "the catalogue cannot be asked where to go on");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        self.status.consuming(None);
+        let mut starts = Vec::with_capacity(owned.len());
+        for ownership in owned {
+            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition) else { continue };
+            let wanted = ownership.next_offset.unwrap_or(assigned.low);
+            let next = wanted.max(assigned.low);
+            if next > wanted {
+                tracing::error!(
+                    kafka.partition = ownership.partition.0, from = wanted, to = next,
+                    "the topic's own retention removed messages that were never indexed"
+                );
+            }
+            tracing::info!(kafka.partition = ownership.partition.0, epoch = ownership.epoch, next, "partition assigned");
+            self.topic_ids.insert(ownership.partition, assigned.topic_id);
+            self.shards.own(
+                ownership.partition,
+                Owned {
+                    topic_id: assigned.topic_id,
+                    epoch: ownership.epoch,
+                    published: ownership.next_offset,
+                    held_from: next,
+                    next,
+                    end: assigned.high.max(next),
+                },
+            );
+            starts.push((ownership.partition, Start::Offset(next)));
+        }
+        self.paused = false;
+        assignment.start(starts);
+    }
+
+    /// Partitions go: publish what is here if there is time, then let go.
+    async fn revoked(&mut self, revocation: Revocation) {
+        let partitions = revocation.partitions.clone();
+        if !revocation.lost {
+            // A little before the deadline, so that letting go is in time too.
+            self.publish_before(revocation.deadline - Duration::from_millis(200)).await;
+        }
+        let abandoned = self.shards.disown(&partitions);
+        self.parts.metrics.abandoned.inc_by(abandoned);
+        self.ledger.forget(&partitions);
+        tracing::info!(partitions = partitions.len(), abandoned, lost = revocation.lost, "partitions revoked");
+        revocation.done();
+    }
+
+    /// Finishes the cut under way, then makes one of what is left, as far as `deadline` allows.
+    async fn publish_before(&mut self, deadline: Instant) {
+        for _ in 0..2 {
+            self.freeze_and_publish();
+            if self.in_flight.is_none() {
+                return;
+            }
+            let Ok(outcome) = tokio::time::timeout_at(deadline.into(), finished(&mut self.in_flight)).await else {
+                return;
+            };
+            self.cut_ended(outcome);
+        }
+    }
+
+    /// Decodes a message, accounts for it, and makes its new records searchable.
+    async fn take(&mut self, message: Message) {
+        let metrics = &self.parts.metrics;
+        metrics.messages.inc();
+        let reading = read(&message.headers, &message.value);
+        if let Reading::Dead { reason, .. } = &reading {
+            metrics.dead_letters.inc();
+            tracing::warn!(kafka.partition = message.partition.0, offset = message.offset, reason, "a dead letter");
+            self.dead.send(&message, reason).await;
+        }
+        while let Some(source) = self.ledger.missing_for(&reading) {
+            let stored = load_source(self.parts, source).await;
+            self.ledger.load(source, message.partition, stored);
+        }
+        let place = Place {
+            topic: self.parts.topic.name(),
+            topic_id: self.topic_ids.get(&message.partition).copied().flatten(),
+            partition: message.partition,
+            offset: message.offset,
+            timestamp: message.timestamp,
+        };
+        let accounted = self.ledger.account(place, reading);
+        if accounted.outcome.is_some_and(|outcome| outcome != millrace_ledger::Outcome::New) {
+            metrics.duplicates.inc();
+        }
+        if accounted.stray {
+            metrics.strays.inc();
+            tracing::error!(
+                kafka.partition = message.partition.0, offset = message.offset,
+                "two agents claim to be one (a cloned machine?): the second one's lines are kept under a source of their own"
+            );
+        }
+        let now = self.parts.clock.now();
+        let mut rows = Vec::with_capacity(accounted.records.len());
+        let stream = accounted.stream;
+        for (id, mut record) in accounted.records {
+            match route(&self.settings.streams, &stream, &mut record, now) {
+                Route::Keep { time, bucket, adjusted } => {
+                    if adjusted {
+                        metrics.adjusted.inc();
+                    }
+                    let row = Row { id, stream: stream.clone(), time, record };
+                    let row = HotRow { partition: message.partition, offset: message.offset, row };
+                    rows.push((stream.clone(), bucket, row));
+                }
+                Route::Expired => {
+                    metrics.dropped.get_or_create(&Reason { reason: "expired" }).inc();
+                }
+            }
+        }
+        metrics.records.inc_by(rows.len() as u64);
+        let end = self.consumer.end(message.partition);
+        self.shards.append(message.partition, rows, message.offset + 1, end);
+        self.open_since.get_or_insert_with(Instant::now);
+    }
+
+    async fn tick(&mut self) {
+        self.consider_cut();
+        for partition in self.shards.partitions() {
+            if let Some(end) = self.consumer.end(partition) {
+                self.shards.see_end(partition, end);
+            }
+        }
+        let now = self.parts.clock.now();
+        self.shards.sweep(now.minus(self.settings.linger));
+        self.parts.metrics.hot_bytes.set(self.shards.total_weight() as i64);
+        if self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
+            self.heartbeat = Some(Instant::now());
+            self.beat(now).await;
+        }
+    }
+
+    async fn beat(&self, now: Timestamp) {
+        let node = Node {
+            id: self.parts.node.clone(),
+            role: "indexer".to_owned(),
+            address: self.parts.address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seen: now,
+        };
+        if let Err(error) = self.parts.catalogue.heartbeat(&node).await {
+            tracing::warn!(%error, "the catalogue took no heartbeat");
+        }
+    }
+
+    /// Begins a cut if it is time, and pauses or resumes the topic by the weight of what is in memory.
+    fn consider_cut(&mut self) {
+        let (open, frozen) = self.shards.weight();
+        let old = self.open_since.is_some_and(|since| since.elapsed() >= self.settings.seal_age);
+        if self.in_flight.is_none() && (open >= self.settings.seal_bytes || old) {
+            self.freeze_and_publish();
+        }
+        let full = open + frozen >= self.settings.memory;
+        if full != self.paused {
+            let partitions = self.shards.partitions();
+            if full {
+                tracing::info!(bytes = open + frozen, "the topic is paused: memory is full");
+                self.consumer.pause(&partitions);
+            } else {
+                self.consumer.resume(&partitions);
+            }
+            self.paused = full;
+        }
+    }
+
+    /// Freezes the open rows and begins to publish them, unless a cut is under way.
+    fn freeze_and_publish(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        let Some(frozen) = self.shards.freeze() else {
+            self.open_since = None;
+            return;
+        };
+        self.open_since = None;
+        let changes = self.ledger.take_changes();
+        self.ledger.forget_closed();
+        self.begin(Publication { frozen, changes });
+    }
+
+    fn begin(&mut self, publication: Publication) {
+        let publication = Arc::new(publication);
+        let generation = publication.frozen.generation;
+        let task =
+            tokio::spawn(publish::publish(Arc::clone(self.parts), Arc::clone(self.status), Arc::clone(&publication)));
+        self.in_flight = Some(InFlight { generation, publication, task });
+    }
+
+    /// A cut ended. Returns whether everything must begin again.
+    fn cut_ended(&mut self, ended: Option<(InFlight, Option<Outcome>)>) -> bool {
+        let Some((in_flight, outcome)) = ended else { return false };
+        match outcome {
+            Some(Outcome::Published) => {
+                self.shards.published(in_flight.generation, self.parts.clock.now());
+                let next: Vec<_> =
+                    in_flight.publication.frozen.moves.iter().map(|m| (m.range.partition, m.range.to)).collect();
+                self.consumer.commit(&next);
+                false
+            }
+            Some(Outcome::Fenced(partition)) => {
+                self.parts.metrics.fenced.inc();
+                tracing::warn!(kafka.partition = partition.0, "the partition has a new owner; its rows are left to it");
+                self.shards.disown(&[partition]);
+                self.ledger.forget(&[partition]);
+                if let Some(frozen) = self.shards.frozen(in_flight.generation) {
+                    let changes = in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
+                    let changes = changes.collect();
+                    self.begin(Publication { frozen, changes });
+                }
+                false
+            }
+            Some(Outcome::Conflict(source)) => {
+                tracing::error!(source.id = %source, "a source was changed by somebody else");
+                true
+            }
+            // The task panicked: what it held is not published, and is read again.
+            None => true,
+        }
+    }
+}
+
+/// Waits for the cut under way; for ever if there is none.
+async fn finished(in_flight: &mut Option<InFlight>) -> Option<(InFlight, Option<Outcome>)> {
+    let Some(current) = in_flight.as_mut() else { return std::future::pending().await };
+    let outcome = (&mut current.task).await.ok();
+    in_flight.take().map(|ended| (ended, outcome))
+}
+
+/// What the catalogue knows of a source; asks until it answers.
+async fn load_source(
+    parts: &Parts,
+    source: millrace_model::SourceId,
+) -> Option<(u64, millrace_ledger::SourceState)> {
+    loop {
+        match parts.catalogue.sources(GROUP, &[source]).await {
+            Ok(stored) => return stored.into_iter().next().map(|s| (s.version, s.state)),
+            Err(error) => {
+                tracing::warn!(%error, "the catalogue cannot be asked about a source");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The commit: bundles go to the store of bundles, then one transaction makes them, the offsets and the ledger true
+//! together. Whatever happens before the transaction changes nothing that anybody sees.
+
+use crate::{
+    GROUP, Metrics,
+    cut::{self, Part},
+    pipeline::{Parts, Status},
+    shards::Frozen,
+};
+use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};
+use millrace_ledger::Change;
+use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId};
+use std::{sync::Arc, time::Duration};
+
+/// How a cut ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is durable.
+    Published,
+    /// A partition has a new owner: nothing was changed.
+    Fenced(Partition),
+    /// A source was changed by somebody else: nothing was changed.
+    Conflict(SourceId),
+}
+
+/// A cut under way.
+pub struct Publication {
+    /// The rows.
+    pub frozen: Frozen,
+    /// The sources that changed with them.
+    pub changes: Vec<Change>,
+}
+
+/// Seals, uploads and publishes; tries again, for ever, what another try can mend (a full disk, a busy or unreachable
+/// catalogue), and says so in `status`.
+pub async fn publish(parts: Arc<Parts>, status: Arc<Status>, publication: Arc<Publication>) -> Outcome {
+    let mut wait = Duration::from_millis(100);
+    let mut shards: Option<Vec<ShardMeta>> = None;
+    loop {
+        let error = match try_publish(&parts, &publication, &mut shards).await {
+            Ok(outcome) => {
+                status.publishing(None);
+                let published = shards.unwrap_or_default();
+                match outcome {
+                    Outcome::Published => count(&parts.metrics, &published),
+                    _ => discard(&parts, &published).await,
+                }
+                return outcome;
+            }
+            Err(error) => error,
+        };
+        parts.metrics.retries.inc();
+        tracing::warn!(error = format!("{error:#}"), retry_ms = wait.as_millis() as u64, "publishing failed");
+        status.publishing(Some(format!("{error:#}")));
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
+}
+
+fn count(metrics: &Metrics, shards: &[ShardMeta]) {
+    metrics.cuts.inc();
+    metrics.shards.inc_by(shards.len() as u64);
+    metrics.shard_bytes.inc_by(shards.iter().map(|shard| shard.bytes).sum());
+}
+
+async fn try_publish(
+    parts: &Arc<Parts>,
+    publication: &Arc<Publication>,
+    shards: &mut Option<Vec<ShardMeta>>,
+) -> anyhow::Result<Outcome> {
+    if shards.is_none() {
+        *shards = Some(upload(parts, publication).await?);
+    }
+    let cut = Cut {
+        group: GROUP.to_owned(),
+        topic: parts.topic.name().to_owned(),
+        moves: publication
+            .frozen
+            .moves
+            .iter()
+            .map(|m| Move { partition: m.range.partition, epoch: m.epoch, from: m.published, to: m.range.to })
+            .collect(),
+        shards: shards.clone().unwrap_or_default(),
+        sources: publication
+            .changes
+            .iter()
+            .map(|change| SourceWrite {
+                id: change.id,
+                partition: change.partition,
+                expected_version: change.expected_version,
+                state: change.state.clone(),
+            })
+            .collect(),
+        ..Cut::default()
+    };
+    match parts.catalogue.publish(&cut).await {
+        Ok(()) => Ok(Outcome::Published),
+        // A commit whose answer was lost may have happened: then this is its echo.
+        Err(_) if already_published(parts, &cut.shards).await? => Ok(Outcome::Published),
+        Err(PublishError::Fenced { partition }) => Ok(Outcome::Fenced(partition)),
+        Err(PublishError::Conflict { source_id }) => Ok(Outcome::Conflict(source_id)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Does the catalogue have the shards of this cut? A cut without shards has nothing that could be deleted wrongly.
+async fn already_published(parts: &Parts, shards: &[ShardMeta]) -> anyhow::Result<bool> {
+    let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
+    Ok(!ids.is_empty() && !parts.catalogue.known_shards(&ids).await?.is_empty())
+}
+
+/// Seals every part and puts its bundle where bundles lie.
+async fn upload(parts: &Arc<Parts>, publication: &Arc<Publication>) -> anyhow::Result<Vec<ShardMeta>> {
+    let offsets: Vec<OffsetRange> = publication.frozen.moves.iter().map(|m| m.range.clone()).collect();
+    let mut shards = Vec::new();
+    for part in cut::parts(&publication.frozen) {
+        shards.push(upload_part(parts, part, offsets.clone()).await?);
+    }
+    Ok(shards)
+}
+
+async fn upload_part(parts: &Arc<Parts>, part: Part, offsets: Vec<OffsetRange>) -> anyhow::Result<ShardMeta> {
+    let directory = parts.work_directory.clone();
+    let now = parts.clock.now();
+    let bundle = tokio::task::spawn_blocking(move || cut::seal(&part, &offsets, &directory, now)).await??;
+    let stored = parts.bundles.put(&bundle.meta.key, &bundle.path).await;
+    if let Err(error) = tokio::fs::remove_file(&bundle.path).await {
+        tracing::warn!(path = %bundle.path.display(), %error, "a sealed bundle's work file stays behind");
+    }
+    stored?;
+    Ok(bundle.meta)
+}
+
+/// Deletes the bundles of a cut that was refused: nobody will ever see them.
+async fn discard(parts: &Parts, shards: &[ShardMeta]) {
+    for shard in shards {
+        if let Err(error) = parts.bundles.delete(&shard.key).await {
+            tracing::warn!(key = shard.key, %error, "an unpublished bundle stays behind");
+        }
+    }
+}

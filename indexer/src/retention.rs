@@ -1,0 +1,46 @@
+//! The end of a shard's life: hidden in the catalogue as soon as its retention is over, its file removed after a grace
+//! period that is longer than any search.
+
+use crate::{GROUP, pipeline::Parts, settings::Streams};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often retention is looked at.
+const EVERY: Duration = Duration::from_secs(10);
+/// How long an expired shard's file stays for searches that have begun.
+pub const GRACE: Duration = Duration::from_secs(120);
+
+/// Looks at retention until `shutdown`. A failure is said, counted and tried again.
+pub async fn run(parts: Arc<Parts>, streams: Streams, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = once(&parts, &streams, GRACE).await {
+            tracing::warn!(error = format!("{error:#}"), "retention could not be applied");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// One pass: expires what is over, deletes what has been expired for `grace`. Returns (expired, deleted).
+pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::Result<(usize, usize)> {
+    let now = parts.clock.now();
+    let mut expired = 0;
+    for stream in parts.catalogue.streams(GROUP).await? {
+        let shards = parts.catalogue.expire(GROUP, &stream, now.minus(streams.retention(&stream))).await?;
+        for shard in &shards {
+            tracing::info!(stream.name = %stream, shard.id = %shard.id, records = shard.records, "a shard expired");
+        }
+        parts.metrics.expired.inc_by(shards.len() as u64);
+        expired += shards.len();
+    }
+    let over = parts.catalogue.expired(now.minus(grace)).await?;
+    let mut gone = Vec::with_capacity(over.len());
+    for shard in over {
+        parts.bundles.delete(&shard.key).await?;
+        gone.push(shard.id);
+    }
+    parts.catalogue.forget(&gone).await?;
+    Ok((expired, gone.len()))
+}

@@ -1,0 +1,89 @@
+//! Which time a record is kept under, and in which bucket. Pure.
+
+use crate::settings::Streams;
+use millrace_model::{LogRecord, StreamName, Timestamp};
+use std::time::Duration;
+
+/// How far ahead of its observation a record's own time is believed.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// Set on a record that is sorted by when it was observed, because its own time cannot be right.
+const ADJUSTED: &str = "log.time_adjusted";
+const HOUR: i64 = 3_600_000_000_000;
+const DAY: i64 = 24 * HOUR;
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Into a bucket.
+    Keep {
+        /// The time that it is sorted by.
+        time: Timestamp,
+        /// The bucket's start.
+        bucket: Timestamp,
+        /// Its own time was not believed.
+        adjusted: bool,
+    },
+    /// Nowhere: its retention has ended already.
+    Expired,
+}
+
+/// Routes a record: by its own time if that lies within [observed − retention, observed + 24 h], else by when it was
+/// observed, flagged.
+pub fn route(streams: &Streams, stream: &StreamName, record: &mut LogRecord, now: Timestamp) -> Route {
+    let retention = streams.retention(stream);
+    let observed = record.observed_timestamp;
+    let time = record.time();
+    let believed = time >= observed.minus(retention) && time <= observed.plus(AHEAD);
+    let time = if believed {
+        time
+    } else {
+        record.attributes.set(ADJUSTED, true);
+        observed
+    };
+    if time < now.minus(retention) {
+        return Route::Expired;
+    }
+    Route::Keep { time, bucket: bucket(time, retention), adjusted: !believed }
+}
+
+/// The start of the bucket that holds `time`: hours where retention is a week or less, else days.
+fn bucket(time: Timestamp, retention: Duration) -> Timestamp {
+    let width = if retention <= Duration::from_secs(7 * 86_400) { HOUR } else { DAY };
+    Timestamp(time.0.div_euclid(width).saturating_mul(width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000 * DAY + HOUR + 5);
+
+    fn at(time: Option<Timestamp>, observed: Timestamp) -> (Route, LogRecord) {
+        let mut record = LogRecord { timestamp: time, observed_timestamp: observed, ..LogRecord::default() };
+        (route(&Streams::default(), &StreamName::default(), &mut record, NOW), record)
+    }
+
+    #[test]
+    fn a_record_is_kept_by_its_own_time() {
+        let time = NOW.minus(Duration::from_secs(3600));
+        let bucket = Timestamp(1_000 * DAY);
+        assert_eq!(at(Some(time), NOW).0, Route::Keep { time, bucket, adjusted: false });
+        assert_eq!(at(None, NOW).0, Route::Keep { time: NOW, bucket, adjusted: false });
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_right_gives_way_to_the_observed_one() {
+        for wrong in [Timestamp(0), NOW.plus(Duration::from_secs(86_401))] {
+            let (route, record) = at(Some(wrong), NOW);
+            assert_eq!(route, Route::Keep { time: NOW, bucket: Timestamp(1_000 * DAY), adjusted: true });
+            assert!(record.attributes.get(ADJUSTED).is_some());
+            assert_eq!(record.timestamp, Some(wrong), "what the record says stays");
+        }
+    }
+
+    #[test]
+    fn what_is_expired_on_arrival_is_dropped() {
+        let old = NOW.minus(Duration::from_secs(31 * 86_400));
+        assert_eq!(at(Some(old), old).0, Route::Expired);
+    }
+}

@@ -1,0 +1,91 @@
+//! What can be set of an indexer: `[indexer]` and `[streams.*]`.
+
+use millrace_config::{Age, ByteSize, Section};
+use millrace_model::StreamName;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+/// `[indexer]`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where probes, metrics and query nodes ask: `listen`.
+    pub listen: SocketAddr,
+    /// How query nodes reach `listen`, where that differs: `advertise`, as `host:port`.
+    pub advertise: Option<String>,
+    /// Hot rows are sealed when they are this old: `seal_age`, default 30 s.
+    pub seal_age: Duration,
+    /// … or when they weigh this much, in bytes: `seal_bytes`, default 64 MiB.
+    pub seal_bytes: u64,
+    /// Hot rows in memory, sealing ones included; the topic is paused above it, in bytes: `memory`, default 256 MiB.
+    pub memory: u64,
+    /// How long rows are kept after they were published, for searches that began before.
+    pub linger: Duration,
+    /// What is kept for how long.
+    pub streams: Streams,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7702)),
+            advertise: None,
+            seal_age: Duration::from_secs(30),
+            seal_bytes: 64 << 20,
+            memory: 256 << 20,
+            linger: Duration::from_secs(60),
+            streams: Streams::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `[indexer]`; what is absent keeps its default. `[streams]` is read by [`Streams::read`].
+    pub fn read(section: &mut Section<'_>, streams: Streams) -> Self {
+        let default = Self::default();
+        Self {
+            listen: section.or("listen", default.listen),
+            advertise: section.optional("advertise"),
+            seal_age: section.or("seal_age", Age(default.seal_age)).0,
+            seal_bytes: section.or("seal_bytes", ByteSize(default.seal_bytes)).0.max(1),
+            memory: section.or("memory", ByteSize(default.memory)).0.max(1),
+            linger: default.linger,
+            streams,
+        }
+    }
+}
+
+/// `[streams.*]`: retention by stream.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// For streams that are not named.
+    pub retention: Duration,
+    /// By name.
+    pub named: BTreeMap<StreamName, Duration>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(30 * 86_400), named: BTreeMap::new() }
+    }
+}
+
+impl Streams {
+    /// Reads `[streams]` out of the root of a configuration.
+    pub fn read(root: &mut Section<'_>) -> Self {
+        let mut streams = Self::default();
+        for (name, mut section) in root.sections("streams") {
+            let retention = section.or("retention", Age(streams.retention)).0;
+            match name.parse::<StreamName>() {
+                Ok(name) => {
+                    streams.named.insert(name, retention);
+                }
+                Err(error) => section.error("retention", error.to_string()),
+            }
+        }
+        streams
+    }
+
+    /// How long the records of `stream` are kept.
+    pub fn retention(&self, stream: &StreamName) -> Duration {
+        self.named.get(stream).copied().unwrap_or(self.retention)
+    }
+}

@@ -1,0 +1,331 @@
+//! The rules' own journey: consume → decode → ledger → rules → alerts → one transaction of offsets, ledger, rule state,
+//! alerts and outbox.
+//!
+//! Each partition has its own rule state, stored with its offset: a record counts once, whatever dies when, and a
+//! partition can move to another node with what its rules had counted so far. A host's records share a partition, so
+//! that rules that group by host or by what a host says see all they need.
+
+use super::{RuleBook, lifecycle::Lifecycle};
+use crate::{DETECT_GROUP, Metrics};
+use millrace_catalogue::{Catalogue, Cut, DocumentWrite, Move, PublishError};
+use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
+use millrace_ledger::{Ledger, Outcome, Place, read};
+use millrace_model::{Clock, Partition, Row, SourceId, TopicId};
+use millrace_transport::{AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Start, Topic};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// What was taken in is made durable at least so often.
+const COMMIT: Duration = Duration::from_secs(1);
+/// Rules are told that time has passed so often.
+const TICK: Duration = Duration::from_millis(500);
+/// Rule files are looked at so often.
+const RELOAD: Duration = Duration::from_secs(5);
+/// What rule states are called in the catalogue.
+const STATE: &str = "detector";
+
+/// What watching is made of.
+pub struct WatchParts {
+    /// The topic.
+    pub topic: Topic,
+    /// Where offsets, rule state and alerts are kept.
+    pub catalogue: Catalogue,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The rules in use.
+    pub rules: Arc<RuleBook>,
+    /// Who is told.
+    pub receivers: Vec<String>,
+    /// This node's name in the catalogue.
+    pub node: String,
+    /// Rung when something was put into the outbox.
+    pub wake: Arc<Notify>,
+}
+
+/// What a probe can ask.
+#[derive(Debug, Default)]
+pub struct WatchStatus(Mutex<Option<String>>);
+
+impl WatchStatus {
+    /// Why rules are not evaluated now, if they are not.
+    pub fn problem(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, problem: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// One partition's place and rule state.
+struct Lane {
+    topic_id: Option<TopicId>,
+    epoch: u64,
+    /// The next offset in the catalogue.
+    published: Option<i64>,
+    /// The next offset here.
+    next: i64,
+    detector: Detector,
+    /// The stored rule state's version.
+    version: Option<u64>,
+}
+
+/// Evaluates rules over the stream.
+pub struct Watch {
+    parts: WatchParts,
+    status: Arc<WatchStatus>,
+    consumer: AnyConsumer,
+    ledger: Ledger,
+    lanes: BTreeMap<Partition, Lane>,
+    lifecycle: Lifecycle,
+    /// Something happened that people wait for.
+    urgent: bool,
+    committed: Instant,
+}
+
+impl Watch {
+    /// Runs until `shutdown`. What breaks off is begun again from what was last made durable.
+    pub async fn run(parts: WatchParts, status: Arc<WatchStatus>, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut parts = parts;
+        while !shutdown.is_cancelled() {
+            let mut watch = Self::open(parts, Arc::clone(&status)).await?;
+            let outcome = watch.flow(&shutdown).await;
+            watch.consumer.close().await;
+            parts = watch.parts;
+            if let Err(error) = outcome {
+                tracing::warn!(error = format!("{error:#}"), "detection begins again from its last commit");
+                status.set(Some(format!("{error:#}")));
+                tokio::time::sleep(COMMIT).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(parts: WatchParts, status: Arc<WatchStatus>) -> anyhow::Result<Self> {
+        let firing = parts.catalogue.alerts(Some(millrace_catalogue::AlertState::Firing), 100_000).await?;
+        let consumer = parts.topic.consumer(DETECT_GROUP)?;
+        Ok(Self {
+            status,
+            consumer,
+            ledger: Ledger::new(),
+            lanes: BTreeMap::new(),
+            lifecycle: Lifecycle::new(parts.receivers.clone(), firing),
+            urgent: false,
+            committed: Instant::now(),
+            parts,
+        })
+    }
+
+    async fn flow(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reloaded = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.commit().await,
+                _ = ticks.tick() => {
+                    self.pass_time();
+                    if reloaded.elapsed() >= RELOAD {
+                        reloaded = Instant::now();
+                        self.reload().await?;
+                    }
+                }
+                event = self.consumer.next() => match event {
+                    Some(ConsumerEvent::Assigned(assignment)) => self.assigned(assignment).await?,
+                    Some(ConsumerEvent::Revoked(revocation)) => {
+                        if !revocation.lost {
+                            self.commit().await?;
+                        }
+                        for partition in &revocation.partitions {
+                            self.lanes.remove(partition);
+                        }
+                        self.ledger.forget(&revocation.partitions);
+                        revocation.done();
+                    }
+                    Some(ConsumerEvent::Messages(messages)) => {
+                        for message in messages {
+                            self.take(message).await?;
+                        }
+                    }
+                    None => anyhow::bail!("the consumer ended"),
+                },
+            }
+            if self.urgent || self.committed.elapsed() >= COMMIT {
+                self.commit().await?;
+            }
+        }
+    }
+
+    async fn assigned(&mut self, assignment: Assignment) -> anyhow::Result<()> {
+        let topic = self.parts.topic.name();
+        let wanted: Vec<_> = assignment.partitions.iter().map(|p| (p.partition, p.topic_id)).collect();
+        let owned = self.parts.catalogue.acquire(DETECT_GROUP, topic, &wanted, &self.parts.node).await?;
+        let mut starts = Vec::with_capacity(owned.len());
+        for ownership in owned {
+            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition) else { continue };
+            let stored = self.parts.catalogue.document(STATE, &state_key(topic, ownership.partition)).await?;
+            let mut detector = Detector::new(self.parts.rules.current(), DetectorSettings::default());
+            let version = stored.as_ref().map(|(version, _)| *version);
+            if let Some((_, state)) = stored.filter(|_| !ownership.recreated)
+                && let Err(error) = restore(&mut detector, &state)
+            {
+                tracing::error!(error, kafka.partition = ownership.partition.0, "what rules had counted is lost");
+            }
+            let next = ownership.next_offset.unwrap_or(assigned.low).max(assigned.low);
+            starts.push((ownership.partition, Start::Offset(next)));
+            self.lanes.insert(
+                ownership.partition,
+                Lane {
+                    topic_id: assigned.topic_id,
+                    epoch: ownership.epoch,
+                    published: ownership.next_offset,
+                    next,
+                    detector,
+                    version,
+                },
+            );
+        }
+        self.status.set(None);
+        assignment.start(starts);
+        Ok(())
+    }
+
+    /// One message: what is new in it goes through the rules.
+    async fn take(&mut self, message: Message) -> anyhow::Result<()> {
+        let reading = read(&message.headers, &message.value);
+        while let Some(source) = self.ledger.missing_for(&reading) {
+            self.load_source(source, message.partition).await?;
+        }
+        let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
+        let place = Place {
+            topic: self.parts.topic.name(),
+            topic_id: lane.topic_id,
+            partition: message.partition,
+            offset: message.offset,
+            timestamp: message.timestamp,
+        };
+        let accounted = self.ledger.account(place, reading);
+        if accounted.outcome.is_some_and(|outcome| outcome != Outcome::New) {
+            self.parts.metrics.duplicates.inc();
+        }
+        let now = self.parts.clock.now();
+        let mut findings = Vec::new();
+        self.parts.metrics.evaluated.inc_by(accounted.records.len() as u64);
+        for (id, record) in accounted.records {
+            let row = Row { id, stream: accounted.stream.clone(), time: record.time(), record };
+            lane.detector.observe(&row, now, &mut findings);
+        }
+        lane.next = message.offset + 1;
+        self.found(findings);
+        Ok(())
+    }
+
+    async fn load_source(&mut self, source: SourceId, partition: Partition) -> anyhow::Result<()> {
+        let stored = self.parts.catalogue.sources(DETECT_GROUP, &[source]).await?;
+        self.ledger.load(source, partition, stored.into_iter().next().map(|s| (s.version, s.state)));
+        Ok(())
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.parts.clock.now();
+        let mut findings = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lane.detector.tick(now, &mut findings);
+        }
+        self.found(findings);
+    }
+
+    fn found(&mut self, findings: Vec<Finding>) {
+        let now = self.parts.clock.now();
+        for finding in findings {
+            if finding.kind == FindingKind::Fired {
+                self.parts.metrics.findings.inc();
+            }
+            self.urgent |= finding.kind != FindingKind::Updated;
+            self.lifecycle.take(finding, now);
+        }
+    }
+
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        let book = Arc::clone(&self.parts.rules);
+        if let Some(rules) = tokio::task::spawn_blocking(move || book.reload()).await? {
+            for lane in self.lanes.values_mut() {
+                lane.detector.replace_rules(Arc::clone(&rules));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything since the last commit durable, together.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        self.committed = Instant::now();
+        self.urgent = false;
+        let changes = self.lifecycle.changes();
+        let moved: Vec<Partition> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.published != Some(lane.next))
+            .map(|(partition, _)| *partition)
+            .collect();
+        if moved.is_empty() && changes.alerts.is_empty() {
+            return Ok(());
+        }
+        let topic = self.parts.topic.name().to_owned();
+        let mut cut = Cut {
+            group: DETECT_GROUP.to_owned(),
+            sources: self.ledger.take_changes().into_iter().map(Into::into).collect(),
+            alerts: changes.alerts,
+            notifications: changes.notifications,
+            ..Cut::default()
+        };
+        for (partition, lane) in self.lanes.iter().filter(|(partition, _)| moved.contains(partition)) {
+            cut.moves.push(Move { partition: *partition, epoch: lane.epoch, from: lane.published, to: lane.next });
+            cut.documents.push(DocumentWrite {
+                kind: STATE.to_owned(),
+                key: state_key(&topic, *partition),
+                expected_version: lane.version,
+                body: lane.detector.snapshot().to_string(),
+            });
+        }
+        cut.topic = topic;
+        let sent = !cut.notifications.is_empty();
+        match self.parts.catalogue.publish(&cut).await {
+            Ok(()) => {}
+            Err(error @ (PublishError::Fenced { .. } | PublishError::Conflict { .. })) => {
+                anyhow::bail!("a partition is another node's by now: {error}")
+            }
+            Err(error) => return Err(anyhow::Error::new(error).context("detection's state cannot be stored")),
+        }
+        let mut next = Vec::with_capacity(moved.len());
+        for partition in moved {
+            if let Some(lane) = self.lanes.get_mut(&partition) {
+                lane.published = Some(lane.next);
+                lane.version = Some(lane.version.map_or(1, |version| version + 1));
+                next.push((partition, lane.next));
+            }
+        }
+        self.ledger.forget_closed();
+        self.consumer.commit(&next);
+        if sent {
+            self.parts.wake.notify_one();
+        }
+        Ok(())
+    }
+}
+
+fn state_key(topic: &str, partition: Partition) -> String {
+    format!("{topic}/{partition}")
+}
+
+fn restore(detector: &mut Detector, state: &str) -> Result<(), String> {
+    let state = serde_json::from_str(state).map_err(|error| error.to_string())?;
+    detector.restore(state).map_err(|error| error.to_string())
+}

@@ -1,0 +1,14 @@
+//! The HTTP API. [`router`] is its table of contents; `CONTRACT.md` its shape.
+
+pub mod alerts;
+pub mod audit;
+pub mod error;
+pub mod gzip;
+pub mod hit;
+pub mod page;
+pub mod parameters;
+pub mod router;
+pub mod search;
+
+pub use error::ApiError;
+pub use router::{Api, router};

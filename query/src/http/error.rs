@@ -1,0 +1,69 @@
+//! What went wrong, as a status and JSON: `{"error":{"code","message","span"?,"suggestion"?}}`.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use millrace_filter::ParseError;
+use serde_json::json;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The query does not parse.
+    Query(ParseError),
+    /// A parameter is wrong.
+    Parameter {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no such thing.
+    NotFound(String),
+    /// It took too long.
+    Timeout,
+    /// Something that the answer needs cannot be reached or read.
+    Unavailable(String),
+}
+
+impl From<ParseError> for ApiError {
+    fn from(error: ParseError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<millrace_catalogue::Error> for ApiError {
+    fn from(error: millrace_catalogue::Error) -> Self {
+        tracing::error!(%error, "the catalogue cannot be read");
+        Self::Unavailable(format!("the catalogue cannot be read: {error}"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = match self {
+            Self::Query(error) => (
+                StatusCode::BAD_REQUEST,
+                json!({
+                    "code": "query_invalid", "message": error.message,
+                    "span": { "start": error.span.start, "end": error.span.end }, "suggestion": error.suggestion,
+                }),
+            ),
+            Self::Parameter { name, problem } => (
+                StatusCode::BAD_REQUEST,
+                json!({ "code": "parameter_invalid", "message": format!("{name}: {problem}"), "parameter": name }),
+            ),
+            Self::NotFound(what) => (StatusCode::NOT_FOUND, json!({ "code": "not_found", "message": what })),
+            Self::Timeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),
+            ),
+            Self::Unavailable(what) => {
+                (StatusCode::SERVICE_UNAVAILABLE, json!({ "code": "unavailable", "message": what }))
+            }
+        };
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}

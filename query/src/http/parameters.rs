@@ -1,0 +1,201 @@
+//! The parameters of a search, from a query string or a JSON body, to a [`SearchRequest`].
+
+use super::ApiError;
+use crate::SearchRequest;
+use millrace_model::{RecordId, StreamName, TimeRange, Timestamp};
+use millrace_store::Order;
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+/// The most hits in one answer.
+const MAX_LIMIT: usize = 10_000;
+const DEFAULT_LIMIT: usize = 100;
+const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
+/// The most buckets in a histogram.
+const MAX_BUCKETS: u128 = 20_000;
+/// How far ahead of now the default range reaches: records whose clocks run ahead are still found.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// As they are given. Times are RFC 3339, epoch milliseconds, `now`, or an age before now (`15m`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// The query; absent: everything.
+    pub q: Option<String>,
+    /// The first instant; absent: an hour before `to`.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub from: Option<String>,
+    /// The first instant after; absent: everything up to now, and what claims to be up to a day ahead.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub to: Option<String>,
+    /// How many hits; 0: counts only.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub limit: Option<String>,
+    /// `-timestamp` (newest first) or `timestamp`.
+    pub sort: Option<String>,
+    /// Where the answer before ended.
+    pub cursor: Option<String>,
+    /// Stream names, with commas between.
+    pub stream: Option<String>,
+    /// The interval of a histogram: `1m`, `30s`.
+    pub histogram: Option<String>,
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(i64),
+    }
+    Ok(Option::<Either>::deserialize(deserializer)?.map(|either| match either {
+        Either::Text(text) => text,
+        Either::Number(number) => number.to_string(),
+    }))
+}
+
+impl Parameters {
+    /// What they ask for.
+    pub fn request(&self, now: Timestamp) -> Result<SearchRequest, ApiError> {
+        let wrong = |name, problem: String| ApiError::Parameter { name, problem };
+        let filter = millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?;
+        let to = match &self.to {
+            Some(text) => time(text, now).ok_or_else(|| wrong("to", time_expected(text)))?,
+            None => now.plus(AHEAD),
+        };
+        let from = match &self.from {
+            Some(text) => time(text, now).ok_or_else(|| wrong("from", time_expected(text)))?,
+            None => to.min(now).minus(DEFAULT_RANGE),
+        };
+        if from > to {
+            return Err(wrong("from", format!("{from} is after {to}")));
+        }
+        let limit = match self.limit.as_deref().map(str::parse::<usize>) {
+            None => DEFAULT_LIMIT,
+            Some(Ok(limit)) if limit <= MAX_LIMIT => limit,
+            Some(_) => return Err(wrong("limit", format!("a number from 0 to {MAX_LIMIT} expected"))),
+        };
+        let order = match self.sort.as_deref() {
+            None | Some("-timestamp") => Order::NewestFirst,
+            Some("timestamp") => Order::OldestFirst,
+            Some(other) => return Err(wrong("sort", format!("-timestamp or timestamp expected, found {other:?}"))),
+        };
+        let after = match &self.cursor {
+            Some(text) => Some(read_cursor(text).ok_or_else(|| wrong("cursor", "this is no cursor".to_owned()))?),
+            None => None,
+        };
+        let streams = match &self.stream {
+            Some(names) => Some(
+                names
+                    .split(',')
+                    .map(|name| name.trim().parse::<StreamName>().map_err(|e| wrong("stream", e.to_string())))
+                    .collect::<Result<Vec<_>, _>>()?,
+            ),
+            None => None,
+        };
+        let range = TimeRange { from, to };
+        let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
+        Ok(SearchRequest { filter, range, streams, limit, order, after, histogram })
+    }
+}
+
+fn interval(text: &str, range: TimeRange) -> Result<Duration, ApiError> {
+    let wrong = |problem: String| ApiError::Parameter { name: "histogram", problem };
+    let interval = text.parse::<millrace_config::Age>().map_err(|e| wrong(e.to_string()))?.0;
+    if interval < Duration::from_millis(1) {
+        return Err(wrong("an interval of at least 1ms expected".to_owned()));
+    }
+    let buckets = range.to.since(range.from).as_nanos() / interval.as_nanos();
+    if buckets > MAX_BUCKETS {
+        return Err(wrong(format!("{text} cuts the range into {buckets} buckets; at most {MAX_BUCKETS} are given")));
+    }
+    Ok(interval)
+}
+
+/// RFC 3339, epoch milliseconds, `now`, or an age before now.
+pub fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if text == "now" {
+        return Some(now);
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    let age = text.strip_prefix("now-").unwrap_or(text);
+    age.parse::<millrace_config::Age>().ok().map(|age| now.minus(age.0))
+}
+
+fn time_expected(text: &str) -> String {
+    format!("a time as RFC 3339, epoch milliseconds, `now` or an age such as 15m expected, found {text:?}")
+}
+
+/// Where an answer ended, as text.
+pub fn write_cursor((time, id): (Timestamp, RecordId)) -> String {
+    format!("{}_{id}", time.0)
+}
+
+fn read_cursor(text: &str) -> Option<(Timestamp, RecordId)> {
+    let (time, id) = text.split_once('_')?;
+    Some((Timestamp(time.parse().ok()?), id.parse().ok()?))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use millrace_model::SourceId;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
+
+    fn ask(json: &str) -> Result<SearchRequest, ApiError> {
+        serde_json::from_str::<Parameters>(json).unwrap().request(NOW)
+    }
+
+    #[test]
+    fn the_default_is_the_last_hour_newest_first() {
+        let request = ask("{}").unwrap();
+        assert_eq!(request.range.from, NOW.minus(DEFAULT_RANGE));
+        assert!(request.range.contains(NOW));
+        assert_eq!((request.limit, request.order), (DEFAULT_LIMIT, Order::NewestFirst));
+    }
+
+    #[test]
+    fn times_come_in_four_spellings() {
+        for (text, expected) in [
+            ("now", NOW),
+            ("15m", NOW.minus(Duration::from_secs(900))),
+            ("now-1h", NOW.minus(Duration::from_secs(3600))),
+            ("1500", Timestamp::from_millis(1500)),
+            ("1970-01-01T00:00:02Z", Timestamp::from_millis(2000)),
+        ] {
+            assert_eq!(time(text, NOW), Some(expected), "{text}");
+        }
+        assert_eq!(ask(r#"{"from": 1500, "to": "2000"}"#).unwrap().range.from, Timestamp::from_millis(1500));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, name) in [
+            (r#"{"from":"yesterday"}"#, "from"),
+            (r#"{"from":2,"to":1}"#, "from"),
+            (r#"{"limit":-1}"#, "limit"),
+            (r#"{"limit":10001}"#, "limit"),
+            (r#"{"sort":"host"}"#, "sort"),
+            (r#"{"cursor":"x"}"#, "cursor"),
+            (r#"{"stream":"A B"}"#, "stream"),
+            (r#"{"histogram":"0s"}"#, "histogram"),
+            (r#"{"histogram":"1ms"}"#, "histogram"),
+        ] {
+            match ask(json) {
+                Err(ApiError::Parameter { name: found, .. }) => assert_eq!(found, name, "{json}"),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+        assert!(matches!(ask(r#"{"q":"(a"}"#), Err(ApiError::Query(_))));
+    }
+
+    #[test]
+    fn a_cursor_is_read_back() {
+        let place = (Timestamp(-5), RecordId { source: SourceId(3), position: 9, index: 1 });
+        assert_eq!(read_cursor(&write_cursor(place)), Some(place));
+    }
+}

@@ -1,0 +1,30 @@
+//! The table of contents of the API.
+
+use super::{alerts, audit, gzip, page, search};
+use crate::{Searcher, alert::RuleBook};
+use axum::{Router, middleware, routing::get};
+use millrace_store::Leaf;
+use std::{sync::Arc, time::Duration};
+
+/// What handlers share.
+pub struct Api<L> {
+    /// Answers searches.
+    pub searcher: Searcher<L>,
+    /// How long a search may take.
+    pub timeout: Duration,
+    /// The rules in use and the broken ones.
+    pub rules: Arc<RuleBook>,
+}
+
+/// All paths but the probes, which every role has.
+pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
+        .route("/api/v1/records/{id}", get(search::record::<L>))
+        .route("/api/v1/audit", get(audit::audit::<L>))
+        .route("/api/v1/alerts", get(alerts::list::<L>))
+        .route("/api/v1/rules", get(alerts::rules::<L>))
+        .layer(middleware::from_fn(gzip::compress))
+        .with_state(api)
+}

@@ -1,0 +1,99 @@
+//! `/api/v1/search` and `/api/v1/records/{id}`.
+
+use super::{
+    Api, ApiError,
+    hit::{Body, hit},
+    parameters::{Parameters, write_cursor},
+};
+use crate::{Hits, SearchRequest};
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
+};
+use millrace_model::{RecordId, TimeRange, Timestamp};
+use millrace_store::{Leaf, Order};
+use serde_json::{Value as Json_, json};
+use std::{sync::Arc, time::Instant};
+
+/// `GET`: parameters in the query string.
+pub async fn get<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Json_>, ApiError> {
+    let Query(parameters) =
+        parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
+    answer(&api, &parameters).await
+}
+
+/// `POST`: parameters as JSON.
+pub async fn post<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    parameters: Result<Json<Parameters>, JsonRejection>,
+) -> Result<Json<Json_>, ApiError> {
+    let Json(parameters) = parameters.map_err(|e| ApiError::Parameter { name: "body", problem: e.body_text() })?;
+    answer(&api, &parameters).await
+}
+
+async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<Json_>, ApiError> {
+    let started = Instant::now();
+    let request = parameters.request(api.searcher.now())?;
+    let hits = search(api, &request).await?;
+    Ok(Json(body(&request, &hits, started)))
+}
+
+async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
+    let hits = tokio::time::timeout(api.timeout, api.searcher.search(request));
+    Ok(hits.await.map_err(|_| ApiError::Timeout)??)
+}
+
+fn body(request: &SearchRequest, hits: &Hits, started: Instant) -> Json_ {
+    let mut body = json!({
+        "hits": hits.hits.iter().map(|row| hit(row, Body::Cut)).collect::<Vec<_>>(),
+        "total": hits.total,
+        "total_relation": "eq",
+        "partial": !hits.missing.is_empty(),
+        "missing": hits.missing,
+        "took_ms": started.elapsed().as_millis() as u64,
+        "scanned_bytes": hits.scanned_bytes,
+    });
+    if request.limit > 0
+        && hits.hits.len() == request.limit
+        && let Some(last) = hits.hits.last()
+    {
+        body["cursor"] = json!(write_cursor(last.order()));
+    }
+    if let Some(interval) = request.histogram {
+        let buckets: Vec<Json_> = hits
+            .histogram
+            .iter()
+            .map(|(start, count)| json!({ "start": Timestamp(*start), "count": count }))
+            .collect();
+        body["histogram"] = json!({ "interval": format!("{interval:?}"), "buckets": buckets });
+    }
+    body
+}
+
+/// One record, whole.
+pub async fn record<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    Path(id): Path<String>,
+) -> Result<Json<Json_>, ApiError> {
+    let id: RecordId = id.parse().map_err(|e: millrace_model::ids::IdError| ApiError::Parameter {
+        name: "id",
+        problem: e.to_string(),
+    })?;
+    let request = SearchRequest {
+        filter: millrace_filter::parse(&format!("_id:\"{id}\""))?,
+        range: TimeRange::ALL,
+        streams: None,
+        limit: 1,
+        order: Order::NewestFirst,
+        after: None,
+        histogram: None,
+    };
+    let hits = search(&api, &request).await?;
+    match hits.hits.first() {
+        Some(row) => Ok(Json(hit(row, Body::Whole))),
+        None => Err(ApiError::NotFound(format!("no record {id}"))),
+    }
+}

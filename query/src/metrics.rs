@@ -1,0 +1,74 @@
+//! What a query node counts.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// How a delivery to a receiver ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Delivery {
+    /// `delivered` or `failed`.
+    pub outcome: &'static str,
+}
+
+/// All counters of a query node; cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Searches answered.
+    pub searches: Counter,
+    /// Searches whose answer was partial.
+    pub partial: Counter,
+    /// How long searches took, in seconds.
+    pub seconds: Histogram,
+    /// Records that rules looked at.
+    pub evaluated: Counter,
+    /// Findings of rules.
+    pub findings: Counter,
+    /// Messages that detection had seen before.
+    pub duplicates: Counter,
+    /// Notifications by outcome.
+    pub notifications: Family<Delivery, Counter>,
+    /// Rules in use.
+    pub rules: Gauge,
+    /// Rules that could not be loaded.
+    pub broken_rules: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            searches: Counter::default(),
+            partial: Counter::default(),
+            seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            evaluated: Counter::default(),
+            findings: Counter::default(),
+            duplicates: Counter::default(),
+            notifications: Family::default(),
+            rules: Gauge::default(),
+            broken_rules: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers all of them as `millrace_query_*`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("millrace_query");
+        registry.register("searches", "Searches answered", self.searches.clone());
+        registry.register("partial_searches", "Searches whose answer was partial", self.partial.clone());
+        registry.register("search_seconds", "How long searches took", self.seconds.clone());
+        registry.register("evaluated_records", "Records that rules looked at", self.evaluated.clone());
+        registry.register("findings", "Findings of rules", self.findings.clone());
+        registry.register("duplicate_messages", "Messages that detection had seen before", self.duplicates.clone());
+        registry.register("notifications", "Notifications by outcome", self.notifications.clone());
+        registry.register("rules", "Rules in use", self.rules.clone());
+        registry.register("broken_rules", "Rules that could not be loaded", self.broken_rules.clone());
+    }
+}

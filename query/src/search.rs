@@ -1,0 +1,126 @@
+//! A search: which shards and leaves to ask, asking them, and joining what they say.
+
+pub mod fanout;
+pub mod merge;
+pub mod plan;
+
+use crate::{Leaves, Metrics, shards::OpenShards};
+use millrace_catalogue::Catalogue;
+use millrace_filter::Filter;
+use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_store::{Leaf, Order};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRequest {
+    /// Which records.
+    pub filter: Filter,
+    /// When.
+    pub range: TimeRange,
+    /// In which streams; `None`: in all.
+    pub streams: Option<Vec<StreamName>>,
+    /// How many hits; 0 counts only.
+    pub limit: usize,
+    /// Which end of time first.
+    pub order: Order,
+    /// Only what comes after.
+    pub after: Option<(Timestamp, RecordId)>,
+    /// The histogram's interval.
+    pub histogram: Option<Duration>,
+}
+
+/// Something that the answer may lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// The partition whose newest records are concerned, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
+    /// How many messages of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+    /// The shard that could not be read, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    /// What happened.
+    pub reason: String,
+}
+
+impl Missing {
+    fn of(reason: impl Into<String>) -> Self {
+        Self { partition: None, lag: None, shard: None, reason: reason.into() }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Hits {
+    /// The first matches, in order.
+    pub hits: Vec<Row>,
+    /// How many match.
+    pub total: u64,
+    /// How many match by bucket start, in nanoseconds.
+    pub histogram: BTreeMap<i64, u64>,
+    /// What the answer may lack; nothing: it is whole.
+    pub missing: Vec<Missing>,
+    /// What had to be read.
+    pub scanned_bytes: u64,
+}
+
+/// Answers searches.
+pub struct Searcher<L> {
+    catalogue: Catalogue,
+    shards: Arc<OpenShards>,
+    leaves: Leaves<L>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    /// One permit a core: sealed shards are searched by as many threads as can run.
+    cores: Arc<Semaphore>,
+}
+
+impl<L: Leaf> Searcher<L> {
+    /// Out of its parts.
+    pub fn new(
+        catalogue: Catalogue,
+        shards: OpenShards,
+        leaves: Leaves<L>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { catalogue, shards: Arc::new(shards), leaves, clock, metrics, cores: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Answers one search. What could not be asked is in the answer's `missing`.
+    ///
+    /// # Errors
+    /// Only when the catalogue cannot be read: then nothing is known of what there is.
+    pub async fn search(&self, request: &SearchRequest) -> Result<Hits, millrace_catalogue::Error> {
+        let started = std::time::Instant::now();
+        let plan = plan::plan(&self.catalogue, request).await?;
+        let (sealed, hot) = futures_util::future::join(
+            fanout::sealed(&self.shards, &self.cores, &plan),
+            fanout::hot(&self.leaves, &plan),
+        )
+        .await;
+        let answer = merge::merge(&plan, sealed, hot);
+        self.metrics.searches.inc();
+        if !answer.missing.is_empty() {
+            self.metrics.partial.inc();
+        }
+        self.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        Ok(answer)
+    }
+
+    /// The catalogue that it reads.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

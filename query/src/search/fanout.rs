@@ -1,0 +1,59 @@
+//! Asking: sealed shards on a bounded number of threads, hot rows at every indexer at once.
+
+use super::{Missing, plan::Plan};
+use crate::{Leaves, shards::OpenShards};
+use millrace_model::ShardMeta;
+use millrace_store::{HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
+use std::sync::Arc;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+/// What the sealed shards said.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// All of their answers, joined.
+    pub response: LeafResponse,
+    /// Those that gave none.
+    pub missing: Vec<Missing>,
+}
+
+/// Searches every planned shard.
+pub async fn sealed(shards: &Arc<OpenShards>, cores: &Arc<Semaphore>, plan: &Plan) -> Sealed {
+    let request = Arc::new(plan.sealed.clone());
+    let mut tasks = JoinSet::new();
+    for meta in plan.snapshot.shards.clone() {
+        let (shards, cores, request) = (Arc::clone(shards), Arc::clone(cores), Arc::clone(&request));
+        tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _permit = cores.acquire_owned().await.ok();
+            let answer = search_one(&shards, &meta, request).await;
+            (meta, answer)
+        });
+    }
+    let mut all = Sealed::default();
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok((_, Ok(response))) => {
+                all.response = all.response.merge(response, plan.sealed.order, plan.sealed.limit);
+            }
+            Ok((meta, Err(error))) => {
+                tracing::error!(shard.id = %meta.id, error = format!("{error:#}"), "a shard could not be searched");
+                all.missing.push(Missing {
+                    shard: Some(meta.id.to_string()),
+                    ..Missing::of(format!("shard {} could not be searched: {error:#}", meta.id))
+                });
+            }
+            Err(error) => all.missing.push(Missing::of(format!("a shard's search broke off: {error}"))),
+        }
+    }
+    all
+}
+
+async fn search_one(shards: &OpenShards, meta: &ShardMeta, request: Arc<LeafRequest>) -> anyhow::Result<LeafResponse> {
+    let shard = shards.get(meta).await?;
+    Ok(tokio::task::spawn_blocking(move || shard.search(&request)).await??)
+}
+
+/// Asks every holder of hot rows.
+pub async fn hot<L: Leaf>(leaves: &Leaves<L>, plan: &Plan) -> Vec<(String, Result<HotResponse, LeafError>)> {
+    leaves.ask(&plan.snapshot.nodes, &plan.hot).await
+}

@@ -1,0 +1,81 @@
+//! Joining: sealed answers and, of each partition, the hot rows of its highest epoch; and telling what is missing.
+
+use super::{Hits, Missing, fanout::Sealed, plan::Plan};
+use millrace_model::{Partition, TopicId};
+use millrace_store::{HotPart, HotResponse, LeafError};
+use std::collections::BTreeMap;
+
+type PartitionKey = (String, Option<TopicId>, Partition);
+
+/// Makes the answer.
+pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, LeafError>)>) -> Hits {
+    let mut missing = sealed.missing;
+    let mut parts: BTreeMap<PartitionKey, HotPart> = BTreeMap::new();
+    let mut ends: BTreeMap<PartitionKey, i64> = BTreeMap::new();
+    if hot.is_empty() {
+        missing.push(Missing::of("no indexer is running: what it has not published yet cannot be searched"));
+    }
+    for (node, answer) in hot {
+        match answer {
+            Ok(response) => {
+                for part in response.parts {
+                    let key = (part.topic.clone(), part.topic_id, part.partition);
+                    let end = ends.entry(key.clone()).or_insert(part.end);
+                    *end = part.end.max(*end);
+                    match parts.get(&key) {
+                        Some(other) if other.epoch >= part.epoch => {}
+                        _ => {
+                            parts.insert(key, part);
+                        }
+                    }
+                }
+            }
+            Err(error) => missing.push(Missing::of(format!("indexer {node}: {error}"))),
+        }
+    }
+    missing.extend(gaps(plan, &parts, &ends));
+
+    let (order, limit) = (plan.sealed.order, plan.sealed.limit);
+    let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, order, limit));
+    Hits { hits: all.hits, total: all.total, histogram: all.histogram, missing, scanned_bytes: all.scanned_bytes }
+}
+
+/// The offsets of each partition that neither sealed shards nor hot rows answer for.
+fn gaps(plan: &Plan, parts: &BTreeMap<PartitionKey, HotPart>, ends: &BTreeMap<PartitionKey, i64>) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for row in &plan.snapshot.partitions {
+        let key = (row.topic.clone(), row.topic_id, row.partition);
+        let Some(part) = parts.get(&key) else {
+            missing.push(Missing {
+                partition: Some(row.partition),
+                ..Missing::of(format!(
+                    "no indexer holds partition {} of {}: what was not published when {} held it cannot be searched yet",
+                    row.partition, row.topic, row.owner
+                ))
+            });
+            continue;
+        };
+        if let Some(next) = row.next_offset
+            && part.held_from > next
+        {
+            missing.push(gap(row.partition, part.held_from - next, "are between the sealed and the hot ones"));
+        }
+        let end = ends.get(&key).copied().unwrap_or(part.end);
+        if part.held_to < end {
+            missing.push(gap(row.partition, end - part.held_to, "have not been taken in yet"));
+        }
+    }
+    missing
+}
+
+fn gap(partition: Partition, lag: i64, what: &str) -> Missing {
+    Missing {
+        partition: Some(partition),
+        lag: Some(lag),
+        shard: None,
+        reason: format!("{lag} messages of partition {partition} {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use millrace_catalogue::{PartitionRow, Snapshot};
+use millrace_model::TimeRange;
+use millrace_store::{HotRequest, LeafRequest, LeafResponse, Order};
+
+fn plan(next_offset: Option<i64>) -> Plan {
+    let sealed = LeafRequest {
+        filter: millrace_filter::parse("*").unwrap(),
+        range: TimeRange::ALL,
+        limit: 10,
+        order: Order::NewestFirst,
+        after: None,
+        histogram: None,
+    };
+    let partitions = vec![PartitionRow {
+        topic: "t".into(),
+        topic_id: None,
+        partition: Partition(0),
+        next_offset,
+        owner_epoch: 2,
+        owner: "a".into(),
+    }];
+    let hot = HotRequest { request: sealed.clone(), streams: None, published: Vec::new() };
+    Plan { snapshot: Snapshot { shards: Vec::new(), partitions, nodes: Vec::new() }, sealed, hot }
+}
+
+fn part(epoch: u64, held: (i64, i64), end: i64, total: u64) -> HotPart {
+    HotPart {
+        topic: "t".into(),
+        topic_id: None,
+        partition: Partition(0),
+        epoch,
+        held_from: held.0,
+        held_to: held.1,
+        end,
+        response: LeafResponse { total, ..LeafResponse::default() },
+    }
+}
+
+fn answer(next: Option<i64>, parts: Vec<HotPart>) -> Hits {
+    let hot = parts.into_iter().map(|part| ("node".to_owned(), Ok(HotResponse { parts: vec![part] }))).collect();
+    merge(&plan(next), Sealed::default(), hot)
+}
+
+#[test]
+fn of_two_owners_the_higher_epoch_is_right() {
+    let hits = answer(Some(5), vec![part(1, (5, 20), 20, 100), part(2, (5, 20), 20, 7)]);
+    assert_eq!((hits.total, hits.missing), (7, Vec::new()));
+}
+
+#[test]
+fn a_successor_that_lags_behind_its_predecessor_makes_the_answer_partial() {
+    let hits = answer(Some(5), vec![part(1, (5, 20), 20, 100), part(2, (5, 8), 8, 7)]);
+    assert_eq!((hits.total, hits.missing.len()), (7, 1));
+    assert_eq!((hits.missing[0].partition, hits.missing[0].lag), (Some(Partition(0)), Some(12)));
+}
+
+#[test]
+fn a_gap_at_the_seam_and_a_partition_that_nobody_holds_are_named() {
+    assert_eq!(answer(Some(5), vec![part(1, (9, 20), 20, 1)]).missing[0].lag, Some(4));
+    assert_eq!(answer(None, vec![part(1, (9, 20), 20, 1)]).missing, Vec::new());
+    let nobody = answer(Some(5), Vec::new());
+    assert!(nobody.missing.iter().any(|m| m.reason.contains("no indexer is running")));
+    assert!(nobody.missing.iter().any(|m| m.partition == Some(Partition(0))));
+}
+
+#[test]
+fn a_leaf_that_does_not_answer_is_named() {
+    let error = LeafError::Unreachable { address: "127.0.0.1:1".into(), problem: "refused".into() };
+    let hits = merge(&plan(Some(0)), Sealed::default(), vec![("b".to_owned(), Err(error))]);
+    assert!(hits.missing[0].reason.contains("indexer b"), "{:?}", hits.missing);
+}

@@ -1,0 +1,107 @@
+//! What can be set of a query node: `[query]`.
+
+use millrace_config::{Age, Section};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// `[query]`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where people and tools ask: `listen`.
+    pub listen: SocketAddr,
+    /// Other addresses than loopback are refused unless this is said: `allow_unauthenticated`.
+    pub allow_unauthenticated: bool,
+    /// How long a search may take: `timeout`, default 30 s.
+    pub timeout: Duration,
+    /// Rules and receivers: `[query.alerts]`.
+    pub alerts: AlertSettings,
+}
+
+/// `[query.alerts]`.
+#[derive(Debug, Clone)]
+pub struct AlertSettings {
+    /// Evaluate rules on this node: `enabled`, default true.
+    pub enabled: bool,
+    /// Files and folders of rules, beside the starter pack: `rules`.
+    pub rules: Vec<PathBuf>,
+    /// Use the built-in starter pack: `starter`, default true.
+    pub starter: bool,
+    /// Who is told, by name: `[query.alerts.receivers.*]`.
+    pub receivers: BTreeMap<String, Receiver>,
+}
+
+/// Somebody who is told of alerts.
+#[derive(Debug, Clone)]
+pub enum Receiver {
+    /// A JSON POST.
+    Webhook {
+        /// Where to.
+        url: String,
+    },
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            allow_unauthenticated: false,
+            timeout: Duration::from_secs(30),
+            alerts: AlertSettings::default(),
+        }
+    }
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { enabled: true, rules: Vec::new(), starter: true, receivers: BTreeMap::new() }
+    }
+}
+
+impl Settings {
+    /// Reads `[query]`; what is absent keeps its default.
+    pub fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let settings = Self {
+            listen: section.or("listen", default.listen),
+            allow_unauthenticated: section.or("allow_unauthenticated", false),
+            timeout: section.or("timeout", Age(default.timeout)).0,
+            alerts: section.section("alerts").map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),
+        };
+        if !settings.listen.ip().is_loopback() && !settings.allow_unauthenticated {
+            section.error_with_help(
+                "listen",
+                format!("{} can be reached from other machines, and nobody has to log in", settings.listen),
+                "listen on 127.0.0.1, or say `allow_unauthenticated = true`",
+            );
+        }
+        settings
+    }
+}
+
+impl AlertSettings {
+    fn read(section: &mut Section<'_>) -> Self {
+        let mut settings = Self {
+            enabled: section.or("enabled", true),
+            rules: section.or("rules", Vec::new()),
+            starter: section.or("starter", true),
+            receivers: BTreeMap::new(),
+        };
+        let Some(mut receivers) = section.section("receivers") else { return settings };
+        let names: Vec<String> = receivers.keys().map(str::to_owned).collect();
+        for name in names {
+            let Some(mut receiver) = receivers.section(&name) else { continue };
+            let Some(kind) = receiver.required::<String>("type") else { continue };
+            if kind != "webhook" {
+                receiver.error_with_help("type", format!("no receiver of type {kind:?} is known"), "use \"webhook\"");
+                receiver.ignore_rest();
+                continue;
+            }
+            let Some(url) = receiver.required::<String>("url") else { continue };
+            if reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+                settings.receivers.insert(name, Receiver::Webhook { url });
+            } else {
+                receiver.error("url", format!("{url:?} is not an http or https address"));
+            }
+        }
+        settings
+    }
+}
