@@ -33,7 +33,7 @@ $(JARS): tests/kafka/pom.xml
 	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies
 	@touch $@
 
-$(VENV): tests/requirements.txt tests/setup.sh
+$(VENV): tests/requirements.txt
 	@tests/setup.sh venv target/venv tests/requirements.txt
 	@touch $@
 
@@ -59,7 +59,9 @@ fuzz: parts ## property tests with FUZZ_CASES=10000 cases each, at most FUZZ_MIN
 	PROPTEST_CASES=$(FUZZ_CASES) timeout $(FUZZ_MINUTES)m cargo test --release --workspace --exclude millrace --lib \
 	  || { [ $$? -ne 124 ] || echo "fuzz: stopped after $(FUZZ_MINUTES) minutes; lower FUZZ_CASES or raise FUZZ_MINUTES" >&2; exit 1; }
 
-conformance: binary ## run the suites of a folder outside the project: DIR=…
+conformance: ## run the suites of a folder outside the project: DIR=…
+	@test -d "$(DIR)" || { echo "conformance: say which folder: make conformance DIR=/path/of/the/suites" >&2; exit 2; }
+	@$(MAKE) --no-print-directory binary
 	@MILLRACE_BIN="$(abspath $(BINARY))" tests/conformance.sh "$(DIR)"
 
 clean: ## remove everything that was built

@@ -218,7 +218,8 @@ mod tests {
     fn a_foundation_that_is_only_declared_is_found() {
         let members = [member("millrace-agent", "agent", FOUNDATIONS)];
         let file = |path: &str, text: &str| File { path: path.into(), text: text.to_owned() };
-        let everything = FOUNDATIONS.iter().map(|name| format!("use {name}::x;\n")).collect::<Vec<_>>().concat();
+        let everything =
+            FOUNDATIONS.iter().map(|name| format!("use {name}::x;\n")).collect::<Vec<_>>().concat();
         assert_eq!(unused_foundations(&members, &[file("agent/src/lib.rs", &everything)]), [""; 0]);
         let without = everything.replace("use notify::x;", "// use notify::x;").replace("use regex::x;", "");
         assert_eq!(unused_foundations(&members, &[file("agent/src/lib.rs", &without)]), ["notify", "regex"]);
