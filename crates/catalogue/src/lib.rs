@@ -63,7 +63,7 @@ impl Catalogue {
         loop {
             match self.writer.begin_with("BEGIN IMMEDIATE").await {
                 Ok(transaction) => return Ok(transaction),
-                Err(error) if open::is_busy(&error) && attempt < self.patience.attempts => attempt += 1,
+                Err(error) if open::is_locked(&error) && attempt < self.patience.attempts => attempt += 1,
                 Err(error) => return Err(self.failed(action)(error)),
             }
         }

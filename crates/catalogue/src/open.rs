@@ -179,7 +179,12 @@ pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
     Some(code & 0xff)
 }
 
+/// Did another connection hold the lock for longer than `SQLite` waits?
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(BUSY | LOCKED))
+}
+
 /// Did somebody else hold what was wanted, so that trying again may help?
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::PoolTimedOut) || matches!(code(error), Some(BUSY | LOCKED))
+    is_locked(error) || matches!(error, sqlx::Error::PoolTimedOut)
 }

@@ -67,6 +67,18 @@ impl Catalogue {
         })
     }
 
+    /// The streams that have shards, by name: expired ones do not count.
+    pub async fn streams(&self, group: &str) -> Result<Vec<StreamName>, Error> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT stream FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL ORDER BY stream",
+        )
+        .bind(group)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("read streams"))?;
+        names.iter().map(|name| name.parse().map_err(self.unreadable("a shard's stream"))).collect()
+    }
+
     /// Expires the shards of a stream whose latest record is older than `older_than`: from here on no snapshot has
     /// them. Returns them, oldest first.
     pub async fn expire(

@@ -49,6 +49,9 @@ pub(crate) async fn expiry_hides_at_once_and_forgetting_removes(bed: &Bed) {
     let shards = publish_three(bed).await;
     let app: StreamName = "app".parse().unwrap();
     let still_there = shards[1].id;
+    let web: StreamName = "web".parse().unwrap();
+    assert_eq!(bed.second.streams(GROUP).await.unwrap(), [app.clone(), web.clone()]);
+    assert!(bed.second.streams("detect").await.unwrap().is_empty());
     assert!(bed.first.expire(GROUP, &app, at(2_000)).await.unwrap().is_empty());
     let expired = bed.first.expire(GROUP, &app, at(2_001)).await.unwrap();
     assert_eq!(expired, [shards[0].clone()]);
@@ -56,17 +59,21 @@ pub(crate) async fn expiry_hides_at_once_and_forgetting_removes(bed: &Bed) {
     assert_eq!(seen.shards, [shards[2].clone(), shards[1].clone()]);
     assert_eq!(seen.partitions[0].next_offset, Some(10), "offsets stay");
     assert!(bed.first.expire(GROUP, &app, at(2_001)).await.unwrap().is_empty(), "it expires once");
+    bed.first.expire(GROUP, &web, Timestamp::MAX).await.unwrap();
+    assert_eq!(bed.second.streams(GROUP).await.unwrap(), [app]);
 
     // Its bundle goes after a grace.
     assert!(bed.second.expired(bed.clock.now()).await.unwrap().is_empty());
     bed.clock.advance(Duration::from_mins(1));
-    assert_eq!(bed.second.expired(bed.clock.now()).await.unwrap(), expired);
-    bed.second.forget(&[shards[0].id, still_there]).await.unwrap();
+    let mut gone = bed.second.expired(bed.clock.now()).await.unwrap();
+    gone.sort_by_key(|shard| shard.stream.clone());
+    assert_eq!(gone, [shards[0].clone(), shards[2].clone()]);
+    bed.second.forget(&[shards[0].id, shards[2].id, still_there]).await.unwrap();
     assert!(bed.second.expired(bed.clock.now()).await.unwrap().is_empty());
     let known = bed.second.known_shards(&[shards[0].id, still_there]).await.unwrap();
     assert_eq!(known.into_iter().collect::<Vec<_>>(), [still_there], "what has not expired is not forgotten");
 
-    for (partition, links) in [(0, 2), (1, 2)] {
+    for (partition, links) in [(0, 2), (1, 3)] {
         let trail = bed.second.trail(GROUP, TOPIC, Partition(partition), 0, 10).await.unwrap();
         assert_eq!(trail.len(), links, "a shard that spans partitions is in the trail of each");
         let entry: crate::TrailEntry = serde_json::from_str(&trail[1].entry).unwrap();
