@@ -6,10 +6,12 @@
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
 use millrace_model::{
-    Attributes, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, SourceId, StreamName, TimeRange,
-    Timestamp, Value,
+    Attributes, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, SourceId, StreamName,
+    TimeRange, Timestamp, Value,
 };
-use millrace_store::{HotRow, HotShard, SealInput, seal};
+use millrace_store::{
+    HotRow, HotRows, HotShard, LeafRequest, Order, SealInput, SealedShard, seal, search_rows,
+};
 use std::{collections::HashMap, error::Error, fs, sync::Arc, time::Instant};
 
 const QUERIES: &[&str] = &[
@@ -64,6 +66,42 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sealed = seal(&input, folder.path())?;
     rate("seal", rows.len(), cpu()? - spent);
     println!("sealed: {} bytes, {:.3} of raw", sealed.meta.bytes, sealed.meta.bytes as f64 / raw as f64);
+    let started = Instant::now();
+    let opened = SealedShard::open(&sealed.path)?;
+    println!("open: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    queries(&opened, &hot)
+}
+
+fn queries(sealed: &SealedShard, hot: &HotRows) -> Result<(), Box<dyn Error>> {
+    println!(
+        "{:40} {:>8} {:>12} {:>12} {:>12} {:>12}",
+        "query", "total", "count ms", "top 100 ms", "hist ms", "hot ms"
+    );
+    for query in QUERIES {
+        let request = |limit, histogram| -> Result<LeafRequest, Box<dyn Error>> {
+            Ok(LeafRequest {
+                filter: millrace_filter::parse(query).map_err(|e| e.to_string())?,
+                range: TimeRange::ALL,
+                limit,
+                order: Order::NewestFirst,
+                after: None,
+                histogram,
+            })
+        };
+        let (count, top, buckets) =
+            (request(0, None)?, request(100, None)?, request(0, Some(60_000_000_000))?);
+        let total = sealed.search(&count)?.total;
+        println!(
+            "{query:40} {total:>8} {:>12.3} {:>12.3} {:>12.3} {:>12.3}",
+            median(|| sealed.search(&count).map(drop))?,
+            median(|| sealed.search(&top).map(drop))?,
+            median(|| sealed.search(&buckets).map(drop))?,
+            median::<millrace_store::Error>(|| {
+                search_rows(hot.near(top.range), &top);
+                Ok(())
+            })?,
+        );
+    }
     Ok(())
 }
 

@@ -167,14 +167,16 @@ impl Bundle {
         let mut trailer = [0; TRAILER];
         let trailer_at = size.checked_sub(TRAILER as u64).ok_or_else(|| bad("it is too short"))?;
         file.read_exact_at(&mut trailer, trailer_at).map_err(Error::io(path, "reading"))?;
-        let number = |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
+        let number =
+            |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
         if trailer[12..] != *MAGIC {
             return Err(bad("its last bytes are not those of a bundle"));
         }
         if number(8) > SCHEMA_VERSION {
             return Err(Error::Version { path: path.to_owned(), found: number(8), known: SCHEMA_VERSION });
         }
-        let body = trailer_at.checked_sub(number(0).into()).ok_or_else(|| bad("its footer is longer than it"))?;
+        let body =
+            trailer_at.checked_sub(number(0).into()).ok_or_else(|| bad("its footer is longer than it"))?;
         let mut json = vec![0; number(0) as usize];
         file.read_exact_at(&mut json, body).map_err(Error::io(path, "reading"))?;
         if crc32c::crc32c(&json) != number(4) {
@@ -213,10 +215,21 @@ impl Bundle {
         self.files.iter().find(|entry| entry.name == name).map(|entry| entry.from..entry.to)
     }
 
-    /// Bytes of the bundle, checked. The whole blocks around them are read.
+    /// Bytes of the bundle, checked.
     pub(crate) fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let (from, mut bytes) = self.blocks(&range)?;
+        bytes.truncate((range.end - from) as usize);
+        bytes.drain(..(range.start - from) as usize);
+        Ok(bytes)
+    }
+
+    /// The whole blocks around bytes of the bundle, checked, and where they begin.
+    fn blocks(&self, range: &Range<u64>) -> io::Result<(u64, Vec<u8>)> {
         if range.start > range.end || range.end > self.body {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{range:?} lies outside the bundle")));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{range:?} lies outside the bundle"),
+            ));
         }
         let block = BLOCK as u64;
         let from = range.start / block * block;
@@ -231,8 +244,6 @@ impl Bundle {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
             }
         }
-        bytes.truncate((range.end - from) as usize);
-        bytes.drain(..(range.start - from) as usize);
-        Ok(bytes)
+        Ok((from, bytes))
     }
 }

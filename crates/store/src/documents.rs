@@ -76,7 +76,8 @@ impl Documents {
             return 0;
         }
         let (first, last) = (range.start as usize / 64, (range.end - 1) as usize / 64);
-        let ones = |(index, word): (usize, &u64)| u64::from((word & mask(first + index, &range)).count_ones());
+        let ones =
+            |(index, word): (usize, &u64)| u64::from((word & mask(first + index, &range)).count_ones());
         self.words[first..=last].iter().enumerate().map(ones).sum()
     }
 

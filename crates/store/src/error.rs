@@ -74,7 +74,9 @@ impl Error {
         Self::Corrupt { path: path.to_owned(), problem: problem.into() }
     }
 
-    pub(crate) fn index<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> Self {
+    pub(crate) fn index<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        path: &Path,
+    ) -> impl Fn(E) -> Self {
         move |source| Self::Index { path: path.to_owned(), source: source.into() }
     }
 }

@@ -151,7 +151,8 @@ mod tests {
 
     fn row(offset: i64, time: i64) -> HotRow {
         let id = RecordId { source: SourceId(1), position: offset as u64, index: 0 };
-        let row = Row { id, stream: StreamName::default(), time: Timestamp(time), record: LogRecord::default() };
+        let row =
+            Row { id, stream: StreamName::default(), time: Timestamp(time), record: LogRecord::default() };
         HotRow { partition: Partition(0), offset, row }
     }
 

@@ -61,10 +61,24 @@ impl Layout {
         let [time, timestamp, observed] =
             ["time", "timestamp", "observed"].map(|name| schema.add_i64_field(name, FAST));
         let [severity, source, position, index, resource] =
-            ["severity", "source", "position", "index", "resource"].map(|name| schema.add_u64_field(name, FAST));
+            ["severity", "source", "position", "index", "resource"]
+                .map(|name| schema.add_u64_field(name, FAST));
         let record = schema.add_bytes_field("record", STORED);
         let schema = schema.build();
-        Self { schema, body, terms, time, timestamp, observed, severity, source, position, index, resource, record }
+        Self {
+            schema,
+            body,
+            terms,
+            time,
+            timestamp,
+            observed,
+            severity,
+            source,
+            position,
+            index,
+            resource,
+            record,
+        }
     }
 }
 

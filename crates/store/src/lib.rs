@@ -1,16 +1,34 @@
-//! Shards: temporary.
+//! Shards: hot row buffers, sealed tantivy indexes, and searching both.
+//!
+//! - [`HotShard`] takes rows and has them searchable at once, by [`search_rows`].
+//! - [`seal`] turns rows into one bundle file; [`SealedShard`] opens and searches it.
+//! - [`LeafRequest`], [`LeafResponse`] and [`Leaf`] are how a search reaches shards and comes back.
+//!
+//! **Invariant:** for the same rows and the same request both searches give the same answer; `sealed/tests.rs` holds
+//! them to it. **Invariant:** nothing outside this crate knows what a document is. It is synchronous: callers bring the
+//! threads.
+
 mod bundle;
 mod documents;
 mod error;
 mod hot;
 mod layout;
-mod leaf { #[path="rows_as_otlp.rs"] mod rows_as_otlp; pub(crate) use rows_as_otlp::unhex; }
-mod seal;
-mod tables;
+mod leaf;
+mod lower;
+mod rows;
 #[cfg(test)]
 mod sample;
+mod seal;
+mod sealed;
+mod tables;
 mod terms;
+
 pub use bundle::SCHEMA_VERSION;
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard};
+pub use leaf::{
+    HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse, Order, Place, Published,
+};
+pub use rows::search_rows;
 pub use seal::{SealInput, SealedBundle, seal};
+pub use sealed::SealedShard;

@@ -49,19 +49,29 @@ struct Best<'a> {
 
 impl<'a> Best<'a> {
     fn new(request: &LeafRequest) -> Self {
-        Self { order: request.order, after: request.after, limit: request.limit, kept: Vec::new(), worst: None }
+        Self {
+            order: request.order,
+            after: request.after,
+            limit: request.limit,
+            kept: Vec::new(),
+            worst: None,
+        }
     }
 
     fn offer(&mut self, row: &'a Row) {
         let place = row.order();
         let behind = |other: &Place| self.order.compare(&place, other).is_gt();
-        if self.limit == 0 || self.worst.as_ref().is_some_and(behind) || !self.after.as_ref().is_none_or(behind) {
+        if self.limit == 0
+            || self.worst.as_ref().is_some_and(behind)
+            || !self.after.as_ref().is_none_or(behind)
+        {
             return;
         }
         self.kept.push((place, row));
         if self.kept.len() >= self.limit.saturating_mul(2).saturating_add(256) {
             let order = self.order;
-            let (_, worst, _) = self.kept.select_nth_unstable_by(self.limit - 1, |a, b| order.compare(&a.0, &b.0));
+            let (_, worst, _) =
+                self.kept.select_nth_unstable_by(self.limit - 1, |a, b| order.compare(&a.0, &b.0));
             self.worst = Some(worst.0);
             self.kept.truncate(self.limit);
         }

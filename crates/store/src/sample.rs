@@ -1,7 +1,10 @@
-//! Random rows for the tests of this crate: few distinct names, words and times, so that filters find something, and
-//! every awkward kind of value.
+//! Random rows and filters for the tests of this crate: few distinct names, words and times, so that filters find
+//! something, and every awkward kind of value; beside those of `millrace_filter::arbitrary`.
 
 use crate::HotRow;
+use millrace_filter::{
+    Comparison, Expr, FieldTest, Filter, Glob, GlobPart, Literal, Predicate, Text, arbitrary,
+};
 use millrace_model::{
     Attributes, LogRecord, Partition, RecordId, Row, Severity, SourceId, StreamName, Timestamp, Value, wire,
 };
@@ -10,8 +13,26 @@ use std::sync::Arc;
 
 /// Names of fields: plain ones, aliases in each of their spellings, and paths that nest.
 pub(crate) const PATHS: &[&str] = &[
-    "host", "host.name", "hostname", "service", "service.name", "status", "http.status_code", "user", "user.name", "a",
-    "a.b", "a.b.c", "b", "b.c", "c", "größe", "x y", "nul\0name", "\u{1}", "",
+    "host",
+    "host.name",
+    "hostname",
+    "service",
+    "service.name",
+    "status",
+    "http.status_code",
+    "user",
+    "user.name",
+    "a",
+    "a.b",
+    "a.b.c",
+    "b",
+    "b.c",
+    "c",
+    "größe",
+    "x y",
+    "nul\0name",
+    "\u{1}",
+    "",
 ];
 
 /// Texts: words that meet one another in other cases, numbers, levels, addresses, nothing, and too much.
@@ -53,7 +74,11 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![text().prop_map(String::into_bytes), Just(b"error \xff web1".to_vec()), vec(any::<u8>(), 0..6)]
+    prop_oneof![
+        text().prop_map(String::into_bytes),
+        Just(b"error \xff web1".to_vec()),
+        vec(any::<u8>(), 0..6)
+    ]
 }
 
 fn path() -> impl Strategy<Value = String> {
@@ -73,15 +98,14 @@ fn body() -> impl Strategy<Value = Value> {
 }
 
 prop_compose! {
-    /// A record as it comes off the wire.
-    fn record(resources: Vec<Attributes>)(
+    fn own_record(resources: Vec<Attributes>)(
         timestamp in option::of(select(TIMES)), observed in select(TIMES), severity in 0i64..=24,
         severity_text in select(&["", "", "INFO", "warn", "Error", "ERR", "custom level", "größe"][..]),
         body in body(), attributes in attributes(), about in 0..resources.len(),
         trace_id in option::of(select(&[[0xab; 16], [1; 16]][..])), span_id in option::of(Just([0xcd; 8])),
         resources in Just(resources),
     ) -> LogRecord {
-        let record = LogRecord {
+        LogRecord {
             timestamp: timestamp.map(Timestamp),
             observed_timestamp: Timestamp(observed),
             severity: Severity::from_number(severity),
@@ -91,9 +115,52 @@ prop_compose! {
             attributes,
             trace_id,
             span_id,
-        };
-        wire::decode_record(&wire::encode_record(&record)).unwrap_or_default()
+        }
     }
+}
+
+/// A record as it comes off the wire.
+fn record(resources: Vec<Attributes>) -> impl Strategy<Value = LogRecord> {
+    prop_oneof![own_record(resources), arbitrary::record()]
+        .prop_map(|record| wire::decode_record(&wire::encode_record(&record)).unwrap_or_default())
+}
+
+fn field_test() -> impl Strategy<Value = Expr> {
+    let name = (select(&["", "", "attributes.", "resource."][..]), path())
+        .prop_map(|(scope, path)| format!("{scope}{path}"));
+    let literal = || text().prop_map(|text| Literal::new(&text));
+    let predicate = prop_oneof![
+        6 => literal().prop_map(Predicate::Equals),
+        2 => (text(), any::<bool>()).prop_map(|(text, open)| {
+            let start = text.chars().take(3).collect::<String>();
+            let end = if open { GlobPart::Any } else { GlobPart::One };
+            Predicate::Glob(Glob::new(vec![GlobPart::Literal(start), end]))
+        }),
+        2 => (select(&[Comparison::Greater, Comparison::LessOrEqual][..]), literal())
+            .prop_map(|(sign, literal)| Predicate::Compare(sign, literal)),
+        1 => (literal(), literal(), any::<bool>())
+            .prop_map(|(low, high, inside)| Predicate::Range { low: Some((low, inside)), high: Some((high, inside)) }),
+        2 => Just(Predicate::Exists),
+    ];
+    (name, predicate).prop_map(|(name, predicate)| Expr::Field(Box::new(FieldTest::new(&name, predicate))))
+}
+
+/// Any filter that can be written.
+pub(crate) fn filter() -> impl Strategy<Value = Filter> {
+    let leaf = prop_oneof![
+        2 => arbitrary::filter().prop_map(|filter| filter.root().clone()),
+        2 => field_test(),
+        1 => text().prop_map(|text| Expr::Text(Text::phrase(&text))),
+        1 => (text(), text()).prop_map(|(a, b)| Expr::Text(Text::phrase(&format!("{a} {b}")))),
+    ];
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 2..4).prop_map(Expr::And),
+            vec(inner.clone(), 2..4).prop_map(Expr::Or),
+            inner.prop_map(|expr| Expr::Not(Box::new(expr))),
+        ]
+    })
+    .prop_map(Filter::new)
 }
 
 /// A few instants, so that rows share them.

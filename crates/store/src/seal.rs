@@ -85,9 +85,10 @@ pub fn seal(input: &SealInput, directory: &Path) -> Result<SealedBundle, Error> 
 /// The rows of the cut, in the order of answers: documents are numbered by it.
 fn in_order(input: &SealInput) -> Vec<&Row> {
     let inside = |hot: &&HotRow| {
-        input.offsets.iter().any(|range| {
-            range.partition == hot.partition && (range.from..range.to).contains(&hot.offset)
-        })
+        input
+            .offsets
+            .iter()
+            .any(|range| range.partition == hot.partition && (range.from..range.to).contains(&hot.offset))
     };
     let mut rows: Vec<&Row> =
         input.rows.iter().flat_map(HotRows::iter).filter(inside).map(|hot| &hot.row).collect();

@@ -6,7 +6,7 @@ mod columns;
 #[cfg(test)]
 mod tests;
 
-use self::columns::Columns;
+pub(crate) use self::columns::Columns;
 use crate::{
     Error,
     bundle::{Bundle, BundleDirectory},
@@ -18,11 +18,7 @@ use crate::{
 };
 use millrace_model::{RecordId, Row, ShardMeta, TimeRange, Timestamp, wire};
 use std::{ops::Range, path::Path, sync::Arc};
-use tantivy::{
-    Index, SegmentReader, TantivyDocument,
-    schema::Value,
-    store::StoreReader,
-};
+use tantivy::{Index, SegmentReader, TantivyDocument, schema::Value, store::StoreReader};
 
 /// How many uncompressed blocks of records (256 KiB each) an open shard keeps at hand.
 const STORE_BLOCKS: usize = 8;
@@ -53,7 +49,8 @@ impl SealedShard {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bundle = Arc::new(Bundle::open(path)?);
         let missing = || Error::corrupt(path, format!("it has no file {TABLES}"));
-        let tables = bundle.read(bundle.place(TABLES).ok_or_else(missing)?).map_err(Error::io(path, "reading"))?;
+        let tables =
+            bundle.read(bundle.place(TABLES).ok_or_else(missing)?).map_err(Error::io(path, "reading"))?;
         let tables = Tables::read(path, &tables)?;
         let layout = Layout::new();
         let segment = open_segment(&bundle, &layout)?;
@@ -80,13 +77,15 @@ impl SealedShard {
             tables: &self.tables,
             stream: &self.meta().stream,
         };
-        let (lowered, mut scanned_bytes) = lower::lower(&request.filter, &shard).map_err(self.failed())?;
+        let (lowered, mut scanned_bytes) = lower::lower(&request.filter, shard).map_err(self.failed())?;
         let matching = self.decide(lowered, &range, request, &mut scanned_bytes)?;
         let histogram = request.histogram.filter(|interval| *interval > 0);
         Ok(LeafResponse {
             hits: self.hits(&matching, &range, request, &mut scanned_bytes)?,
             total: matching.count(&range),
-            histogram: histogram.map(|interval| self.histogram(&matching, &range, interval)).unwrap_or_default(),
+            histogram: histogram
+                .map(|interval| self.histogram(&matching, &range, interval))
+                .unwrap_or_default(),
             scanned_bytes,
         })
     }
@@ -175,10 +174,14 @@ impl SealedShard {
         let path = self.bundle.path();
         let stored: TantivyDocument = self.store.get(document).map_err(self.failed())?;
         let bytes = stored.get_first(self.layout.record).and_then(|value| value.as_bytes());
-        let bytes = bytes.ok_or_else(|| Error::corrupt(path, format!("document {document} holds no record")))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::corrupt(path, format!("document {document} holds no record")))?;
         *scanned_bytes += bytes.len() as u64;
-        let mut record =
-            wire::decode_record(bytes).map_err(|source| Error::Record { path: path.to_owned(), document, source })?;
+        let mut record = wire::decode_record(bytes).map_err(|source| Error::Record {
+            path: path.to_owned(),
+            document,
+            source,
+        })?;
         record.timestamp = self.columns.timestamp(document);
         record.observed_timestamp = self.columns.observed(document);
         let unknown = |what| Error::corrupt(path, format!("document {document} names an unknown {what}"));
@@ -207,7 +210,11 @@ fn open_segment(bundle: &Arc<Bundle>, layout: &Layout) -> Result<SegmentReader, 
     };
     let reader = SegmentReader::open(segment).map_err(Error::index(path))?;
     if u64::from(reader.max_doc()) != bundle.meta().records || reader.has_deletes() {
-        return Err(bad(format!("{} documents found, {} records expected", reader.max_doc(), bundle.meta().records)));
+        return Err(bad(format!(
+            "{} documents found, {} records expected",
+            reader.max_doc(),
+            bundle.meta().records
+        )));
     }
     Ok(reader)
 }

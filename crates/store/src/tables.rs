@@ -87,11 +87,17 @@ impl Tables {
         let resources = resources
             .iter()
             .map(|text| {
-                let bytes = unhex(text).ok_or_else(|| bad("a resource in hexadecimal expected".to_owned()))?;
+                let bytes =
+                    unhex(text).ok_or_else(|| bad("a resource in hexadecimal expected".to_owned()))?;
                 wire::decode_record(&bytes).map(|record| record.resource).map_err(|e| bad(e.to_string()))
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self { sources, resources })
+    }
+
+    /// All sources, by ordinal.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = SourceId> {
+        self.sources.iter().copied()
     }
 
     pub(crate) fn source(&self, ordinal: u64) -> Option<SourceId> {

@@ -3,17 +3,18 @@
 //!
 //! | term | said of a record |
 //! |---|---|
-//! | `attributes.PATH`, `resource.PATH`, `trace_id`, … | the field is there |
+//! | `attributes.PATH`, `resource.PATH`, `trace_id`, `span_id`, `body` | the field is there |
 //! | key `NUL` `s` TEXT | its value is this string |
-//! | key `NUL` `f` TEXT | … and so it is in folded case, where that differs |
 //! | key `NUL` `i` `d` `b` `y` TEXT | its value is this integer, double, boolean, lossy text of bytes |
+//! | key `NUL` `n` or `m` or `a` | its value is null, a map, an array |
+//! | key `NUL` `o` | its value is an array that holds more than its own terms say |
 //! | key `NUL` `c` TEXT | its value begins like this and is too long for a term |
-//! | key `NUL` `a` or `m` | its value is an array, a map |
-//! | key `NUL` `e` TEXT | its value is an array with this string or number in it |
+//! | key `NUL` `f` TEXT | its text in folded case, where that differs |
+//! | key `NUL` `S` `I` `D` TEXT | its value is an array with this text (folded), integer, double somewhere in it |
 //! | `level` `NUL` `s` NN TEXT | its severity number and text |
 //!
 //! **Invariant:** a path is spelled for exactly the value that [`Attributes::at`] finds under it, and every such value
-//! has one term of the letters `s i d b y c a m n`. So the distinct values of a field can be read from the dictionary
+//! has one term of the lower-case letters but `f`. So the distinct values of a field can be read from the dictionary
 //! alone, and whoever has the records of each has them all.
 
 use millrace_model::{Attributes, LogRecord, Row, Value, fields::hex, text::fold};
@@ -26,6 +27,7 @@ pub(crate) const MAX_PATH: usize = 1024;
 
 pub(crate) const TRACE_ID: &[u8] = b"trace_id";
 pub(crate) const SPAN_ID: &[u8] = b"span_id";
+pub(crate) const BODY: &[u8] = b"body";
 pub(crate) const LEVEL: &[u8] = b"level";
 
 /// Which of the two sets of named values a path is looked up in.
@@ -66,17 +68,18 @@ pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
     term
 }
 
-/// What the rest of a term after `key NUL` says, where that is one value of the field.
+/// What the rest of a term after `key NUL` says of the field's value. Bytes come back as the text that predicates see.
 pub(crate) fn parse(rest: &[u8]) -> Spelled {
     let Some((kind, text)) = rest.split_first() else { return Spelled::Open };
     let Ok(text) = std::str::from_utf8(text) else { return Spelled::Open };
     match kind {
-        b's' => Spelled::Value(Value::String(text.to_owned())),
+        b's' | b'y' => Spelled::Value(Value::String(text.to_owned())),
         b'i' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Int(number))),
         b'd' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Double(number))),
         b'b' => Spelled::Value(Value::Bool(text == "true")),
         b'n' => Spelled::Value(Value::Null),
-        b'f' | b'e' => Spelled::Helper,
+        b'm' => Spelled::Value(Value::Map(Attributes::new())),
+        b'f' | b'S' | b'I' | b'D' => Spelled::Helper,
         _ => Spelled::Open,
     }
 }
@@ -84,7 +87,7 @@ pub(crate) fn parse(rest: &[u8]) -> Spelled {
 /// See [`parse`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Spelled {
-    /// Exactly this value.
+    /// This value; a map stands for any map.
     Value(Value),
     /// A value that only the record knows.
     Open,
@@ -121,6 +124,9 @@ impl TermWriter {
                 visit(&term(key, b's', &hex(id)));
             }
         }
+        if record.body != Value::Null {
+            visit(BODY);
+        }
         visit(&level(record));
     }
 }
@@ -155,8 +161,15 @@ fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
         Value::Bool(value) => bounded(b'b', if *value { "true" } else { "false" }),
         Value::Int(number) => bounded(b'i', &number.to_string()),
         Value::Double(number) => bounded(b'd', &number.to_string()),
-        Value::Bytes(_) => bounded(b'y', &value.to_string()),
         Value::Map(_) => bounded(b'm', ""),
+        Value::Bytes(_) => {
+            let text = value.to_string();
+            bounded(b'y', &text);
+            let folded = fold(&text);
+            if folded.len() <= MAX_TEXT {
+                bounded(b'f', &folded);
+            }
+        }
         Value::String(text) => {
             bounded(b's', text);
             let folded = fold(text);
@@ -165,14 +178,34 @@ fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
             }
         }
         Value::Array(values) => {
-            bounded(b'a', "");
-            for value in values {
-                if !matches!(value, Value::Array(_) | Value::Map(_)) {
-                    visit(&term(key, b'e', cut(&fold(&value.to_string())).0));
-                }
-            }
+            let whole = spell_elements(key, values, visit);
+            visit(&term(key, if whole { b'a' } else { b'o' }, ""));
         }
     }
+}
+
+/// Spells the elements of an array and of the arrays in it; says whether all of them fit.
+fn spell_elements(key: &[u8], values: &[Value], visit: &mut dyn FnMut(&[u8])) -> bool {
+    let mut whole = true;
+    for value in values {
+        let (kind, text) = match value {
+            Value::Array(values) => {
+                whole &= spell_elements(key, values, visit);
+                continue;
+            }
+            // Neither equals anything.
+            Value::Map(_) | Value::Null => continue,
+            Value::Int(_) => (b'I', value.to_string()),
+            Value::Double(_) => (b'D', value.to_string()),
+            Value::String(_) | Value::Bytes(_) | Value::Bool(_) => (b'S', fold(&value.to_string())),
+        };
+        if text.len() <= MAX_TEXT {
+            visit(&term(key, kind, &text));
+        } else {
+            whole = false;
+        }
+    }
+    whole
 }
 
 /// At most [`MAX_TEXT`] bytes of `text`, on a character's edge, and whether that is less than all.

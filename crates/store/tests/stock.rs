@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_model::{
-    Attributes, LogRecord, OffsetRange, Partition, RecordId, Row, ShardId, SourceId, StreamName, Timestamp, Value, wire,
+    Attributes, LogRecord, OffsetRange, Partition, RecordId, Row, ShardId, SourceId, StreamName, Timestamp,
+    Value, wire,
 };
 use millrace_store::{HotRow, SealInput, seal};
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};

@@ -1,11 +1,11 @@
 //! A bundle as the index library sees it: a folder that cannot be written.
 
-use super::Bundle;
+use super::{BLOCK, Bundle};
 use std::{
     fmt, io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 use tantivy::{
     Directory, HasLen,
@@ -23,14 +23,25 @@ impl BundleDirectory {
     fn part(&self, path: &Path) -> Result<Part, OpenReadError> {
         let range = path.to_str().and_then(|name| self.0.place(name));
         let range = range.ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
-        Ok(Part { bundle: Arc::clone(&self.0), range })
+        Ok(Part { bundle: Arc::clone(&self.0), range, recent: Mutex::new(None) })
     }
 }
 
-/// One file of a bundle.
+/// One file of a bundle. Small reads lie close together (posting lists of neighbouring terms), so the blocks of the
+/// last one are kept.
 struct Part {
     bundle: Arc<Bundle>,
     range: Range<u64>,
+    recent: Mutex<Option<(u64, OwnedBytes)>>,
+}
+
+impl Part {
+    fn recent(&self, wanted: &Range<u64>) -> Option<OwnedBytes> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, bytes) = recent.as_ref()?;
+        let inside = *start <= wanted.start && wanted.end <= start + bytes.len() as u64;
+        inside.then(|| bytes.slice((wanted.start - start) as usize..(wanted.end - start) as usize))
+    }
 }
 
 impl fmt::Debug for Part {
@@ -47,11 +58,23 @@ impl HasLen for Part {
 
 impl FileHandle for Part {
     fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
-        let (from, to) = (self.range.start + range.start as u64, self.range.start + range.end as u64);
-        if to > self.range.end {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of a file in the bundle"));
+        let wanted = self.range.start + range.start as u64..self.range.start + range.end as u64;
+        if wanted.end > self.range.end {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a read past the end of a file in the bundle",
+            ));
         }
-        self.bundle.read(from..to).map(OwnedBytes::new)
+        if let Some(bytes) = self.recent(&wanted) {
+            return Ok(bytes);
+        }
+        let (start, blocks) = self.bundle.blocks(&wanted)?;
+        let blocks = OwnedBytes::new(blocks);
+        let bytes = blocks.slice((wanted.start - start) as usize..(wanted.end - start) as usize);
+        if range.len() <= BLOCK {
+            *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Some((start, blocks));
+        }
+        Ok(bytes)
     }
 }
 

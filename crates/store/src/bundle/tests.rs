@@ -22,7 +22,8 @@ fn meta() -> ShardMeta {
 
 fn written(folder: &Path, files: &[(&str, Vec<u8>)]) -> (PathBuf, ShardMeta) {
     let (path, mut meta) = (folder.join("x.shard"), meta());
-    write(&path, &mut meta, files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.as_slice()))).unwrap();
+    write(&path, &mut meta, files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.as_slice())))
+        .unwrap();
     (path, meta)
 }
 
@@ -30,7 +31,8 @@ fn written(folder: &Path, files: &[(&str, Vec<u8>)]) -> (PathBuf, ShardMeta) {
 fn files_come_back_and_the_meta_is_that_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let long: Vec<u8> = (0..3 * BLOCK + 17).map(|n| (n * 31 % 251) as u8).collect();
-    let (path, meta) = written(folder.path(), &[("a", b"hello".to_vec()), ("b", long.clone()), ("empty", Vec::new())]);
+    let (path, meta) =
+        written(folder.path(), &[("a", b"hello".to_vec()), ("b", long.clone()), ("empty", Vec::new())]);
     let bundle = Bundle::open(&path).unwrap();
     assert_eq!(bundle.meta(), &meta);
     assert_eq!(meta.bytes, std::fs::metadata(&path).unwrap().len());

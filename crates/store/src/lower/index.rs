@@ -46,7 +46,7 @@ impl<'a> Index<'a> {
 
     /// Adds the documents of a term.
     pub(super) fn add(&self, field: Field, info: &TermInfo, documents: &mut Documents) -> Result<()> {
-        self.read.set(self.read.get() + info.posting_num_bytes() as u64);
+        self.read.set(self.read.get() + info.postings_range.len() as u64);
         let index = self.segment.inverted_index(field)?;
         let mut postings = index.read_block_postings_from_terminfo(info, IndexRecordOption::Basic)?;
         loop {

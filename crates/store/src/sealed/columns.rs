@@ -3,7 +3,10 @@
 use crate::tables::Tables;
 use millrace_model::{RecordId, Timestamp};
 use std::{fmt, ops::Range, sync::Arc};
-use tantivy::{SegmentReader, TantivyError, columnar::{Column, ColumnValues}};
+use tantivy::{
+    SegmentReader, TantivyError,
+    columnar::{Column, ColumnValues},
+};
 
 /// The fast fields of a shard. Every document has one value in each, but that not every record has its own time.
 pub(crate) struct Columns {
@@ -40,7 +43,9 @@ impl Columns {
         Ok(Self {
             documents,
             time: signed("time")?,
-            timestamp: fields.column_opt("timestamp")?.unwrap_or_else(|| Column::build_empty_column(documents)),
+            timestamp: fields
+                .column_opt("timestamp")?
+                .unwrap_or_else(|| Column::build_empty_column(documents)),
             observed: signed("observed")?,
             severity: number("severity")?,
             source: number("source")?,

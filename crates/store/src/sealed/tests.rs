@@ -1,0 +1,229 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use crate::{HotRow, HotRows, Place, SealInput, sample, seal, search_rows};
+use millrace_filter::Filter;
+use millrace_model::{LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn input(rows: &[HotRow]) -> SealInput {
+    let offsets = (0..2).map(|partition| OffsetRange {
+        topic: "t".to_owned(),
+        topic_id: None,
+        partition: Partition(partition),
+        from: 0,
+        to: rows.len() as i64,
+    });
+    SealInput {
+        id: ShardId(1),
+        stream: StreamName::default(),
+        rows: vec![rows.iter().cloned().collect()],
+        offsets: offsets.collect(),
+        created: Timestamp(7),
+    }
+}
+
+fn sealed(rows: &[HotRow]) -> (TempDir, SealedShard) {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = seal(&input(rows), folder.path()).unwrap();
+    assert_eq!(bundle.left_out, 0);
+    let shard = SealedShard::open(&bundle.path).unwrap();
+    assert_eq!(shard.meta(), &bundle.meta);
+    (folder, shard)
+}
+
+fn request(filter: Filter, limit: usize) -> LeafRequest {
+    let histogram = Some(1_000);
+    LeafRequest { filter, range: TimeRange::ALL, limit, order: Order::NewestFirst, after: None, histogram }
+}
+
+fn row(number: u64, record: LogRecord) -> HotRow {
+    let id = RecordId { source: SourceId(3), position: number, index: 0 };
+    let row = Row { id, stream: StreamName::default(), time: record.time(), record };
+    HotRow { partition: Partition(0), offset: number as i64, row }
+}
+
+/// What the language means, written as plainly as can be.
+fn plainly(rows: &[HotRow], request: &LeafRequest) -> LeafResponse {
+    let mut all: Vec<&Row> = rows.iter().map(|hot| &hot.row).collect();
+    all.retain(|row| request.range.contains(row.time) && request.filter.matches(&row.placed()));
+    all.sort_by(|a, b| request.order.compare(&a.order(), &b.order()));
+    let mut response = LeafResponse { total: all.len() as u64, ..LeafResponse::default() };
+    for row in &all {
+        *response.histogram.entry(bucket(row.time, request.histogram.unwrap())).or_default() += 1;
+    }
+    all.retain(|row| request.after.is_none_or(|after| request.order.compare(&row.order(), &after).is_gt()));
+    response.hits = all.into_iter().take(request.limit).cloned().collect();
+    response
+}
+
+/// Doubles that are no numbers do not equal themselves, their text does; what was read differs by nature.
+fn text(mut response: LeafResponse) -> String {
+    response.scanned_bytes = 0;
+    format!("{response:#?}")
+}
+
+fn requests() -> impl Strategy<Value = LeafRequest> {
+    let time = || prop::sample::select(sample::TIMES).prop_map(Timestamp);
+    let range = (time(), time()).prop_map(|(a, b)| TimeRange { from: a.min(b), to: a.max(b) });
+    let range = prop_oneof![3 => Just(TimeRange::ALL), 1 => range];
+    let id = (0u128..3, 990u64..1_001, 0u32..2).prop_map(|(source, position, index)| RecordId {
+        source: SourceId(source << 70 | 5),
+        position,
+        index,
+    });
+    let after = prop::option::weighted(0.3, (time(), id));
+    let interval = prop::sample::select(&[1, 7, 1_000, 3_600_000_000_000, u64::MAX][..]);
+    (sample::filter(), range, 0usize..30, any::<bool>(), after, interval).prop_map(
+        |(filter, range, limit, newest, after, interval)| {
+            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+            LeafRequest { filter, range, limit, order, after, histogram: Some(interval) }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// The two evaluators are one: whatever the rows and the filter, in memory and sealed, the same records match.
+    #[test]
+    fn both_searches_give_the_same_answer(rows in sample::rows(30), requests in prop::collection::vec(requests(), 1..25)) {
+        prop_assume!(!rows.is_empty());
+        let (_folder, shard) = sealed(&rows);
+        let hot: HotRows = rows.iter().cloned().collect();
+        for request in requests {
+            let expected = text(plainly(&rows, &request));
+            let found = text(search_rows(hot.near(request.range), &request));
+            prop_assert_eq!(&found, &expected, "in memory: {}", request.filter);
+            let found = text(shard.search(&request).unwrap());
+            prop_assert_eq!(&found, &expected, "sealed: {}", request.filter);
+        }
+        for hot in &rows {
+            let found = shard.record(hot.row.id).unwrap();
+            prop_assert_eq!(format!("{:?}", found), format!("{:?}", Some(&hot.row)));
+        }
+    }
+
+    /// One flipped bit anywhere: an error or the same answer, never a panic, never another answer.
+    #[test]
+    fn damage_is_an_error(at in any::<prop::sample::Index>(), bit in 0u8..8, filter in sample::filter()) {
+        let rows: Vec<HotRow> = (0..50).map(|n| row(n, LogRecord { body: format!("line {n}").into(), ..LogRecord::default() })).collect();
+        let (folder, shard) = sealed(&rows);
+        let request = request(filter, 10);
+        let expected = text(shard.search(&request).unwrap());
+        let path = folder.path().join("damaged.shard");
+        let mut bytes = std::fs::read(shard.bundle.path()).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        std::fs::write(&path, bytes).unwrap();
+        match SealedShard::open(&path).and_then(|shard| shard.search(&request)) {
+            Ok(found) => prop_assert_eq!(text(found), expected),
+            Err(error) => prop_assert!(error.to_string().contains("damaged.shard"), "{}", error),
+        }
+    }
+}
+
+#[test]
+fn pages_follow_one_another_without_gap_or_overlap() {
+    let rows: Vec<HotRow> = (0..40)
+        .map(|n| {
+            row(n, LogRecord { observed_timestamp: Timestamp(n as i64 / 7 + 1), ..LogRecord::default() })
+        })
+        .collect();
+    let (_folder, shard) = sealed(&rows);
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let mut expected: Vec<Place> = rows.iter().map(|hot| hot.row.order()).collect();
+        expected.sort_by(|a, b| order.compare(a, b));
+        let (mut found, mut page) = (Vec::new(), LeafRequest { order, ..request(Filter::ALL, 6) });
+        loop {
+            let response = shard.search(&page).unwrap();
+            assert_eq!(response.total, 40);
+            found.extend(response.hits.iter().map(Row::order));
+            if response.hits.is_empty() {
+                break;
+            }
+            page.after = found.last().copied();
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+/// What the index decides alone: nothing is decoded to count these.
+#[test]
+fn common_questions_are_answered_by_the_index_alone() {
+    let rows: Vec<HotRow> = (0..100)
+        .map(|n| {
+            let mut record =
+                LogRecord { body: format!("Line {n} of app-{n}, user_id=7").into(), ..LogRecord::default() };
+            record.attributes.set("status", [200, 404, 500][n as usize % 3]);
+            record.attributes.set("client.ip", format!("10.0.{n}.1"));
+            record.attributes.set("host.name", if n % 2 == 0 { "Web1" } else { "web2" });
+            record.attributes.set("tags", millrace_model::Value::Array(vec!["Red".into(), n.into()]));
+            row(n as u64, record)
+        })
+        .collect();
+    let (_folder, shard) = sealed(&rows);
+    let (postings_only, decoded) = (true, false);
+    for (query, alone, total) in [
+        ("*", postings_only, 100),
+        ("line", postings_only, 100),
+        ("line -42", postings_only, 99),
+        ("lin*", postings_only, 100),
+        ("*ine OR absent", postings_only, 100),
+        ("host:web1", postings_only, 50),
+        ("NOT host:WEB1", postings_only, 50),
+        ("host:web*", postings_only, 100),
+        ("status:>=404", postings_only, 66),
+        ("status:[200 TO 404}", postings_only, 34),
+        ("status:500 AND host:web2", postings_only, 16),
+        ("client_ip:10.0.8.0/21", postings_only, 8),
+        ("tags:red", postings_only, 100),
+        ("tags:7", postings_only, 1),
+        ("absent:*", postings_only, 0),
+        ("host:/^Web/", postings_only, 50),
+        ("_source:00000000000000000000000000000003", postings_only, 100),
+        ("_position:<10", postings_only, 10),
+        ("\"of app\"", decoded, 100),
+        ("app-1*", decoded, 11),
+        ("/app-\\d\\b/", decoded, 10),
+    ] {
+        let filter = millrace_filter::parse(query).unwrap();
+        let parts = lower::Shard {
+            segment: &shard.segment,
+            layout: &shard.layout,
+            columns: &shard.columns,
+            tables: &shard.tables,
+            stream: &shard.meta().stream,
+        };
+        let (lowered, _) = lower::lower(&filter, parts).unwrap();
+        assert_eq!(lowered.sure == lowered.possible, alone, "{query}");
+        assert_eq!(shard.search(&request(filter, 3)).unwrap().total, total, "{query}");
+    }
+}
+
+#[test]
+fn only_rows_of_the_cut_are_sealed_and_the_rest_is_counted() {
+    let rows: Vec<HotRow> = (0..10).map(|n| row(n, LogRecord::default())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let mut input = input(&rows);
+    input.offsets[0].to = 4;
+    let bundle = seal(&input, folder.path()).unwrap();
+    assert_eq!((bundle.meta.records, bundle.left_out), (4, 6));
+    input.offsets.clear();
+    assert!(matches!(seal(&input, folder.path()), Err(Error::Empty(ShardId(1)))));
+    let elsewhere = folder.path().join("no such folder");
+    let error = seal(&self::input(&rows), &elsewhere).unwrap_err();
+    assert!(error.to_string().contains("no such folder"), "{error}");
+}
+
+#[test]
+fn a_path_too_long_for_terms_is_decided_by_the_record() {
+    let path = "p".repeat(crate::terms::MAX_PATH + 1);
+    let mut record = LogRecord::default();
+    record.attributes.set(path.as_str(), "v");
+    let (_folder, shard) = sealed(&[row(0, record), row(1, LogRecord::default())]);
+    for (query, total) in [(format!("{path}:v"), 1), (format!("NOT {path}:v"), 1), (format!("{path}:w"), 0)] {
+        let request = request(millrace_filter::parse(&query).unwrap(), 5);
+        assert_eq!(shard.search(&request).unwrap().total, total);
+    }
+}
