@@ -1,1 +1,31 @@
-//! Moves payloads over a topic: Kafka or embedded
+//! Moves payloads over a topic: Kafka, or one of our own on this machine's disk, with the same promises.
+//!
+//! [`Topic::open`] gives a handle; from it come [`Producer`]s and [`Consumer`]s. What a message means is not known here,
+//! but for the topic's own marker. One suite of contract tests (`tests/contract`) holds both kinds to what [`Producer`]
+//! and [`Consumer`] say.
+//!
+//! **Invariants.** A message reported as delivered is never lost by the death of this process. Messages of a partition
+//! keep their order. No queue is unbounded: senders wait, readers pause. Trouble that passes is never an error.
+
+mod consumer;
+mod embedded;
+mod error;
+mod events;
+mod kafka;
+mod message;
+mod metrics;
+mod producer;
+mod reports;
+mod settings;
+mod sync;
+mod topic;
+
+pub use consumer::{AssignedPartition, Assignment, Consumer, ConsumerEvent, Revocation, Start};
+pub use embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic};
+pub use error::Error;
+pub use kafka::{KafkaConsumer, KafkaProducer, KafkaTopic};
+pub use message::{DeliveryReport, Message, Rejected};
+pub use metrics::Metrics;
+pub use producer::Producer;
+pub use settings::{DEFAULT_NAME, EmbeddedSettings, Fsync, KafkaSettings, TopicSettings};
+pub use topic::{AnyConsumer, AnyProducer, Topic};

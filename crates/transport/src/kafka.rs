@@ -1,0 +1,106 @@
+//! A topic of a Kafka cluster, through librdkafka. The only place that names it.
+//!
+//! A broker that is away is no error: opening, sending and reading wait for it, and `healthy()` says so.
+
+mod client;
+mod consumer;
+mod create;
+mod producer;
+mod scout;
+
+pub use consumer::KafkaConsumer;
+pub use producer::KafkaProducer;
+
+use crate::{DeliveryReport, Error, KafkaSettings, Metrics, metrics::TopicMetrics};
+use client::Health;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{OnceCell, mpsc, watch};
+
+/// How long opening waits for the broker before it goes on without.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A topic of a Kafka cluster. Cloning is a reference count.
+#[derive(Debug, Clone)]
+pub struct KafkaTopic(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: KafkaSettings,
+    metrics: TopicMetrics,
+    all_metrics: Metrics,
+    health: Arc<Health>,
+    ready: watch::Sender<Ready>,
+    dead: OnceCell<KafkaTopic>,
+}
+
+/// Is the topic there?
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ready {
+    /// Not yet: the broker is away, or about to make it.
+    NotYet,
+    /// It is.
+    Yes,
+    /// It will never be, and why.
+    Refused(String),
+}
+
+impl KafkaTopic {
+    /// Opens the topic, and makes it if it is absent. When the broker is away this goes on in the background, after
+    /// five seconds of waiting.
+    pub(crate) async fn open(settings: KafkaSettings, metrics: &Metrics) -> Result<Self, Error> {
+        let topic = Self(Arc::new(Inner {
+            metrics: metrics.of(&settings.name),
+            all_metrics: metrics.clone(),
+            health: Arc::new(Health::new(&settings.name)),
+            ready: watch::Sender::new(Ready::NotYet),
+            dead: OnceCell::new(),
+            settings,
+        }));
+        let admin = create::admin(&topic.0)?;
+        let mut ready = topic.0.ready.subscribe();
+        tokio::spawn(create::ensure(Arc::downgrade(&topic.0), admin));
+        let answered = tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready != Ready::NotYet)).await;
+        let refused = match answered {
+            Ok(Ok(ready)) => match &*ready {
+                Ready::Refused(reason) => Some(reason.clone()),
+                Ready::Yes | Ready::NotYet => None,
+            },
+            Ok(Err(_)) => return Err(Error::Closed),
+            Err(_) => None,
+        };
+        match refused {
+            Some(reason) => Err(Error::Refused { topic: topic.0.settings.name.clone(), reason }),
+            None => Ok(topic),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.0.settings.max_message_bytes()
+    }
+
+    pub(crate) fn producer(&self, reports: mpsc::Sender<DeliveryReport>) -> Result<KafkaProducer, Error> {
+        KafkaProducer::open(&self.0, reports)
+    }
+
+    pub(crate) fn consumer(&self, group: &str) -> Result<KafkaConsumer, Error> {
+        KafkaConsumer::open(&self.0, group)
+    }
+
+    pub(crate) async fn dead(&self) -> Result<Self, Error> {
+        let open = async || Box::pin(Self::open(self.0.settings.dead(), &self.0.all_metrics)).await;
+        self.0.dead.get_or_try_init(open).await.cloned()
+    }
+
+    pub(crate) fn healthy(&self) -> Result<(), String> {
+        self.0.health.check()?;
+        match &*self.0.ready.borrow() {
+            Ready::Yes => Ok(()),
+            Ready::NotYet => Err("the broker has not answered yet".to_owned()),
+            Ready::Refused(reason) => Err(reason.clone()),
+        }
+    }
+}

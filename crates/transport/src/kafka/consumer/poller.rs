@@ -1,0 +1,403 @@
+//! The thread that polls a group's client, whatever happens: a client that is not polled loses its partitions.
+//!
+//! A new assignment goes through three phases, and polling goes on in all of them: its partitions are looked up
+//! ([`scout`]), offered to the pipeline, and read from where the pipeline says. librdkafka is told only in the last
+//! one; until then it waits, and holds further rebalances back.
+
+use super::{Shared, Turn};
+use crate::{
+    AssignedPartition, Assignment, Message, Start,
+    kafka::{
+        Ready,
+        client::{self, Statistics},
+        scout,
+    },
+    sync::{Bell, lock},
+};
+use bytes::Bytes;
+use millrace_model::{Partition, Timestamp};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    client::ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
+    error::{KafkaError, KafkaResult},
+    message::BorrowedMessage,
+    types::RDKafkaRespErr,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+/// How long one poll waits for messages: also how late a command of the pipeline may be heard.
+const TICK: Duration = Duration::from_millis(25);
+/// One event holds about so many bytes of messages.
+const EVENT: usize = 1 << 20;
+/// How often the end of a partition is asked for that is not being read.
+const SURVEY: Duration = Duration::from_secs(2);
+/// Before an assignment that nobody started is offered again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+type Client = BaseConsumer<Context>;
+
+pub(super) struct Poller {
+    shared: Arc<Shared>,
+    config: ClientConfig,
+    phase: Phase,
+    /// What librdkafka was told to pause.
+    paused: BTreeSet<Partition>,
+    /// The pipeline is behind, and everything is paused until it has caught up by half.
+    behind: bool,
+    surveyed: Instant,
+}
+
+enum Phase {
+    /// Nothing is assigned.
+    Idle,
+    /// The partitions are being looked up.
+    Scouting(mpsc::Receiver<Vec<AssignedPartition>>, Vec<Partition>),
+    /// The pipeline has been asked where to begin.
+    Offered(mpsc::Receiver<Vec<(Partition, Start)>>, Vec<AssignedPartition>),
+    /// Where each partition goes on; `None` until its first message has come.
+    Reading(BTreeMap<Partition, Option<i64>>),
+}
+
+impl Poller {
+    pub(super) fn new(shared: Arc<Shared>, config: ClientConfig) -> Self {
+        let surveyed = Instant::now();
+        Self { shared, config, phase: Phase::Idle, paused: BTreeSet::new(), behind: false, surveyed }
+    }
+
+    /// Reads until closed. A client that broke for good is replaced.
+    pub(super) fn run(mut self) {
+        let pause = Bell::default();
+        while *self.shared.topic.ready.borrow() == Ready::NotYet && !self.shared.is_closing() {
+            pause.wait(0, TICK);
+        }
+        while !self.shared.is_closing() {
+            match self.client() {
+                Ok(client) => {
+                    self.poll_until_broken(&client);
+                    // Dropping it leaves the group, and polls once more for the last revocation.
+                }
+                Err(error) => {
+                    self.shared.topic.metrics.retries.inc();
+                    tracing::error!(%error, "cannot make a Kafka consumer; trying again");
+                }
+            }
+            if !self.shared.is_closing() {
+                self.take_away(true);
+                pause.wait(0, Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn client(&self) -> KafkaResult<Client> {
+        let client = Client::from_config_and_context(&self.config, Context(Arc::clone(&self.shared)))?;
+        client.subscribe(&[&self.shared.topic.settings.name])?;
+        Ok(client)
+    }
+
+    fn poll_until_broken(&mut self, client: &Client) {
+        while !self.shared.is_closing() {
+            self.take_turn(client);
+            self.go_on(client);
+            self.commit(client);
+            self.pause(client);
+            self.survey(client);
+            if let Err(error) = self.read(client) {
+                self.shared.topic.metrics.retries.inc();
+                tracing::error!(%error, "the Kafka consumer can go on no longer; making a new one");
+                return;
+            }
+        }
+    }
+
+    /// Hears what the group has said in the last poll.
+    fn take_turn(&mut self, client: &Client) {
+        let Turn { revoked, assigned } = std::mem::take(&mut *lock(&self.shared.turn));
+        if revoked {
+            self.forget();
+        }
+        match assigned {
+            Some(partitions) if partitions.is_empty() => {
+                // More members than partitions: this one stands by.
+                self.tell("assign nothing", client.assign(&TopicPartitionList::new()));
+            }
+            Some(partitions) => self.scout(partitions, Duration::ZERO),
+            None => {}
+        }
+    }
+
+    fn forget(&mut self) {
+        self.phase = Phase::Idle;
+        self.paused.clear();
+        lock(&self.shared.ends).clear();
+        lock(&self.shared.paused).clear();
+        lock(&self.shared.commits).clear();
+    }
+
+    fn scout(&mut self, partitions: Vec<Partition>, after: Duration) {
+        match scout::send(&self.shared.topic, &self.shared.group, partitions.clone(), after) {
+            Ok(found) => self.phase = Phase::Scouting(found, partitions),
+            Err(error) => {
+                tracing::error!(%error, "cannot start a thread to look partitions up; trying again");
+                let (_, never) = mpsc::sync_channel(1);
+                self.phase = Phase::Scouting(never, partitions);
+            }
+        }
+    }
+
+    /// Moves an assignment on by a phase, if it can be.
+    fn go_on(&mut self, client: &Client) {
+        match &self.phase {
+            Phase::Scouting(found, partitions) => match found.try_recv() {
+                Ok(found) => self.offer(found),
+                Err(mpsc::TryRecvError::Empty) => {}
+                Err(mpsc::TryRecvError::Disconnected) => self.scout(partitions.clone(), AGAIN),
+            },
+            Phase::Offered(answer, found) => match answer.try_recv() {
+                Ok(starts) => self.start(client, &found.clone(), starts),
+                Err(mpsc::TryRecvError::Empty) => {}
+                // Not taken: offered again, as it will be then.
+                Err(mpsc::TryRecvError::Disconnected) => self.scout(numbers(found), AGAIN),
+            },
+            Phase::Idle | Phase::Reading(_) => {}
+        }
+    }
+
+    fn offer(&mut self, mut found: Vec<AssignedPartition>) {
+        found.sort_unstable_by_key(|found| found.partition);
+        *lock(&self.shared.ends) = found.iter().map(|found| (found.partition, found.high)).collect();
+        let (send, answer) = mpsc::sync_channel(1);
+        self.shared.events.assigned(Assignment { partitions: found.clone(), answer: send });
+        self.phase = Phase::Offered(answer, found);
+    }
+
+    fn start(&mut self, client: &Client, found: &[AssignedPartition], starts: Vec<(Partition, Start)>) {
+        let mut reading = BTreeMap::new();
+        let mut list = TopicPartitionList::new();
+        for (partition, start) in starts {
+            let Some(found) = found.iter().find(|found| found.partition == partition) else { continue };
+            let (offset, next) = match start {
+                Start::Offset(offset) if (found.low..=found.high).contains(&offset) => {
+                    (Offset::Offset(offset), Some(offset))
+                }
+                // If the topic has grown meanwhile it may be there; else librdkafka begins at the earliest.
+                Start::Offset(offset) => {
+                    let (low, high) = (found.low, found.high);
+                    tracing::warn!(%partition, offset, low, high, "the topic may not have that offset");
+                    (Offset::Offset(offset), None)
+                }
+                Start::Earliest => (Offset::Beginning, None),
+            };
+            if reading.insert(partition, next).is_none() {
+                let added = list.add_partition_offset(&self.shared.topic.settings.name, partition.0, offset);
+                self.tell("say where a partition begins", added);
+            }
+        }
+        self.tell("assign partitions", client.assign(&list));
+        // librdkafka remembers what was paused in an earlier assignment.
+        self.tell("resume partitions", client.resume(&list));
+        self.paused.clear();
+        self.phase = Phase::Reading(reading);
+    }
+
+    fn commit(&self, client: &Client) {
+        let commits = std::mem::take(&mut *lock(&self.shared.commits));
+        if !commits.is_empty() {
+            let list = self.list(commits.iter().map(|(partition, next)| (*partition, Offset::Offset(*next))));
+            self.tell("commit", client.commit(&list, CommitMode::Async));
+        }
+    }
+
+    /// Pauses what the pipeline wants paused; and everything while it is behind.
+    fn pause(&mut self, client: &Client) {
+        let Phase::Reading(reading) = &self.phase else { return };
+        self.behind =
+            if self.behind { !self.shared.events.has_ample_room() } else { !self.shared.events.has_room() };
+        let wanted: BTreeSet<Partition> = if self.behind {
+            reading.keys().copied().collect()
+        } else {
+            lock(&self.shared.paused).iter().filter(|p| reading.contains_key(p)).copied().collect()
+        };
+        if wanted == self.paused {
+            return;
+        }
+        let whole = |partition: &Partition| (*partition, Offset::Invalid);
+        let (pause, resume) = (wanted.difference(&self.paused), self.paused.difference(&wanted));
+        self.tell("pause partitions", client.pause(&self.list(pause.map(whole))));
+        self.tell("resume partitions", client.resume(&self.list(resume.map(whole))));
+        self.paused = wanted;
+    }
+
+    /// Asks for the end of a paused partition now and then: nothing else says how far behind it falls.
+    fn survey(&mut self, client: &Client) {
+        if self.paused.is_empty() || self.surveyed.elapsed() < SURVEY {
+            return;
+        }
+        self.surveyed = Instant::now();
+        for partition in &self.paused {
+            let name = &self.shared.topic.settings.name;
+            match client.fetch_watermarks(name, partition.0, Duration::from_millis(500)) {
+                Ok((_, end)) => self.shared.end_seen(*partition, end),
+                // The broker is away: no use in asking for the others now.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Polls once, and on while messages are at hand. `Err`: the client is of no more use.
+    fn read(&mut self, client: &Client) -> KafkaResult<()> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut wait = TICK;
+        while bytes < EVENT {
+            let polled = client.poll(wait);
+            if lock(&self.shared.turn).revoked {
+                // What was read before that belongs to somebody else now.
+                return Ok(());
+            }
+            match polled {
+                Some(Ok(message)) => match self.take(&message) {
+                    Some(message) => {
+                        bytes += message.weight();
+                        batch.push(message);
+                    }
+                    None => {
+                        self.made_anew(client);
+                        return Ok(());
+                    }
+                },
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    self.shared.events.messages(batch);
+                    return Err(error);
+                }
+                // Told to the context as well.
+                Some(Err(error)) => tracing::debug!(%error, "while polling the topic"),
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        if !batch.is_empty() {
+            self.shared.topic.health.up();
+        }
+        self.shared.events.messages(batch);
+        Ok(())
+    }
+
+    /// The message, copied; `None` if it lies before where we are: then this is another topic under the old name.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Option<Message> {
+        let (partition, offset) = (Partition(message.partition()), message.offset());
+        if let Phase::Reading(reading) = &mut self.phase
+            && let Some(next) = reading.get_mut(&partition)
+        {
+            if next.is_some_and(|next| offset < next) {
+                return None;
+            }
+            *next = Some(offset + 1);
+        }
+        self.shared.end_seen(partition, offset + 1);
+        let copied = |bytes: Option<&[u8]>| Bytes::copy_from_slice(bytes.unwrap_or_default());
+        Some(Message {
+            partition,
+            offset,
+            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+            key: copied(message.key()),
+            headers: scout::headers(message),
+            value: copied(message.payload()),
+        })
+    }
+
+    /// The topic has been deleted and made again while we read it, or lost its end: everything is assigned afresh.
+    fn made_anew(&mut self, client: &Client) {
+        tracing::warn!(topic = self.shared.topic.settings.name, "offsets went back: the topic was made anew");
+        let partitions = self.take_away(true);
+        self.tell("give partitions up", client.unassign());
+        self.scout(partitions, Duration::ZERO);
+    }
+
+    /// Takes everything from the pipeline that it has; returns what that was.
+    fn take_away(&mut self, lost: bool) -> Vec<Partition> {
+        let partitions = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle => Vec::new(),
+            Phase::Scouting(_, partitions) => partitions,
+            Phase::Offered(_, found) => numbers(&found),
+            Phase::Reading(_) => lock(&self.shared.ends).keys().copied().collect(),
+        };
+        if !partitions.is_empty() {
+            self.shared.events.revoke(partitions.clone(), lost);
+        }
+        self.forget();
+        partitions
+    }
+
+    fn list(&self, partitions: impl Iterator<Item = (Partition, Offset)>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in partitions {
+            let name = &self.shared.topic.settings.name;
+            self.tell("name a partition", list.add_partition_offset(name, partition.0, offset));
+        }
+        list
+    }
+
+    /// Failures of calls that librdkafka makes good by itself, or that the next rebalance does.
+    fn tell(&self, action: &str, result: KafkaResult<()>) {
+        if let Err(error) = result {
+            self.shared.topic.metrics.retries.inc();
+            tracing::warn!(%error, "cannot {action}");
+        }
+    }
+}
+
+fn numbers(found: &[AssignedPartition]) -> Vec<Partition> {
+    found.iter().map(|found| found.partition).collect()
+}
+
+/// What librdkafka calls back, always from within a poll on the poller's thread.
+struct Context(Arc<Shared>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.topic.health.told(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Some(mut statistics) = Statistics::read(statistics, &self.0.topic.health) else { return };
+        let Some(topic) = statistics.topics.remove(&self.0.topic.settings.name) else { return };
+        for partition in topic.partitions.values().filter(|partition| partition.ls_offset >= 0) {
+            self.0.end_seen(Partition(partition.partition), partition.ls_offset);
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, client: &Client, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let shared = &self.0;
+        let mut partitions: Vec<Partition> = list.elements().iter().map(|e| Partition(e.partition())).collect();
+        partitions.sort_unstable();
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            lock(&shared.turn).assigned = Some(partitions);
+            return;
+        }
+        if !shared.is_closing() {
+            shared.events.revoke(partitions, client.assignment_lost());
+        }
+        *lock(&shared.turn) = Turn { revoked: true, assigned: None };
+        if let Err(error) = client.unassign() {
+            tracing::warn!(%error, "cannot give partitions up");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "a commit was lost; it was advisory");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a partition is like before it is read: its ends, and which incarnation of the topic it belongs to.
+//!
+//! Looked up by a short-lived client on a thread of its own, so that the group's own client is polled all the while.
+
+use super::{
+    Inner,
+    client::{self, Quiet},
+};
+use crate::{AssignedPartition, sync::Bell};
+use bytes::Bytes;
+use millrace_model::{
+    Partition, TopicId,
+    wire::{self, Decoded},
+};
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Headers as _},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// Looks the partitions up, and again until it succeeds or nobody listens any more. `after`: how long to wait first.
+pub(super) fn send(
+    topic: &Arc<Inner>,
+    group: &str,
+    partitions: Vec<Partition>,
+    after: Duration,
+) -> io::Result<mpsc::Receiver<Vec<AssignedPartition>>> {
+    let (found, receiver) = mpsc::sync_channel(1);
+    let (topic, group) = (Arc::clone(topic), group.to_owned());
+    thread::Builder::new().name("look partitions up".to_owned()).spawn(move || {
+        let pause = Bell::default();
+        pause.wait(0, after);
+        loop {
+            match look(&topic, &group, &partitions) {
+                Ok(assigned) => {
+                    // Nobody listens when the partitions have been taken away meanwhile: nothing is lost then.
+                    if found.try_send(assigned).is_err() {
+                        tracing::debug!("partitions were taken away while they were looked up");
+                    }
+                    return;
+                }
+                Err(error) => {
+                    topic.metrics.retries.inc();
+                    tracing::warn!(%error, "cannot look assigned partitions up; trying again");
+                    pause.wait(0, Duration::from_secs(1));
+                }
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+fn look(topic: &Arc<Inner>, group: &str, partitions: &[Partition]) -> Result<Vec<AssignedPartition>, KafkaError> {
+    let mut config = client::consumer(&topic.settings, group);
+    // Only the first message of each is wanted.
+    config.set("max.partition.fetch.bytes", "65536").set("enable.partition.eof", "true");
+    config.remove("statistics.interval.ms");
+    let client = BaseConsumer::from_config_and_context(&config, Quiet(Arc::clone(&topic.health)))?;
+    let name = &topic.settings.name;
+    let mut found = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let (low, high) = client.fetch_watermarks(name, partition.0, REQUEST)?;
+        found.push(AssignedPartition { partition: *partition, topic_id: None, low, high });
+    }
+    let first_is_there = found.iter().filter(|found| found.low == 0 && found.high > 0);
+    let ids = topic_ids(&client, name, first_is_there.map(|found| found.partition))?;
+    for found in &mut found {
+        found.topic_id = ids.get(&found.partition).copied().flatten();
+    }
+    Ok(found)
+}
+
+/// The id in the first message of each partition, where it is one that says so.
+fn topic_ids(
+    client: &BaseConsumer<Quiet>,
+    name: &str,
+    partitions: impl Iterator<Item = Partition>,
+) -> Result<BTreeMap<Partition, Option<TopicId>>, KafkaError> {
+    let mut ids = BTreeMap::new();
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition_offset(name, partition.0, Offset::Offset(0))?;
+    }
+    client.assign(&list)?;
+    let deadline = Instant::now() + REQUEST;
+    while ids.len() < list.count() {
+        match client.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                let id = if message.offset() == 0 { marker(&message) } else { None };
+                ids.entry(Partition(message.partition())).or_insert(id);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ids.entry(Partition(partition)).or_insert(None);
+            }
+            Some(Err(error)) => return Err(error),
+            None if Instant::now() > deadline => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            None => {}
+        }
+    }
+    Ok(ids)
+}
+
+fn marker(message: &BorrowedMessage<'_>) -> Option<TopicId> {
+    match wire::decode(&headers(message), message.payload().unwrap_or_default()) {
+        Ok(Decoded::TopicMarker(id)) => Some(id),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// A message's headers, copied.
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+        (header.key.to_owned(), Bytes::copy_from_slice(header.value.unwrap_or_default()))
+    };
+    message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default()
+}

@@ -1,0 +1,261 @@
+//! `[topic]`: which topic, and how it is reached. Plain data; a topic is made from it by `Topic::open`.
+
+use millrace_config::{Age, ByteSize, Section, choices};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// A topic's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopicSettings {
+    /// `type = "kafka"`.
+    Kafka(KafkaSettings),
+    /// `type = "embedded"`.
+    Embedded(EmbeddedSettings),
+}
+
+/// The topic's name unless one is configured.
+pub const DEFAULT_NAME: &str = "millrace.logs";
+
+/// A topic of a Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// `host:port` of a few brokers; the others are found through them.
+    pub brokers: Vec<String>,
+    /// The topic's name.
+    pub name: String,
+    /// How many partitions it is made with, if it is absent.
+    pub partitions: u32,
+    /// How many replicas it is made with, if it is absent; `None`: as the broker is set.
+    pub replication: Option<u16>,
+    /// Passed to librdkafka after everything that we set ourselves.
+    pub librdkafka: BTreeMap<String, String>,
+}
+
+/// A topic in this process, on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedSettings {
+    /// Where topics lie, each in a folder of its own.
+    pub directory: PathBuf,
+    /// The topic's name: a folder's name too.
+    pub name: String,
+    /// How many partitions it is made with, if it is absent.
+    pub partitions: u32,
+    /// Messages are kept so long,
+    pub retention: Duration,
+    /// and until the topic is larger than this; but not deleted before every known group has committed them.
+    pub retention_bytes: u64,
+    /// At this size messages are deleted all the same, and that is said.
+    pub disk_bytes: u64,
+    /// When an append is synced to the disk.
+    pub fsync: Fsync,
+    /// A larger message is rejected.
+    pub max_message_bytes: u64,
+    /// A segment file is about so large. Not configurable: tests make it small.
+    pub segment_bytes: u64,
+}
+
+/// When what was appended is synced. An acknowledged message survives the death of the process in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before it is acknowledged. It survives a power cut.
+    Always,
+    /// Within a second. A power cut may take that second.
+    Interval,
+}
+
+choices!(Fsync { "always" => Self::Always, "interval" => Self::Interval });
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Kafka,
+    Embedded,
+}
+
+choices!(Kind { "kafka" => Self::Kafka, "embedded" => Self::Embedded });
+
+/// librdkafka's keys that hold our promises, and why they are not for configuration.
+const OURS: &[(&str, &str)] = &[
+    ("bootstrap.servers", "topic.brokers says it"),
+    ("metadata.broker.list", "topic.brokers says it"),
+    ("group.id", "each role has its own"),
+    ("group.instance.id", "two members could pass for one"),
+    ("group.protocol", "partitions are handed over by the classic protocol"),
+    ("partition.assignment.strategy", "partitions are handed over all together"),
+    ("enable.idempotence", "idempotence keeps messages in order"),
+    ("acks", "a delivered message must survive the loss of a broker"),
+    ("request.required.acks", "a delivered message must survive the loss of a broker"),
+    ("message.timeout.ms", "messages are never given up"),
+    ("delivery.timeout.ms", "messages are never given up"),
+    ("message.send.max.retries", "messages are never given up"),
+    ("retries", "messages are never given up"),
+    ("transactional.id", "the program does not use it"),
+    ("enable.gapless.guarantee", "the program does not use it"),
+    ("enable.auto.commit", "offsets are committed when records are published"),
+    ("auto.commit.enable", "offsets are committed when records are published"),
+    ("enable.auto.offset.store", "offsets are committed when records are published"),
+    ("auto.offset.reset", "no message may be passed over"),
+    ("allow.auto.create.topics", "topics are created with the configured partitions"),
+    ("enable.partition.eof", "the program does not use it"),
+    ("isolation.level", "only committed messages are read"),
+    ("statistics.interval.ms", "health and lag need it"),
+    ("log.queue", "the program reads the log itself"),
+];
+
+/// Keys that hold secrets: never shown.
+pub(crate) fn is_secret(key: &str) -> bool {
+    ["password", "secret", "key.pem", "token"].iter().any(|word| key.contains(word))
+}
+
+impl TopicSettings {
+    /// Reads `[topic]`. `None`: what is wrong is noted in the document.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        match section.required::<Kind>("type")? {
+            Kind::Kafka => KafkaSettings::read(section).map(Self::Kafka),
+            Kind::Embedded => EmbeddedSettings::read(section).map(Self::Embedded),
+        }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kafka(settings) => &settings.name,
+            Self::Embedded(settings) => &settings.name,
+        }
+    }
+
+    /// The same topic under another name: for streams with a topic of their own.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        match &mut other {
+            Self::Kafka(settings) => name.clone_into(&mut settings.name),
+            Self::Embedded(settings) => name.clone_into(&mut settings.name),
+        }
+        other
+    }
+}
+
+impl KafkaSettings {
+    /// A topic on these brokers, with defaults for the rest.
+    pub fn new(brokers: Vec<String>, name: &str) -> Self {
+        Self { brokers, name: name.to_owned(), partitions: 12, replication: None, librdkafka: BTreeMap::new() }
+    }
+
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let brokers: Option<Vec<String>> = section.required("brokers");
+        if brokers.as_ref().is_some_and(Vec::is_empty) {
+            section.error("brokers", "is empty: at least one host:port is needed");
+        }
+        let name = read_name(section);
+        let partitions = read_partitions(section, 12);
+        let replication: Option<u16> = section.optional("replication");
+        if replication == Some(0) {
+            section.error("replication", "must be at least 1");
+        }
+        let mut librdkafka = BTreeMap::new();
+        if let Some(mut table) = section.section("librdkafka") {
+            for (key, value) in table.rest() {
+                match OURS.iter().find(|(ours, _)| *ours == key) {
+                    Some((_, why)) => table.error(&key, format!("cannot be set here: {why}")),
+                    None => drop(librdkafka.insert(key, value)),
+                }
+            }
+        }
+        Some(Self { brokers: brokers?, name, partitions, replication, librdkafka })
+    }
+
+    /// The settings of the dead-letter topic: one partition, and room for a message's story.
+    pub(crate) fn dead(&self) -> Self {
+        let mut dead = self.clone();
+        dead.name.push_str(".dead");
+        dead.partitions = 1;
+        let limit = self.max_message_bytes() + DEAD_LETTER_STORY;
+        dead.librdkafka.insert(MESSAGE_MAX_BYTES.to_owned(), limit.to_string());
+        dead
+    }
+
+    /// The largest message that the client takes.
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        let set = self.librdkafka.get(MESSAGE_MAX_BYTES).and_then(|value| value.parse().ok());
+        set.unwrap_or(MESSAGE_MAX_BYTES_DEFAULT)
+    }
+}
+
+pub(crate) const MESSAGE_MAX_BYTES: &str = "message.max.bytes";
+/// librdkafka's own default.
+const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
+/// What a dead letter may say beside the original bytes.
+const DEAD_LETTER_STORY: usize = 64 << 10;
+
+impl EmbeddedSettings {
+    /// A topic in this folder, with defaults for the rest.
+    pub fn new(directory: PathBuf, name: &str) -> Self {
+        Self {
+            directory,
+            name: name.to_owned(),
+            partitions: 4,
+            retention: Duration::from_secs(24 * 3600),
+            retention_bytes: 1 << 30,
+            disk_bytes: 16 << 30,
+            fsync: Fsync::Always,
+            max_message_bytes: 8 << 20,
+            segment_bytes: 16 << 20,
+        }
+    }
+
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let directory: Option<PathBuf> = section.required("directory");
+        let name = read_name(section);
+        let defaults = Self::new(PathBuf::new(), "");
+        let read = Self {
+            directory: PathBuf::new(),
+            name,
+            partitions: read_partitions(section, defaults.partitions),
+            retention: section.or("retention", Age(defaults.retention)).0,
+            retention_bytes: section.or("retention_bytes", ByteSize(defaults.retention_bytes)).0,
+            disk_bytes: section.or("disk_bytes", ByteSize(defaults.disk_bytes)).0,
+            fsync: section.or("fsync", defaults.fsync),
+            max_message_bytes: section.or("max_message_bytes", ByteSize(defaults.max_message_bytes)).0,
+            segment_bytes: defaults.segment_bytes,
+        };
+        if read.disk_bytes < read.retention_bytes {
+            section.error("disk_bytes", "is below retention_bytes: what groups have not read would go first");
+        }
+        if !(1 << 10..=32 << 20).contains(&read.max_message_bytes) {
+            section.error("max_message_bytes", "must lie between 1 KiB and 32 MiB");
+        }
+        Some(Self { directory: directory?, ..read })
+    }
+
+    /// The settings of the dead-letter topic: one partition, and room for a message's story.
+    pub(crate) fn dead(&self) -> Self {
+        let mut dead = self.clone();
+        dead.name.push_str(".dead");
+        dead.partitions = 1;
+        dead.max_message_bytes += DEAD_LETTER_STORY as u64;
+        dead
+    }
+}
+
+fn read_name(section: &mut Section<'_>) -> String {
+    let name = section.or("name", DEFAULT_NAME.to_owned());
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    // Room is left for `.dead`; Kafka's own limit is 249.
+    if !(1..=240).contains(&name.len()) || !name.bytes().all(legal) || name.starts_with('.') {
+        section.error(
+            "name",
+            "must be 1 to 240 letters, digits, '.', '_' or '-', and not begin with a '.'",
+        );
+    }
+    name
+}
+
+fn read_partitions(section: &mut Section<'_>, default: u32) -> u32 {
+    let partitions = section.or("partitions", default);
+    if !(1..=10_000).contains(&partitions) {
+        section.error("partitions", "must lie between 1 and 10000");
+    }
+    partitions
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! A topic of either kind behind one handle, and producers and consumers that do not show which kind it is.
+
+use crate::{
+    Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Producer, TopicSettings,
+    embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic},
+    kafka::{KafkaConsumer, KafkaProducer, KafkaTopic},
+};
+use millrace_model::{Clock, Partition, wire::Payload};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// A topic. Cloning is a reference count.
+#[derive(Debug, Clone)]
+pub enum Topic {
+    /// Of a Kafka cluster.
+    Kafka(KafkaTopic),
+    /// In this process.
+    Embedded(EmbeddedTopic),
+}
+
+impl Topic {
+    /// Opens a topic; makes it if it is absent, with its id as the first message of each partition.
+    ///
+    /// A Kafka broker that is away is waited for: here for five seconds, then in the background. Must be called within a
+    /// tokio runtime, and the topic used within it.
+    ///
+    /// # Errors
+    /// The settings are refused, or the embedded topic's files cannot be used.
+    pub async fn open(settings: &TopicSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<Self, Error> {
+        match settings {
+            TopicSettings::Kafka(settings) => KafkaTopic::open(settings.clone(), metrics).await.map(Self::Kafka),
+            TopicSettings::Embedded(settings) => {
+                let (settings, metrics) = (settings.clone(), metrics.clone());
+                let open = move || EmbeddedTopic::open(settings, clock, &metrics);
+                let opened = tokio::task::spawn_blocking(open).await.map_err(|_| Error::Closed)?;
+                opened.map(Self::Embedded)
+            }
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kafka(topic) => topic.name(),
+            Self::Embedded(topic) => topic.name(),
+        }
+    }
+
+    /// Key, headers and value of a message may be so large together.
+    pub fn max_message_bytes(&self) -> usize {
+        match self {
+            Self::Kafka(topic) => topic.max_message_bytes(),
+            Self::Embedded(topic) => topic.max_message_bytes(),
+        }
+    }
+
+    /// A producer. As many messages may be under way as `reports` has room for.
+    ///
+    /// # Errors
+    /// The client or its thread cannot be started.
+    pub fn producer(&self, reports: mpsc::Sender<DeliveryReport>) -> Result<AnyProducer, Error> {
+        match self {
+            Self::Kafka(topic) => topic.producer(reports).map(AnyProducer::Kafka),
+            Self::Embedded(topic) => Ok(AnyProducer::Embedded(topic.producer(reports))),
+        }
+    }
+
+    /// A member of a consumer group.
+    ///
+    /// # Errors
+    /// The client or its thread cannot be started.
+    pub fn consumer(&self, group: &str) -> Result<AnyConsumer, Error> {
+        match self {
+            Self::Kafka(topic) => topic.consumer(group).map(AnyConsumer::Kafka),
+            Self::Embedded(topic) => topic.consumer(group).map(AnyConsumer::Embedded),
+        }
+    }
+
+    /// The dead-letter topic, `<topic>.dead`: one partition, and messages may be 64 KiB larger. Opened once.
+    ///
+    /// # Errors
+    /// As [`Topic::open`].
+    pub async fn dead(&self) -> Result<Self, Error> {
+        match self {
+            Self::Kafka(topic) => topic.dead().await.map(Self::Kafka),
+            Self::Embedded(topic) => topic.dead().await.map(Self::Embedded),
+        }
+    }
+
+    /// Can messages move? The error says why not, for `/readyz`. Does not block.
+    pub fn healthy(&self) -> Result<(), String> {
+        match self {
+            Self::Kafka(topic) => topic.healthy(),
+            Self::Embedded(topic) => topic.healthy(),
+        }
+    }
+}
+
+/// A producer for a topic of either kind.
+#[derive(Debug)]
+pub enum AnyProducer {
+    /// Of a Kafka cluster.
+    Kafka(KafkaProducer),
+    /// In this process.
+    Embedded(EmbeddedProducer),
+}
+
+impl Producer for AnyProducer {
+    async fn partitions(&self) -> Result<u32, Error> {
+        match self {
+            Self::Kafka(producer) => producer.partitions().await,
+            Self::Embedded(producer) => producer.partitions().await,
+        }
+    }
+
+    async fn send(&self, partition: Partition, payload: Payload, ticket: u64) -> Result<(), Error> {
+        match self {
+            Self::Kafka(producer) => producer.send(partition, payload, ticket).await,
+            Self::Embedded(producer) => producer.send(partition, payload, ticket).await,
+        }
+    }
+
+    async fn flush(&self, within: Duration) -> bool {
+        match self {
+            Self::Kafka(producer) => producer.flush(within).await,
+            Self::Embedded(producer) => producer.flush(within).await,
+        }
+    }
+}
+
+/// A consumer of a topic of either kind.
+#[derive(Debug)]
+pub enum AnyConsumer {
+    /// Of a Kafka cluster.
+    Kafka(KafkaConsumer),
+    /// In this process.
+    Embedded(EmbeddedConsumer),
+}
+
+impl Consumer for AnyConsumer {
+    async fn next(&mut self) -> Option<ConsumerEvent> {
+        match self {
+            Self::Kafka(consumer) => consumer.next().await,
+            Self::Embedded(consumer) => consumer.next().await,
+        }
+    }
+
+    fn pause(&self, partitions: &[Partition]) {
+        match self {
+            Self::Kafka(consumer) => consumer.pause(partitions),
+            Self::Embedded(consumer) => consumer.pause(partitions),
+        }
+    }
+
+    fn resume(&self, partitions: &[Partition]) {
+        match self {
+            Self::Kafka(consumer) => consumer.resume(partitions),
+            Self::Embedded(consumer) => consumer.resume(partitions),
+        }
+    }
+
+    fn commit(&self, next: &[(Partition, i64)]) {
+        match self {
+            Self::Kafka(consumer) => consumer.commit(next),
+            Self::Embedded(consumer) => consumer.commit(next),
+        }
+    }
+
+    fn end(&self, partition: Partition) -> Option<i64> {
+        match self {
+            Self::Kafka(consumer) => consumer.end(partition),
+            Self::Embedded(consumer) => consumer.end(partition),
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Kafka(consumer) => consumer.close().await,
+            Self::Embedded(consumer) => consumer.close().await,
+        }
+    }
+}
