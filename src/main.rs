@@ -1,2 +1,26 @@
-//! millrace
-fn main() {}
+//! `millrace`: agents, indexers and a query service for logs, in one binary.
+//!
+//! The only place that names concrete parts: [`roles`] wires them, everything else here reads what the user wants.
+
+mod admin;
+mod cli;
+mod client;
+mod roles;
+mod rules;
+mod settings;
+mod telemetry;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli::run(cli) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            let code = cli::Code::of(&error);
+            cli::complain(&error);
+            code.into()
+        }
+    }
+}

@@ -3,7 +3,13 @@
 use crate::shards::{HeldPartition, Shards};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
 use millrace_store::{HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse, search_rows};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a search waits for messages that are on their way.
+const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// The rows of one indexer, as a leaf.
 #[derive(Debug, Clone)]
@@ -15,6 +21,16 @@ impl HotLeaf {
     /// Over these shards.
     pub fn new(shards: Arc<Shards>) -> Self {
         Self { shards }
+    }
+
+    /// Waits a moment for what is in the topic already and on its way, so that a steady stream does not make every
+    /// answer partial.
+    async fn catch_up(&self) {
+        let ends = self.shards.ends();
+        let deadline = Instant::now() + CATCH_UP;
+        while !self.shards.reached(&ends) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Searches all rows as they stand now. Blocks a thread: uses a core for as long as the rows take.
@@ -32,10 +48,12 @@ impl HotLeaf {
 
 impl Leaf for HotLeaf {
     async fn search(&self, request: &HotRequest) -> Result<HotResponse, LeafError> {
+        self.catch_up().await;
         let (leaf, request) = (self.clone(), request.clone());
-        tokio::task::spawn_blocking(move || leaf.search_now(&request))
-            .await
-            .map_err(|error| LeafError::Failed(error.to_string()))
+        tokio::task::spawn_blocking(move || leaf.search_now(&request)).await.map_err(|error| LeafError::Refused {
+            address: "the indexer of this process".to_owned(),
+            problem: error.to_string(),
+        })
     }
 }
 

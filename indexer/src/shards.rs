@@ -170,8 +170,7 @@ impl Shards {
         owned.end = owned.end.max(end.unwrap_or(next)).max(next);
         let open = state.open();
         for (key, rows) in by_key {
-            let stream = key.stream.clone();
-            open.shards.entry(key).or_insert_with(|| HotShard::new(stream)).append(rows);
+            open.shards.entry(key).or_default().append(rows);
         }
     }
 
@@ -180,6 +179,17 @@ impl Shards {
         if let Some(owned) = self.write().owned.get_mut(&partition) {
             owned.end = owned.end.max(end);
         }
+    }
+
+    /// How far each partition of ours reaches, as last seen.
+    pub fn ends(&self) -> Vec<(Partition, i64)> {
+        self.read().owned.iter().map(|(partition, owned)| (*partition, owned.end)).collect()
+    }
+
+    /// Have the partitions of ours been taken in up to `ends`?
+    pub fn reached(&self, ends: &[(Partition, i64)]) -> bool {
+        let state = self.read();
+        ends.iter().all(|(partition, end)| state.owned.get(partition).is_none_or(|owned| owned.next >= *end))
     }
 
     /// Freezes the open generation, if any partition has moved since the last one; a new one opens.

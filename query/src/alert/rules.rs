@@ -120,7 +120,7 @@ fn read_path(path: &Path, depth: usize, files: &mut Vec<RuleFile>, errors: &mut 
         std::fs::read_to_string(path).map(|text| files.push(RuleFile { path: name.clone(), text }))
     };
     if let Err(error) = read {
-        errors.push(RuleError::unreadable(&name, &error));
+        errors.push(RuleError { file: name, line: None, title: None, message: error.to_string() });
     }
 }
 

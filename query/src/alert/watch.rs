@@ -175,9 +175,9 @@ impl Watch {
             let mut detector = Detector::new(self.parts.rules.current(), DetectorSettings::default());
             let version = stored.as_ref().map(|(version, _)| *version);
             if let Some((_, state)) = stored.filter(|_| !ownership.recreated)
-                && let Err(error) = restore(&mut detector, &state)
+                && let Err(error) = detector.restore(&state)
             {
-                tracing::error!(error, kafka.partition = ownership.partition.0, "what rules had counted is lost");
+                tracing::error!(%error, kafka.partition = ownership.partition.0, "what rules had counted is lost");
             }
             let next = ownership.next_offset.unwrap_or(assigned.low).max(assigned.low);
             starts.push((ownership.partition, Start::Offset(next)));
@@ -269,13 +269,14 @@ impl Watch {
         self.committed = Instant::now();
         self.urgent = false;
         let changes = self.lifecycle.changes();
+        // With alerts all partitions go along, if only onto the spot: a node that lost them must not write alerts.
         let moved: Vec<Partition> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| lane.published != Some(lane.next))
+            .filter(|(_, lane)| !changes.alerts.is_empty() || lane.published != Some(lane.next))
             .map(|(partition, _)| *partition)
             .collect();
-        if moved.is_empty() && changes.alerts.is_empty() {
+        if moved.is_empty() {
             return Ok(());
         }
         let topic = self.parts.topic.name().to_owned();
@@ -292,7 +293,7 @@ impl Watch {
                 kind: STATE.to_owned(),
                 key: state_key(&topic, *partition),
                 expected_version: lane.version,
-                body: lane.detector.snapshot().to_string(),
+                body: lane.detector.snapshot(),
             });
         }
         cut.topic = topic;
@@ -323,9 +324,4 @@ impl Watch {
 
 fn state_key(topic: &str, partition: Partition) -> String {
     format!("{topic}/{partition}")
-}
-
-fn restore(detector: &mut Detector, state: &str) -> Result<(), String> {
-    let state = serde_json::from_str(state).map_err(|error| error.to_string())?;
-    detector.restore(state).map_err(|error| error.to_string())
 }

@@ -1,0 +1,240 @@
+//! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
+
+use crate::{client, roles, rules, settings, telemetry};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitCode, Termination},
+};
+
+/// Agents, indexers and a query service for logs, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, max_term_width = 110, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All roles in one process: nothing else to install
+    Up(UpArgs),
+    /// Read this host's logs and ship them to the topic
+    Agent(ConfigArgs),
+    /// Take records from the topic and make them searchable
+    Indexer(ConfigArgs),
+    /// Answer searches and evaluate rules
+    Query(ConfigArgs),
+    /// Find records
+    Search(SearchArgs),
+    /// What of every source is indexed, dropped or missing
+    Audit(AuditArgs),
+    /// Check rules, and try them on records
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Look at a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where everything is kept [default: /var/lib/millrace for root, else ~/.local/share/millrace]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where people and tools ask [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// A configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Files to read, as a glob; may be given several times [default: this host's own logs]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) watch: Vec<String>,
+    /// Read the systemd journal too
+    #[arg(long)]
+    pub(crate) journal: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Whom to ask
+    #[arg(long, value_name = "URL", env = "MILLRACE_SERVER", default_value = "http://127.0.0.1:7700")]
+    pub(crate) server: String,
+}
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// One document
+    Json,
+    /// One object a line
+    Ndjson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// What to look for, such as `error timeout`, `level:>=warn -host:web1`, `"connection reset"`
+    #[arg(default_value = "*", allow_hyphen_values = true)]
+    pub(crate) query: String,
+    /// From when: an age (15m, 2d), RFC 3339 or epoch milliseconds
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) since: String,
+    /// Until when
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// How many records, the newest first; 0 counts only
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Only in this stream; several with commas between
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// How to write what is found
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Only sources whose path matches, with `*` and `?`
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) source: Option<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Read rules and say what is wrong with them
+    Check {
+        /// Files and folders
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Run the lines that rules bring along, or try the rules on records
+    Test(RulesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    /// Files and folders
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Records to try the rules on: a file or folder of NDJSON or lines
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) events: Option<PathBuf>,
+    /// How to write findings
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read a configuration and say what is wrong with it
+    Check(ConfigArgs),
+}
+
+/// What the process exits with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    Ok = 0,
+    Findings = 1,
+    Usage = 2,
+    Invalid = 3,
+    Unreachable = 4,
+    Partial = 5,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl Termination for Code {
+    fn report(self) -> ExitCode {
+        self.into()
+    }
+}
+
+/// An error with the code that it exits with.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> anyhow::Error {
+        Self { code, message: message.into() }.into()
+    }
+}
+
+impl Code {
+    /// What an error exits with: what it says itself, 3 for a configuration, else 1.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if error.downcast_ref::<millrace_config::Report>().is_some() {
+            return Self::Invalid;
+        }
+        error.downcast_ref::<Failure>().map_or(Self::Findings, |failure| failure.code)
+    }
+}
+
+/// Tells the user what went wrong.
+pub(crate) fn complain(error: &anyhow::Error) {
+    if let Some(report) = error.downcast_ref::<millrace_config::Report>() {
+        eprintln!("{report}");
+    } else {
+        eprintln!("millrace: {error:#}");
+    }
+}
+
+/// Does what was asked.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
+    match cli.command {
+        Command::Up(args) => serve(settings::up(&args)?, |settings| Box::pin(roles::up(settings))),
+        Command::Agent(args) => serve(settings::agent(&args.config)?, |settings| Box::pin(roles::agent(settings))),
+        Command::Indexer(args) => {
+            serve(settings::indexer(&args.config)?, |settings| Box::pin(roles::indexer(settings)))
+        }
+        Command::Query(args) => serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings))),
+        Command::Search(args) => runtime()?.block_on(client::search(&args)),
+        Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
+        Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
+        Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
+        Command::Config(ConfigCommand::Check(args)) => {
+            settings::check(&args.config)?;
+            eprintln!("{}: nothing is wrong with it", args.config.display());
+            Ok(Code::Ok)
+        }
+    }
+}
+
+type Role = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+/// Runs a role until it is told to stop.
+fn serve<S>(settings: S, role: impl FnOnce(S) -> Role) -> anyhow::Result<Code> {
+    telemetry::start();
+    runtime()?.block_on(role(settings))?;
+    Ok(Code::Ok)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,195 @@
+//! Commands that ask a server: `search` and `audit`.
+
+use crate::cli::{AuditArgs, Code, Failure, Output, SearchArgs};
+use serde_json::{Map, Value, json};
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+/// The most records that one request returns; more are asked for with cursors.
+const PAGE: usize = 1000;
+
+/// `millrace search`.
+pub(crate) async fn search(args: &SearchArgs) -> anyhow::Result<Code> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut found: Vec<Value> = Vec::new();
+    let mut left = args.limit;
+    let mut cursor: Option<String> = None;
+    let mut answer;
+    loop {
+        answer = ask(&args.server.server, &args.query, "api/v1/search", &parameters(args, left.min(PAGE), cursor.as_deref())).await?;
+        let hits = answer["hits"].as_array().cloned().unwrap_or_default();
+        left -= hits.len().min(left);
+        match args.output {
+            Output::Json => found.extend(hits),
+            Output::Ndjson => written(hits.iter().try_for_each(|hit| writeln!(out, "{hit}")))?,
+            Output::Text => written(hits.iter().try_for_each(|hit| writeln!(out, "{}", line(hit, io::stdout().is_terminal()))))?,
+        }
+        cursor = answer["cursor"].as_str().map(str::to_owned);
+        if left == 0 || cursor.is_none() {
+            break;
+        }
+    }
+    if args.output == Output::Json {
+        answer["hits"] = json!(found);
+        written(writeln!(out, "{answer:#}"))?;
+    }
+    written(out.flush())?;
+    if args.output == Output::Text {
+        eprintln!("{} records in {} ms", answer["total"], answer["took_ms"]);
+    }
+    if answer["partial"] == json!(true) {
+        for missing in answer["missing"].as_array().into_iter().flatten() {
+            eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
+        }
+        return Ok(Code::Partial);
+    }
+    Ok(Code::Ok)
+}
+
+fn parameters(args: &SearchArgs, limit: usize, cursor: Option<&str>) -> Value {
+    let mut body = json!({ "q": args.query, "from": args.since, "limit": limit });
+    let optional = [("to", args.until.as_deref()), ("stream", args.stream.as_deref()), ("cursor", cursor)];
+    for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        body[name] = json!(value);
+    }
+    body
+}
+
+/// A hit as one line: time, host, level, body.
+fn line(hit: &Value, coloured: bool) -> String {
+    let time: String = hit["timestamp"].as_str().unwrap_or_default().chars().take(23).collect();
+    let host = hit["resource"]["host.name"].as_str().unwrap_or("-");
+    let level = hit["severity_text"].as_str().filter(|level| !level.is_empty()).unwrap_or("-");
+    let body = hit["body"].as_str().map_or_else(|| hit["body"].to_string(), printable);
+    if !coloured {
+        return format!("{time} {host} {level} {body}");
+    }
+    let colour = match hit["severity_number"].as_u64().unwrap_or(0) {
+        17.. => "31",
+        13..=16 => "33",
+        _ => "36",
+    };
+    format!("\x1b[2m{time}\x1b[0m {host} \x1b[{colour}m{level}\x1b[0m {body}")
+}
+
+/// A log line must not drive the terminal: control characters but tab become `�`.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// `millrace audit`.
+pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
+    let mut body = Map::new();
+    if let Some(source) = &args.source {
+        body.insert("source".to_owned(), json!(source));
+    }
+    let answer = get(&args.server.server, "api/v1/audit", &Value::Object(body)).await?;
+    let complete = answer["complete"] == json!(true);
+    let sources = answer["sources"].as_array().cloned().unwrap_or_default();
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        Output::Json => written(writeln!(out, "{answer:#}"))?,
+        Output::Ndjson => written(sources.iter().try_for_each(|source| writeln!(out, "{source}")))?,
+        Output::Text => written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?,
+    }
+    written(out.flush())?;
+    let verdict = if complete { "complete" } else { "NOT complete" };
+    eprintln!("{verdict}: {} sources, {} records published", sources.len(), answer["records"]);
+    Ok(if complete { Code::Ok } else { Code::Findings })
+}
+
+fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
+    let open = &source["open"];
+    let place = format!("{}:{}", open["host"].as_str().unwrap_or("?"), open["path"].as_str().unwrap_or("?"));
+    let number = |name: &str| source[name].as_u64().unwrap_or(0);
+    writeln!(
+        out,
+        "{:<16} {}  {} records, {} accounted for, {} came again  ({})",
+        source["verdict"].as_str().unwrap_or_default(),
+        place,
+        number("records"),
+        number("covered"),
+        number("duplicate_bytes"),
+        source["source"].as_str().unwrap_or_default(),
+    )?;
+    for hole in source["holes"].as_array().into_iter().flatten() {
+        writeln!(out, "    missing {}-{}", hole["start"], hole["end"])?;
+    }
+    for (reason, length) in source["skipped"].as_object().into_iter().flatten() {
+        writeln!(out, "    {reason} {length}")?;
+    }
+    if let Some(lost) = source["close"]["lost_at_least"].as_u64() {
+        writeln!(out, "    destroyed before it could be read: at least {lost}")?;
+    }
+    if let Some(notice) = source["notice"].as_str() {
+        writeln!(out, "    {notice}")?;
+    }
+    Ok(())
+}
+
+/// A closed pipe is no error: whoever reads has seen enough.
+fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+async fn ask(server: &str, query: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let client = reqwest::Client::new();
+    let response = client.post(url(server, path)?).json(body).send().await;
+    read(server, Some(query), response).await
+}
+
+async fn get(server: &str, path: &str, parameters: &Value) -> anyhow::Result<Value> {
+    let client = reqwest::Client::new();
+    let response = client.get(url(server, path)?).query(parameters).send().await;
+    read(server, None, response).await
+}
+
+fn url(server: &str, path: &str) -> anyhow::Result<reqwest::Url> {
+    let base = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    reqwest::Url::parse(&format!("{}/{path}", base.trim_end_matches('/')))
+        .map_err(|error| Failure::new(Code::Usage, format!("--server {server:?} is no address: {error}")))
+}
+
+async fn read(
+    server: &str,
+    query: Option<&str>,
+    response: reqwest::Result<reqwest::Response>,
+) -> anyhow::Result<Value> {
+    let unreachable = |error: reqwest::Error| {
+        Failure::new(Code::Unreachable, format!("{server} cannot be reached: {error:#}\nis it running? `millrace up` starts one"))
+    };
+    let response = response.map_err(unreachable)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unreachable)?;
+    let answer: Value = serde_json::from_slice(&body).map_err(|_| {
+        Failure::new(Code::Unreachable, format!("{server} answered {status}, but not as a Millrace server does"))
+    })?;
+    let error = &answer["error"];
+    if error.is_null() {
+        return Ok(answer);
+    }
+    let message = error["message"].as_str().unwrap_or_default();
+    let (Some(query), Some(start), Some(end)) = (query, error["span"]["start"].as_u64(), error["span"]["end"].as_u64())
+    else {
+        let code = if status.is_client_error() { Code::Usage } else { Code::Unreachable };
+        return Err(Failure::new(code, message));
+    };
+    let marked = millrace_filter::ParseError {
+        span: start as usize..end as usize,
+        message: message.to_owned(),
+        suggestion: error["suggestion"].as_str().map(str::to_owned),
+    };
+    Err(Failure::new(Code::Usage, format!("the query cannot be read\n{}", marked.render(query))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_does_not_drive_the_terminal() {
+        assert_eq!(printable("a\tb\x1b[2J"), "a\tb\u{fffd}[2J");
+    }
+}

@@ -1,0 +1,252 @@
+//! The wiring: which concrete parts each role is made of. `up` is a different wiring of the same parts.
+
+use crate::{
+    admin::{self, Admin},
+    settings::Settings,
+};
+use axum::Router;
+use millrace_catalogue::Catalogue;
+use millrace_indexer::{HotLeaf, Indexer};
+use millrace_model::{Clock, SystemClock};
+use millrace_query::{
+    HttpLeaf, Leaves, Searcher,
+    alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
+    http::Api,
+    shards::OpenShards,
+};
+use millrace_storage::Bundles;
+use millrace_store::Leaf;
+use millrace_transport::{DeliveryReport, Topic};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Delivery reports that may wait for the agent.
+const REPORTS: usize = 4096;
+/// How long a role may take to stop before it is stopped.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What every role has.
+struct Base {
+    clock: Arc<dyn Clock>,
+    admin: Admin,
+    shutdown: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Base {
+    fn new() -> Self {
+        Self { clock: Arc::new(SystemClock), admin: Admin::new(), shutdown: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    async fn topic(&mut self, settings: &Settings) -> anyhow::Result<Topic> {
+        let metrics = millrace_transport::Metrics::default();
+        metrics.register(&mut self.admin.registry);
+        let topic = Topic::open(&settings.topic, Arc::clone(&self.clock), &metrics).await?;
+        let probed = topic.clone();
+        self.admin.ready_if(move || probed.healthy().err().map(|problem| format!("topic: {problem}")).into_iter().collect());
+        Ok(topic)
+    }
+
+    async fn catalogue(&self, settings: &Settings) -> anyhow::Result<Catalogue> {
+        Ok(Catalogue::open(&settings.catalogue, Arc::clone(&self.clock)).await?)
+    }
+
+    async fn bundles(settings: &Settings) -> anyhow::Result<Bundles> {
+        let url = settings.storage.clone();
+        Ok(tokio::task::spawn_blocking(move || Bundles::open(&url)).await??)
+    }
+
+    /// Serves `router` and the probes on `listen` until the end.
+    async fn serve(&mut self, listen: SocketAddr, router: Router) -> anyhow::Result<()> {
+        let listener = admin::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let router = router.merge(std::mem::replace(&mut self.admin, Admin::new()).router());
+        self.tasks.spawn(admin::serve(listener, router, self.shutdown.clone()));
+        tracing::info!("listening on http://{address}");
+        Ok(())
+    }
+
+    /// Waits for a signal or for a part that ends, then stops the others.
+    async fn run(mut self) -> anyhow::Result<()> {
+        let mut outcome = tokio::select! {
+            signal = signalled() => signal,
+            Some(ended) = self.tasks.join_next() => ended.map_err(Into::into).flatten(),
+        };
+        self.shutdown.cancel();
+        tracing::info!("stopping");
+        let rest = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                let ended = ended.map_err(Into::into).flatten();
+                if outcome.is_ok() {
+                    outcome = ended;
+                }
+            }
+        };
+        if tokio::time::timeout(GRACE, rest).await.is_err() {
+            tracing::warn!("not everything stopped in time; what was not published is read again");
+        }
+        outcome
+    }
+}
+
+async fn signalled() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => Ok(done?),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// `millrace agent`.
+pub(crate) async fn agent(settings: Settings) -> anyhow::Result<()> {
+    let mut base = Base::new();
+    let listen = settings.agent.as_ref().map(|agent| agent.listen);
+    let topic = base.topic(&settings).await?;
+    start_agent(&mut base, settings, &topic)?;
+    if let Some(listen) = listen {
+        base.serve(listen, Router::new()).await?;
+    }
+    base.run().await
+}
+
+/// `millrace indexer`.
+pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
+    let mut base = Base::new();
+    let topic = base.topic(&settings).await?;
+    let listen = settings.indexer.listen;
+    let address = settings.indexer.advertise.clone().unwrap_or_else(|| listen.to_string());
+    let catalogue = base.catalogue(&settings).await?;
+    let leaf = start_indexer(&mut base, &settings, topic, catalogue, node("indexer", listen), Some(address)).await?;
+    base.serve(listen, leaf.router()).await?;
+    base.run().await
+}
+
+/// `millrace query`.
+pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
+    let mut base = Base::new();
+    let topic = base.topic(&settings).await?;
+    let catalogue = base.catalogue(&settings).await?;
+    let listen = settings.query.listen;
+    let api = start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, node("query", listen), None).await?;
+    base.serve(listen, api).await?;
+    base.run().await
+}
+
+/// `millrace up`: everything in one process.
+pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
+    let mut base = Base::new();
+    let topic = base.topic(&settings).await?;
+    let catalogue = base.catalogue(&settings).await?;
+    let listen = settings.query.listen;
+    let name = node("up", listen);
+    let leaf = start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
+    let local = Some((name.clone(), leaf));
+    let api = start_query(&mut base, &settings, topic.clone(), catalogue, name, local).await?;
+    start_agent(&mut base, settings, &topic)?;
+    base.serve(listen, api).await?;
+    base.run().await
+}
+
+/// A node's name in the catalogue: the same after a restart.
+fn node(role: &str, listen: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{role}/{}/{}", host.trim(), listen.port())
+}
+
+fn start_agent(base: &mut Base, settings: Settings, topic: &Topic) -> anyhow::Result<()> {
+    let Some(agent) = settings.agent else { return Ok(()) };
+    let (reports, delivered) = mpsc::channel::<DeliveryReport>(REPORTS);
+    let producer = topic.producer(reports)?;
+    let metrics = millrace_agent::Metrics::default();
+    metrics.register(&mut base.admin.registry);
+    let status = millrace_agent::Status::new();
+    let probed = status.clone();
+    base.admin.ready_if(move || probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect());
+    let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
+    let parts = millrace_agent::Parts { producer, reports: delivered, clock, metrics, status };
+    base.tasks.spawn(async move { Ok(millrace_agent::run(agent, parts, shutdown).await?) });
+    Ok(())
+}
+
+async fn start_indexer(
+    base: &mut Base,
+    settings: &Settings,
+    topic: Topic,
+    catalogue: Catalogue,
+    node: String,
+    address: Option<String>,
+) -> anyhow::Result<HotLeaf> {
+    let metrics = millrace_indexer::Metrics::default();
+    metrics.register(&mut base.admin.registry);
+    let work_directory: PathBuf = settings.work_directory.join(node.replace('/', "-"));
+    let parts = millrace_indexer::Parts {
+        topic,
+        catalogue,
+        bundles: Base::bundles(settings).await?,
+        work_directory,
+        clock: Arc::clone(&base.clock),
+        metrics,
+        node,
+        address,
+    };
+    let indexer = Indexer::new(settings.indexer.clone(), parts);
+    let (leaf, status) = (indexer.leaf(), indexer.status());
+    base.admin.ready_if(move || status.problems().into_iter().map(|problem| format!("indexer: {problem}")).collect());
+    let shutdown = base.shutdown.clone();
+    base.tasks.spawn(indexer.run(shutdown));
+    Ok(leaf)
+}
+
+async fn start_query<L: Leaf + 'static>(
+    base: &mut Base,
+    settings: &Settings,
+    topic: Topic,
+    catalogue: Catalogue,
+    node: String,
+    local: Option<(String, L)>,
+) -> anyhow::Result<Router> {
+    let metrics = millrace_query::Metrics::default();
+    metrics.register(&mut base.admin.registry);
+    let alerts = settings.query.alerts.clone();
+    let rules = {
+        let (alerts, metrics) = (alerts.clone(), metrics.clone());
+        Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
+    };
+    if alerts.enabled {
+        let wake = Arc::new(Notify::new());
+        let status = Arc::new(WatchStatus::default());
+        let probed = Arc::clone(&status);
+        base.admin.ready_if(move || probed.problem().map(|problem| format!("detection: {problem}")).into_iter().collect());
+        let parts = WatchParts {
+            topic,
+            catalogue: catalogue.clone(),
+            clock: Arc::clone(&base.clock),
+            metrics: metrics.clone(),
+            rules: Arc::clone(&rules),
+            receivers: alerts.receivers.keys().cloned().collect(),
+            node,
+            wake: Arc::clone(&wake),
+        };
+        base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
+        let notifier =
+            Notifier::new(catalogue.clone(), Arc::clone(&base.clock), alerts.receivers, metrics.clone(), wake)?;
+        let shutdown = base.shutdown.clone();
+        base.tasks.spawn(async move {
+            notifier.run(shutdown).await;
+            Ok(())
+        });
+    }
+    let shards = OpenShards::new(Base::bundles(settings).await?);
+    let searcher = Searcher::new(catalogue, shards, Leaves::new(local)?, Arc::clone(&base.clock), metrics);
+    Ok(millrace_query::http::router(Arc::new(Api { searcher, timeout: settings.query.timeout, rules })))
+}

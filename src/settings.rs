@@ -1,0 +1,153 @@
+//! What the user wants, in one piece: every room reads its own section, this nests them. One file may serve all roles.
+
+use crate::cli::UpArgs;
+use millrace_config::{Document, Layers, Section};
+use millrace_indexer::settings::Streams;
+use millrace_transport::{DEFAULT_NAME, EmbeddedSettings, TopicSettings};
+use std::path::{Path, PathBuf};
+
+/// Which role is asked for: what it cannot do without is required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Agent,
+    Indexer,
+    Query,
+    Up,
+    Any,
+}
+
+/// Everything.
+pub(crate) struct Settings {
+    /// The agent's; present where a role needs it.
+    pub(crate) agent: Option<millrace_agent::Settings>,
+    /// The indexer's.
+    pub(crate) indexer: millrace_indexer::Settings,
+    /// The query node's.
+    pub(crate) query: millrace_query::Settings,
+    /// The topic.
+    pub(crate) topic: TopicSettings,
+    /// Where the catalogue is: a URL.
+    pub(crate) catalogue: String,
+    /// Where bundles lie: a URL.
+    pub(crate) storage: String,
+    /// Where an indexer makes its bundles.
+    pub(crate) work_directory: PathBuf,
+}
+
+/// Where `up` keeps everything, unless it is said.
+fn default_data() -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    match home {
+        Some(home) if home != Path::new("/root") => home.join(".local/share/millrace"),
+        _ => PathBuf::from("/var/lib/millrace"),
+    }
+}
+
+/// This host's own logs, where distributions keep them.
+const OWN_LOGS: &[&str] = &["/var/log/*.log", "/var/log/syslog", "/var/log/messages", "/var/log/secure", "/var/log/*/*.log"];
+
+/// For `millrace up`.
+pub(crate) fn up(args: &UpArgs) -> anyhow::Result<Settings> {
+    let mut layers = Layers::of_process(args.config.clone());
+    if let Some(listen) = args.listen {
+        layers.flags.push(("query.listen".to_owned(), listen.to_string()));
+    }
+    // Without a word on what to read, this host's own logs are read.
+    let own = args.watch.is_empty() && args.config.is_none() && !args.journal;
+    let watch: Vec<String> = if own { OWN_LOGS.iter().map(|&glob| glob.to_owned()).collect() } else { args.watch.clone() };
+    if !watch.is_empty() {
+        let globs: Vec<String> = watch.iter().map(|glob| toml_string(&absolute(glob))).collect();
+        layers.flags.push(("agent.sources.watch.type".to_owned(), "file".to_owned()));
+        layers.flags.push(("agent.sources.watch.include".to_owned(), format!("[{}]", globs.join(", "))));
+        if own {
+            layers.flags.push(("agent.sources.watch.exclude".to_owned(), "[\"*.gz\"]".to_owned()));
+        }
+    }
+    if args.journal || (own && Path::new("/var/log/journal").is_dir()) {
+        layers.flags.push(("agent.sources.journal.type".to_owned(), "journald".to_owned()));
+    }
+    read(&layers, Role::Up, &args.data.clone().unwrap_or_else(default_data))
+}
+
+/// A glob is meant from where the command was given.
+fn absolute(glob: &str) -> String {
+    std::path::absolute(glob).map_or_else(|_| glob.to_owned(), |path| path.display().to_string())
+}
+
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// For `millrace agent`.
+pub(crate) fn agent(file: &Path) -> anyhow::Result<Settings> {
+    from_file(file, Role::Agent)
+}
+
+/// For `millrace indexer`.
+pub(crate) fn indexer(file: &Path) -> anyhow::Result<Settings> {
+    from_file(file, Role::Indexer)
+}
+
+/// For `millrace query`.
+pub(crate) fn query(file: &Path) -> anyhow::Result<Settings> {
+    from_file(file, Role::Query)
+}
+
+/// For `millrace config check`.
+pub(crate) fn check(file: &Path) -> anyhow::Result<Settings> {
+    from_file(file, Role::Any)
+}
+
+fn from_file(file: &Path, role: Role) -> anyhow::Result<Settings> {
+    read(&Layers::of_process(Some(file.to_owned())), role, Path::new("/var/lib/millrace"))
+}
+
+fn read(layers: &Layers, role: Role, data: &Path) -> anyhow::Result<Settings> {
+    let document: Document = millrace_config::load(layers)?;
+    let mut root = document.root();
+    let settings = read_root(&mut root, role, data);
+    document.finish()?;
+    settings.ok_or_else(|| anyhow::anyhow!("the configuration is incomplete"))
+}
+
+/// Reads every section, needed or not, so that every mistake is told. `None` only where an error was recorded.
+fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings> {
+    let up = role == Role::Up;
+    let agent = if up || role == Role::Agent || root.has("agent") {
+        Some(millrace_agent::Settings::read(&mut root.section_or_empty("agent"), up.then(|| data.join("agent"))))
+    } else {
+        None
+    };
+    let streams = Streams::read(root);
+    let indexer = millrace_indexer::Settings::read(&mut root.section_or_empty("indexer"), streams);
+    let query = millrace_query::Settings::read(&mut root.section_or_empty("query"));
+    let topic = if up && !root.has("topic") {
+        Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
+    } else {
+        TopicSettings::read(&mut root.section_or_empty("topic"), Some(&data.join("topic")))
+    };
+    let catalogue = url(root, "catalogue", role, format!("sqlite://{}", data.join("catalogue.db").display()));
+    let storage = url(root, "storage", role, format!("file://{}", data.join("shards").display()));
+    let work_directory = match storage.as_deref().and_then(|url| url.strip_prefix("file://")) {
+        Some(folder) => Path::new(folder).join(".work"),
+        None => data.join("work"),
+    };
+    Some(Settings {
+        agent: agent.flatten(),
+        indexer,
+        query,
+        topic: topic?,
+        catalogue: catalogue?,
+        storage: storage?,
+        work_directory,
+    })
+}
+
+/// Where something is kept; `default` where everything is kept in one folder.
+fn url(root: &mut Section<'_>, key: &str, role: Role, default: String) -> Option<String> {
+    let mut section = root.section_or_empty(key);
+    match role {
+        Role::Indexer | Role::Query => section.required("url"),
+        Role::Agent | Role::Up | Role::Any => Some(section.or("url", default)),
+    }
+}
