@@ -1,1 +1,37 @@
-//! Rules over the stream: Sigma and thresholds, findings out
+//! Rules over the stream: a record and the time go in, findings come out. Sigma's detections and Millrace's own threshold
+//! rules are one [`RuleSet`]; a [`Detector`] tests records against it and remembers what was counted.
+//!
+//! It is not: an alert's life (that is the query service's), a query over what is stored, or a clock.
+//!
+//! **Invariant:** pure. Nothing here reads a file, a socket or the time; rules come as text, records as rows, `now` as an
+//! argument. The Sigma crates are named here and nowhere else, and none of their types leaves.
+
+mod cases;
+mod detector;
+mod document;
+mod finding;
+mod rule;
+mod sigma;
+mod threshold;
+mod window;
+
+pub use cases::{CaseOutcome, findings_over, run_cases};
+pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, SnapshotError};
+pub use finding::{Finding, FindingKind, Level};
+pub use rule::{Rule, RuleError, RuleFile, RuleKind, RuleSet};
+pub use threshold::Threshold;
+
+/// The detections that come with Millrace.
+pub fn starter() -> Vec<RuleFile> {
+    [
+        ("starter/ssh_brute_force.yml", include_str!("../../../rules/ssh_brute_force.yml")),
+        ("starter/sudo_failure.yml", include_str!("../../../rules/sudo_failure.yml")),
+        ("starter/oom_kill.yml", include_str!("../../../rules/oom_kill.yml")),
+    ]
+    .into_iter()
+    .map(|(path, text)| RuleFile { path: path.to_owned(), text: text.to_owned() })
+    .collect()
+}
+
+#[cfg(test)]
+mod starter_tests;

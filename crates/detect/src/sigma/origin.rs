@@ -1,0 +1,287 @@
+//! Where a record comes from in Sigma's terms (product, service, category), so that a rule for another product is not
+//! tested on it. A part that cannot be told is left open, and rules that name it are tested.
+//!
+//! | part | from, best first |
+//! |---|---|
+//! | product | `sigma.product`; the shape of a Windows event; `os.type`; `linux` where the resource has `host.name` |
+//! | service | `sigma.service`; `service.name`, `SYSLOG_IDENTIFIER`, the syslog program; the program in the line itself |
+//! | category | `sigma.category`; `webserver` for web servers and access logs; none at all for programs such as sshd |
+//!
+//! Sigma's services `auth` and `syslog` are no programs but files that many programs write to: such a rule is tested on
+//! all of them.
+
+use super::view::View;
+use crate::threshold::body_text;
+use millrace_model::{Row, Value};
+use rsigma_parser::LogSource;
+use std::borrow::Cow;
+
+/// A category that no rule has: its record is of a known program, so that no rule about another kind of log is tested.
+const NO_CATEGORY: &str = "-";
+
+/// What is known of a record.
+pub(super) struct Origin<'a> {
+    product: Option<Cow<'a, str>>,
+    service: Option<Cow<'a, str>>,
+    category: Option<Cow<'a, str>>,
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn of(row: &'a Row, view: &View<'_>) -> Self {
+        let windows = view.windows().is_some()
+            || has(row, "EventID") && (has(row, "Channel") || has(row, "Provider_Name"));
+        let product = said(row, "sigma.product").map(Cow::Borrowed).or_else(|| {
+            if windows {
+                return Some("windows".into());
+            }
+            match said(row, "os.type") {
+                Some("darwin") => Some("macos".into()),
+                Some(system) => Some(Cow::Borrowed(system)),
+                None => row.record.resource.at("host.name").map(|_| "linux".into()),
+            }
+        });
+        let service = said(row, "sigma.service")
+            .map(Cow::Borrowed)
+            .or_else(|| if windows { None } else { service(row) });
+        let category = said(row, "sigma.category").map(Cow::Borrowed).or_else(|| {
+            let web = service.as_deref().is_some_and(is_web_server) || looks_like_access(row);
+            if web {
+                return Some("webserver".into());
+            }
+            service.as_deref().is_some_and(is_system_program).then_some(NO_CATEGORY.into())
+        });
+        Self { product, service, category }
+    }
+
+    pub(super) fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+
+    pub(super) fn log_source(&self) -> LogSource {
+        let own = |part: &Option<Cow<'_, str>>| part.as_deref().map(str::to_owned);
+        LogSource {
+            product: own(&self.product),
+            service: own(&self.service),
+            category: own(&self.category),
+            ..LogSource::default()
+        }
+    }
+}
+
+/// A service that stands for a file of many programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// `auth.log`, `secure`: who logs in and who becomes somebody else.
+    Auth,
+    /// `syslog`, `messages`: everything but audit records and access logs.
+    Syslog,
+}
+
+impl Family {
+    /// Takes such a service out of a rule's logsource, for the engine knows single services only.
+    pub(super) fn of(logsource: &mut LogSource) -> Option<Self> {
+        let family = match logsource.service.as_deref()? {
+            "auth" => Self::Auth,
+            "syslog" => Self::Syslog,
+            _ => return None,
+        };
+        logsource.service = None;
+        Some(family)
+    }
+
+    /// Could a record of this service stand in that file?
+    pub(super) fn may_hold(self, service: Option<&str>) -> bool {
+        let Some(service) = service else { return true };
+        match self {
+            Self::Auth => matches!(service, "auth" | "syslog" | "systemd") || is_auth_program(service),
+            Self::Syslog => service != "auditd" && !is_web_server(service),
+        }
+    }
+}
+
+/// What an attribute or the resource says in words.
+fn said<'a>(row: &'a Row, key: &str) -> Option<&'a str> {
+    let value = row.record.attributes.at(key).or_else(|| row.record.resource.at(key))?;
+    value.as_str().map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn has(row: &Row, key: &str) -> bool {
+    row.record.attributes.get(key).is_some()
+}
+
+/// The program that wrote the record, by the name that Sigma has for it.
+fn service(row: &Row) -> Option<Cow<'_, str>> {
+    let named = ["service.name", "SYSLOG_IDENTIFIER", "syslog.appname", "appname", "_COMM"]
+        .into_iter()
+        .filter_map(|key| said(row, key))
+        .find(|name| !says_nothing(name));
+    match named {
+        Some(name) => Some(known(name).map_or_else(|| Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed)),
+        None => match &row.record.body {
+            Value::String(line) => in_line(line).map(Cow::Borrowed),
+            _ => None,
+        },
+    }
+}
+
+/// Names that say who carried the line, not who wrote it.
+fn says_nothing(name: &str) -> bool {
+    name.starts_with("unknown_service")
+        || ["syslog", "rsyslog", "rsyslogd", "syslog-ng", "journald", "systemd-journald", "logs", "host"]
+            .contains(&name)
+}
+
+/// The program that a line names as syslog does: `sshd[123]: …`, after a time and a host or not. Known programs only:
+/// anything may stand before a colon.
+fn in_line(line: &str) -> Option<&'static str> {
+    if line.starts_with("type=") && line.contains("msg=audit(") {
+        return Some("auditd");
+    }
+    if let Some(rest) = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(_, rest)| rest)
+        && rest.starts_with("1 ")
+    {
+        return known(rest.split(' ').nth(3)?); // RFC 5424: version, time, host, program
+    }
+    let head = &line[..line.floor_char_boundary(160)];
+    let before = &head[..head.find(": ")?];
+    known(before.rsplit(' ').next()?)
+}
+
+/// Sigma's name for a program whose log Sigma has rules for, or that only writes to the system's log.
+fn known(name: &str) -> Option<&'static str> {
+    let name = name.split(['[', '(', '@']).next()?;
+    let name = name.rsplit('/').next()?;
+    let name = name.strip_suffix(".service").unwrap_or(name);
+    Some(match name {
+        "sshd" | "sshd-session" | "sshd-auth" | "ssh" => "sshd",
+        "sudo" => "sudo",
+        "su" => "su",
+        "cron" | "CRON" | "crond" | "crontab" | "anacron" => "cron",
+        "auditd" | "audit" | "audispd" | "kauditd" => "auditd",
+        "clamd" | "freshclam" | "clamav" | "clamav-daemon" | "clamscan" => "clamav",
+        "guacd" | "guacamole" => "guacamole",
+        "vsftpd" => "vsftpd",
+        "nginx" => "nginx",
+        "apache" | "apache2" | "httpd" => "apache",
+        "kernel" => "kernel",
+        "systemd" => "systemd",
+        "login" => "login",
+        "systemd-logind" => "systemd-logind",
+        "polkitd" => "polkitd",
+        "pkexec" => "pkexec",
+        "passwd" => "passwd",
+        "chpasswd" => "chpasswd",
+        "useradd" => "useradd",
+        "usermod" => "usermod",
+        "userdel" => "userdel",
+        "groupadd" => "groupadd",
+        "gpasswd" => "gpasswd",
+        "named" => "named",
+        _ => return None,
+    })
+}
+
+fn is_auth_program(service: &str) -> bool {
+    matches!(
+        service,
+        "sshd"
+            | "sudo"
+            | "su"
+            | "login"
+            | "systemd-logind"
+            | "polkitd"
+            | "pkexec"
+            | "passwd"
+            | "chpasswd"
+            | "useradd"
+            | "usermod"
+            | "userdel"
+            | "groupadd"
+            | "gpasswd"
+            | "cron"
+    )
+}
+
+fn is_web_server(service: &str) -> bool {
+    matches!(
+        service,
+        "nginx" | "apache" | "apache2" | "httpd" | "caddy" | "traefik" | "haproxy" | "lighttpd" | "iis"
+    )
+}
+
+fn is_system_program(service: &str) -> bool {
+    is_auth_program(service) || matches!(service, "kernel" | "systemd" | "clamav" | "vsftpd" | "named")
+}
+
+/// Is this a line of an access log, parsed or as it stands?
+fn looks_like_access(row: &Row) -> bool {
+    if row.record.attributes.at("http.request.method").is_some() || has(row, "cs-method") {
+        return true;
+    }
+    let body = match &row.record.body {
+        Value::String(_) => body_text(&row.record.body),
+        _ => return false,
+    };
+    body.contains("] \"") && (body.contains(" HTTP/1.") || body.contains(" HTTP/2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sigma::tests::row;
+
+    fn check(body: &str, attributes: &str, resource: &str, expected: [Option<&str>; 3]) {
+        let row = row(body, attributes, resource);
+        let origin = Origin::of(&row, &View::new(&row));
+        let found = [origin.product.as_deref(), origin.service.as_deref(), origin.category.as_deref()];
+        assert_eq!(found, expected, "{body} {attributes} {resource}");
+    }
+
+    #[test]
+    fn products_services_and_categories_are_told() {
+        let host = r#"{"host.name":"web1"}"#;
+        let none = Some(NO_CATEGORY);
+        check(
+            "Dec 10 06:55:46 LabSZ sshd[24200]: Invalid user",
+            "{}",
+            host,
+            [Some("linux"), Some("sshd"), none],
+        );
+        check(
+            "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: x",
+            "{}",
+            host,
+            [Some("linux"), Some("sshd"), none],
+        );
+        check("2026-11-23T19:00:00+00:00 h sudo:  al : x", "{}", host, [Some("linux"), Some("sudo"), none]);
+        check("<34>1 2026-11-23T19:00:00Z h su 1 ID - x", "{}", host, [Some("linux"), Some("su"), none]);
+        check("x", r#"{"SYSLOG_IDENTIFIER":"sshd-session"}"#, host, [Some("linux"), Some("sshd"), none]);
+        check("type=SYSCALL msg=audit(1:2): a0=1", "{}", host, [Some("linux"), Some("auditd"), None]);
+        check("ERROR: no sshd here", "{}", host, [Some("linux"), None, None]);
+        check("x sshd[1]: said a user", "{}", r#"{"service.name":"Shop"}"#, [None, Some("shop"), None]);
+        check("kernel: x", "{}", r#"{"service.name":"rsyslog"}"#, [None, Some("kernel"), none]);
+        let access = r#"1.2.3.4 - - [10/Oct/2026:13:55:36] "GET / HTTP/1.1" 200 1"#;
+        check(access, "{}", host, [Some("linux"), None, Some("webserver")]);
+        check("x", r#"{"service.name":"nginx"}"#, "{}", [None, Some("nginx"), Some("webserver")]);
+        check("x", r#"{"Event":{"System":{"EventID":1}}}"#, host, [Some("windows"), None, None]);
+        check("x", r#"{"EventID":1,"Channel":"Security"}"#, host, [Some("windows"), None, None]);
+        check("x", "{}", r#"{"os.type":"darwin","host.name":"m"}"#, [Some("macos"), None, None]);
+        let said = r#"{"sigma.product":"aws","sigma.service":"cloudtrail","sigma.category":"c"}"#;
+        check("sshd[1]: x", said, host, [Some("aws"), Some("cloudtrail"), Some("c")]);
+        check("x", "{}", "{}", [None, None, None]);
+    }
+
+    #[test]
+    fn the_auth_log_is_of_many_programs() {
+        for (service, auth, syslog) in [
+            (Some("sshd"), true, true),
+            (Some("kernel"), false, true),
+            (Some("auditd"), false, false),
+            (Some("nginx"), false, false),
+            (None, true, true),
+        ] {
+            assert_eq!(Family::Auth.may_hold(service), auth, "{service:?}");
+            assert_eq!(Family::Syslog.may_hold(service), syslog, "{service:?}");
+        }
+    }
+}
