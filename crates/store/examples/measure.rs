@@ -42,7 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shard = HotShard::new();
     let batches: Vec<Vec<HotRow>> = rows.chunks(500).map(<[HotRow]>::to_vec).collect();
     let spent = cpu()?;
-    batches.into_iter().for_each(|batch| shard.append(batch));
+    for batch in batches {
+        shard.append(batch);
+    }
     rate("append", rows.len(), cpu()? - spent);
     println!("hot: {} bytes in memory a row", shard.weight() / rows.len());
 
@@ -129,7 +131,7 @@ fn rows(text: &str) -> (Vec<HotRow>, usize) {
             let mut resource = Attributes::new();
             resource.set("host.name", host);
             resource.set("log.file.path", format!("/var/log/{host}/syslog"));
-            (SourceId(known << 100 | 77), 0, Arc::new(resource))
+            (SourceId(known << 100 | 0x77), 0, Arc::new(resource))
         });
         let mut attributes = Attributes::new();
         if let Some((service, pid)) = tag.trim_end_matches("]:").split_once('[') {

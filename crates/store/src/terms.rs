@@ -113,7 +113,9 @@ impl TermWriter {
             each_of(Scope::Resource, &record.resource, &mut |term| terms.push(term.to_vec()));
             terms
         });
-        about.iter().for_each(|term| visit(term));
+        for term in &*about {
+            visit(term);
+        }
         each_of(Scope::Attributes, &record.attributes, visit);
         for (key, id) in [
             (TRACE_ID, record.trace_id.as_ref().map(<[u8; 16]>::as_slice)),

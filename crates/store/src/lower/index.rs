@@ -54,7 +54,9 @@ impl<'a> Index<'a> {
             if block.is_empty() {
                 return Ok(());
             }
-            block.iter().for_each(|document| documents.insert(*document));
+            for document in block {
+                documents.insert(*document);
+            }
             postings.advance();
         }
     }

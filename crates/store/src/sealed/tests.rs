@@ -83,8 +83,6 @@ fn requests() -> impl Strategy<Value = LeafRequest> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// The two evaluators are one: whatever the rows and the filter, in memory and sealed, the same records match.
     #[test]
     fn both_searches_give_the_same_answer(rows in sample::rows(30), requests in prop::collection::vec(requests(), 1..25)) {

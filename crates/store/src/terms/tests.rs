@@ -32,7 +32,7 @@ fn values_are_spelled_by_their_kind() {
     attributes.set("l", "x".repeat(MAX_TEXT + 1));
     let mut terms = Vec::new();
     each_of(Scope::Attributes, &attributes, &mut |term| {
-        terms.push(String::from_utf8(term.to_vec()).unwrap())
+        terms.push(String::from_utf8(term.to_vec()).unwrap());
     });
     let long = format!("attributes.l\0c{}", "x".repeat(MAX_TEXT));
     assert_eq!(
@@ -63,9 +63,10 @@ proptest! {
                     let value = root.at(&path);
                     prop_assert_eq!(terms.contains(&key), value.is_some());
                     match (values_of(&terms, &key).as_slice(), value) {
-                        ([], None) | ([Spelled::Open], Some(_)) => {}
                         // No predicate tells one map from another, nor bytes from their text.
-                        ([Spelled::Value(Value::Map(_))], Some(Value::Map(_))) => {}
+                        ([], None)
+                        | ([Spelled::Open], Some(_))
+                        | ([Spelled::Value(Value::Map(_))], Some(Value::Map(_))) => {}
                         ([Spelled::Value(Value::String(text))], Some(value @ Value::Bytes(_))) => {
                             prop_assert_eq!(text, &value.to_string());
                         }
