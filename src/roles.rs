@@ -48,8 +48,7 @@ impl Base {
     }
 
     async fn topic(&mut self, settings: &Settings) -> anyhow::Result<Topic> {
-        let metrics = millrace_transport::Metrics::default();
-        metrics.register(&mut self.admin.registry);
+        let metrics = millrace_transport::Metrics::new(&mut self.admin.registry);
         let topic = Topic::open(&settings.topic, Arc::clone(&self.clock), &metrics).await?;
         let probed = topic.clone();
         self.admin.ready_if(move || probed.healthy().err().map(|problem| format!("topic: {problem}")).into_iter().collect());
@@ -110,12 +109,10 @@ async fn signalled() -> anyhow::Result<()> {
 /// `millrace agent`.
 pub(crate) async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mut base = Base::new();
-    let listen = settings.agent.as_ref().map(|agent| agent.listen);
+    let listen = settings.agent.listen;
     let topic = base.topic(&settings).await?;
-    start_agent(&mut base, settings, &topic)?;
-    if let Some(listen) = listen {
-        base.serve(listen, Router::new()).await?;
-    }
+    start_agent(&mut base, settings.agent, &topic)?;
+    base.serve(listen, Router::new()).await?;
     base.run().await
 }
 
@@ -152,7 +149,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let leaf = start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
     let local = Some((name.clone(), leaf));
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, name, local).await?;
-    start_agent(&mut base, settings, &topic)?;
+    start_agent(&mut base, settings.agent, &topic)?;
     base.serve(listen, api).await?;
     base.run().await
 }
@@ -163,18 +160,16 @@ fn node(role: &str, listen: SocketAddr) -> String {
     format!("{role}/{}/{}", host.trim(), listen.port())
 }
 
-fn start_agent(base: &mut Base, settings: Settings, topic: &Topic) -> anyhow::Result<()> {
-    let Some(agent) = settings.agent else { return Ok(()) };
+fn start_agent(base: &mut Base, settings: millrace_agent::Settings, topic: &Topic) -> anyhow::Result<()> {
     let (reports, delivered) = mpsc::channel::<DeliveryReport>(REPORTS);
     let producer = topic.producer(reports)?;
-    let metrics = millrace_agent::Metrics::default();
-    metrics.register(&mut base.admin.registry);
+    let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
     base.admin.ready_if(move || probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect());
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
-    let parts = millrace_agent::Parts { producer, reports: delivered, clock, metrics, status };
-    base.tasks.spawn(async move { Ok(millrace_agent::run(agent, parts, shutdown).await?) });
+    let components = millrace_agent::Components { producer, reports: delivered, clock, metrics, status };
+    base.tasks.spawn(async move { Ok(millrace_agent::run(settings, components, shutdown).await?) });
     Ok(())
 }
 

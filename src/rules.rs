@@ -69,7 +69,7 @@ fn on_events(rules: &Arc<RuleSet>, events: &Path, output: Output) -> anyhow::Res
     for file in &files {
         let rows = read(file)?;
         records += rows.len();
-        for (line, finding) in findings_over(Arc::clone(rules), rows.into_iter()) {
+        for (line, finding) in findings_over(rules, rows.into_iter()) {
             let finding = as_json(file, line, &finding);
             match output {
                 Output::Text => writeln!(

@@ -18,8 +18,8 @@ enum Role {
 
 /// Everything.
 pub(crate) struct Settings {
-    /// The agent's; present where a role needs it.
-    pub(crate) agent: Option<millrace_agent::Settings>,
+    /// The agent's.
+    pub(crate) agent: millrace_agent::Settings,
     /// The indexer's.
     pub(crate) indexer: millrace_indexer::Settings,
     /// The query node's.
@@ -66,7 +66,19 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<Settings> {
     if args.journal || (own && Path::new("/var/log/journal").is_dir()) {
         layers.flags.push(("agent.sources.journal.type".to_owned(), "journald".to_owned()));
     }
-    read(&layers, Role::Up, &args.data.clone().unwrap_or_else(default_data))
+    let data = args.data.clone().unwrap_or_else(default_data);
+    let data = std::path::absolute(&data).unwrap_or(data);
+    if embedded_without_directory(&layers)? {
+        layers.flags.push(("topic.directory".to_owned(), data.join("topic").display().to_string()));
+    }
+    read(&layers, Role::Up, &data)
+}
+
+/// Does the file ask for an embedded topic without saying where? Then it lies with everything else.
+fn embedded_without_directory(layers: &Layers) -> anyhow::Result<bool> {
+    let document = millrace_config::load(layers)?;
+    let Some(mut topic) = document.root().section("topic") else { return Ok(false) };
+    Ok(topic.optional::<String>("type").as_deref() == Some("embedded") && !topic.has("directory"))
 }
 
 /// A glob is meant from where the command was given.
@@ -113,18 +125,19 @@ fn read(layers: &Layers, role: Role, data: &Path) -> anyhow::Result<Settings> {
 /// Reads every section, needed or not, so that every mistake is told. `None` only where an error was recorded.
 fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings> {
     let up = role == Role::Up;
-    let agent = if up || role == Role::Agent || root.has("agent") {
-        Some(millrace_agent::Settings::read(&mut root.section_or_empty("agent"), up.then(|| data.join("agent"))))
-    } else {
-        None
-    };
+    let mut section = root.section_or_empty("agent");
+    let keeps_state = section.has("state_dir");
+    let mut agent = millrace_agent::Settings::read(&mut section);
+    if up && !keeps_state {
+        agent.state_dir = data.join("agent");
+    }
     let streams = Streams::read(root);
     let indexer = millrace_indexer::Settings::read(&mut root.section_or_empty("indexer"), streams);
     let query = millrace_query::Settings::read(&mut root.section_or_empty("query"));
     let topic = if up && !root.has("topic") {
         Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
     } else {
-        TopicSettings::read(&mut root.section_or_empty("topic"), Some(&data.join("topic")))
+        TopicSettings::read(&mut root.section_or_empty("topic"))
     };
     let catalogue = url(root, "catalogue", role, format!("sqlite://{}", data.join("catalogue.db").display()));
     let storage = url(root, "storage", role, format!("file://{}", data.join("shards").display()));
@@ -133,7 +146,7 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         None => data.join("work"),
     };
     Some(Settings {
-        agent: agent.flatten(),
+        agent,
         indexer,
         query,
         topic: topic?,

@@ -230,7 +230,7 @@ impl Pattern {
             Ok(regex) => Ok(Self { text: text.to_owned(), regex }),
             Err(regex::Error::Syntax(_)) => {
                 // The message shows the pattern with a caret over several lines; its last line is the reason.
-                let full = regex::Regex::new(text).err().map(|e| e.to_string()).unwrap_or_default();
+                let full = Regex::new(text).err().map(|e| e.to_string()).unwrap_or_default();
                 Err(full.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
             }
             Err(error) => Err(error.to_string()),
