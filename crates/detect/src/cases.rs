@@ -14,8 +14,8 @@ use crate::{
     detector::{Detector, DetectorSettings},
     document::{Document, nearest},
     finding::{Finding, FindingKind},
+    keys::parse_span,
     rule::{Rule, RuleError, RuleSet},
-    threshold::parse_span,
 };
 use millrace_model::{Attributes, LogRecord, RecordId, Row, SourceId, StreamName, Timestamp, Value};
 use serde::Serialize;

@@ -10,6 +10,7 @@ mod cases;
 mod detector;
 mod document;
 mod finding;
+mod keys;
 mod rule;
 mod sigma;
 mod threshold;

@@ -21,7 +21,7 @@ use rsigma_eval::Engine;
 use rsigma_parser::{SigmaRule, parse_sigma_yaml};
 use serde_yaml_ng::Value as Yaml;
 use std::collections::{HashMap, HashSet};
-use view::View;
+use view::{Names, View};
 
 /// The keys of Sigma's schema. Others are allowed by it; one that looks like a slip of the pen is not.
 const KEYS: &[&str] = &[
@@ -55,6 +55,8 @@ const KEYS: &[&str] = &[
 pub(crate) struct Source {
     rule: SigmaRule,
     family: Option<Family>,
+    /// The names of the fields that it asks for.
+    fields: Vec<String>,
 }
 
 impl Source {
@@ -69,12 +71,14 @@ impl Source {
 pub(crate) struct Matcher {
     engine: Engine,
     places: HashMap<String, (usize, Option<Family>)>,
+    names: Names,
 }
 
 impl Matcher {
     /// Compiles detections; with each stands the place of its rule. Places that the engine refuses come back with why.
     pub(crate) fn compile(sources: Vec<(usize, Source)>) -> (Self, Vec<(usize, String)>) {
         let mut engine = Engine::new();
+        let names = Names::of(sources.iter().flat_map(|(_, source)| &source.fields).map(String::as_str));
         let refused = engine.add_rules(sources.iter().map(|(_, source)| &source.rule));
         let refused: HashMap<usize, String> =
             refused.into_iter().map(|(number, problem)| (number, problem.to_string())).collect();
@@ -89,7 +93,7 @@ impl Matcher {
                 (None, None) => errors.push((place, "the rule has no id".to_owned())),
             }
         }
-        (Self { engine, places }, errors)
+        (Self { engine, places, names }, errors)
     }
 
     /// The same with other places; `None` where a rule has none any more.
@@ -114,7 +118,7 @@ impl Matcher {
         if self.places.is_empty() {
             return;
         }
-        let view = View::new(row);
+        let view = View::new(row, &self.names);
         let origin = Origin::of(row, &view);
         for result in self.engine.evaluate_pruned(&view, &origin.log_source()) {
             let known = result.header.rule_id.as_ref().and_then(|id| self.places.get(id));
@@ -158,6 +162,8 @@ pub(crate) fn read(
     let level = rule.level.and_then(|level| level.as_str().parse().ok()).unwrap_or(Level::Medium);
     warn(document, &rule, warnings);
     let family = Family::of(&mut rule.logsource);
+    let mut fields = Vec::new();
+    document.root.get("detection").into_iter().for_each(|detection| field_names(detection, &mut fields));
     let ours = Rule {
         id,
         title: rule.title.clone(),
@@ -172,7 +178,7 @@ pub(crate) fn read(
         grouping: vec![("host".to_owned(), FieldRef::resolve("host"))],
         digest: decides_by(document),
     };
-    Some(Read::Sigma(ours, Box::new(Source { rule, family })))
+    Some(Read::Sigma(ours, Box::new(Source { rule, family, fields })))
 }
 
 /// The one detection of a document, as the Sigma crates read it. Their warnings are errors here: a level that is no
@@ -261,6 +267,20 @@ fn placeholder(value: &Yaml) -> Option<String> {
         }),
         Yaml::Sequence(values) => values.iter().find_map(placeholder),
         _ => None,
+    }
+}
+
+/// Every key of a detection, without its modifiers: fields, and names of selections that are no fields.
+fn field_names(value: &Yaml, names: &mut Vec<String>) {
+    match value {
+        Yaml::Mapping(map) => {
+            for (key, value) in map {
+                names.extend(key.as_str().and_then(|key| key.split('|').next()).map(str::to_owned));
+                field_names(value, names);
+            }
+        }
+        Yaml::Sequence(values) => values.iter().for_each(|value| field_names(value, names)),
+        _ => {}
     }
 }
 

@@ -13,15 +13,16 @@
 
 use crate::{
     cases,
-    document::{Document, kind, nearest},
+    document::{Document, kind},
     finding::{Level, digest},
+    keys::{Keys, parse_span},
     rule::{Rule, RuleError, RuleKind, derived_id},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, Row, StreamName, Value, ValueRef};
 use regex::Regex;
 use serde::{Serialize, Serializer};
-use serde_yaml_ng::{Mapping, Value as Yaml};
+use serde_yaml_ng::Value as Yaml;
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -173,7 +174,7 @@ pub(crate) fn body_text(body: &Value) -> Cow<'_, str> {
 /// Reads a rule; says everything that is wrong with it, not the first thing only.
 pub(crate) fn read(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Option<Rule> {
     let before = errors.len();
-    let mut keys = Keys { document, map: &document.root, path: &[], errors };
+    let mut keys = Keys::of(document, errors);
     keys.known(KEYS);
     match keys.text("kind").as_deref() {
         Some("threshold") => {}
@@ -189,8 +190,9 @@ pub(crate) fn read(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Opti
         keys.wrong("id", "1 to 200 printable characters expected");
     }
     let level = keys.parsed("level", str::parse::<Level>).unwrap_or_default();
-    let query = keys.required("query", "a query", |text| millrace_filter::parse(text).map_err(|error| explain(&error)));
-    let extract = keys.extract();
+    let query = keys
+        .required("query", "a query", |text| millrace_filter::parse(text).map_err(|error| explain(&error)));
+    let extract = extract(&mut keys);
     let streams = keys.list("streams");
     let streams = streams.iter().filter_map(|name| match name.parse::<StreamName>() {
         Ok(name) => Some(name),
@@ -201,7 +203,7 @@ pub(crate) fn read(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Opti
     });
     let streams: Vec<StreamName> = streams.collect();
     let distinct = keys.text("distinct");
-    let terms = keys.terms(distinct.is_some());
+    let terms = terms(&mut keys, distinct.is_some());
     let resolve_after = keys.parsed("resolve_after", parse_window);
     let (description, tags) = (keys.text("description").unwrap_or_default(), keys.list("tags"));
     let cases = cases::read(document, keys.errors);
@@ -255,35 +257,6 @@ fn decides_by(threshold: &Threshold, streams: &[StreamName]) -> u128 {
     digest(parts.into_iter())
 }
 
-/// A span such as `90s`, `2m` or `1h30m`.
-pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let error = || format!("a span such as \"90s\", \"2m\" or \"1h30m\" expected, found {text:?}");
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return Err(error());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| error())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let millis = match rest[..unit].trim() {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 7 * 86_400_000,
-            _ => return Err(error()),
-        };
-        rest = &rest[unit..];
-        let part = Duration::from_millis(number.checked_mul(millis).ok_or_else(error)?);
-        total = total.checked_add(part).ok_or_else(error)?;
-    }
-    Ok(total)
-}
-
 fn parse_window(text: &str) -> Result<Duration, String> {
     match parse_span(text)? {
         span if span.is_zero() => Err("more than nothing expected".to_owned()),
@@ -292,130 +265,49 @@ fn parse_window(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A mapping of the document, and where the errors about its keys go.
-struct Keys<'a, 'd> {
-    document: &'a Document<'d>,
-    map: &'a Mapping,
-    path: &'a [&'a str],
-    errors: &'a mut Vec<RuleError>,
+fn extract(keys: &mut Keys<'_, '_>) -> Vec<Regex> {
+    let mut patterns = Vec::new();
+    for text in keys.list("extract") {
+        match Regex::new(&text) {
+            Ok(pattern) if pattern.capture_names().flatten().next().is_none() => {
+                keys.wrong("extract", "a pattern with at least one named group, (?P<name>…), expected");
+            }
+            Ok(pattern) => patterns.push(pattern),
+            Err(problem) => keys.wrong("extract", problem.to_string()),
+        }
+    }
+    patterns
 }
 
-impl Keys<'_, '_> {
-    fn wrong(&mut self, key: &str, message: impl AsRef<str>) {
-        let path: Vec<&str> = self.path.iter().copied().chain([key]).collect();
-        let error = self.document.error(&path, format!("{}: {}", path.join("."), message.as_ref()));
-        self.errors.push(error);
-    }
-
-    fn missing(&mut self, key: &str, expected: &str) {
-        let name: Vec<&str> = self.path.iter().copied().chain([key]).collect();
-        let error =
-            self.document.error(self.path, format!("{} is missing: {expected} expected", name.join(".")));
-        self.errors.push(error);
-    }
-
-    fn known(&mut self, known: &[&'static str]) {
-        let map = self.map;
-        for key in map.keys() {
-            match key.as_str() {
-                Some(key) if known.contains(&key) => {}
-                Some(key) => match nearest(key, known.iter().copied()) {
-                    Some(meant) => self.wrong(key, format!("unknown key; did you mean {meant:?}?")),
-                    None => self.wrong(key, format!("unknown key; known are {}", known.join(", "))),
-                },
-                None => self.wrong("", format!("keys are text, this one is {}", kind(key))),
-            }
+/// `threshold`: how many, within what, for each what.
+fn terms(outer: &mut Keys<'_, '_>, distinct: bool) -> Option<(u64, Duration, Vec<String>)> {
+    let map = match outer.map.get("threshold") {
+        Some(Yaml::Mapping(map)) => map,
+        Some(other) => {
+            let found = kind(other);
+            outer.wrong(
+                "threshold",
+                format!("a mapping with count, window and group_by expected, found {found}"),
+            );
+            return None;
         }
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        match self.map.get(key)? {
-            Yaml::String(text) => Some(text.clone()),
-            Yaml::Null => None,
-            other => {
-                let found = kind(other);
-                self.wrong(key, format!("text expected, found {found}"));
-                None
-            }
+        None => {
+            outer.missing("threshold", "a mapping with count, window and group_by");
+            return None;
         }
+    };
+    let mut keys = outer.inner(map, &["threshold"]);
+    keys.known(THRESHOLD_KEYS);
+    let most = if distinct { MAX_DISTINCT } else { MAX_COUNT };
+    let count = map.get("count").and_then(Yaml::as_u64).filter(|count| (1..=most).contains(count));
+    if count.is_none() {
+        keys.wrong("count", format!("a whole number from 1 to {most} expected"));
     }
-
-    fn parsed<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.text(key)?;
-        parse(&text).map_err(|problem| self.wrong(key, problem)).ok()
+    let window = keys.required("window", "a span such as \"2m\"", parse_window);
+    let group_by = keys.list("group_by");
+    let twice = group_by.iter().enumerate().any(|(at, name)| group_by[..at].contains(name));
+    if twice || group_by.len() > MAX_GROUP_BY || group_by.iter().any(|name| name.trim().is_empty()) {
+        keys.wrong("group_by", format!("at most {MAX_GROUP_BY} different fields expected"));
     }
-
-    fn required<T>(
-        &mut self,
-        key: &str,
-        expected: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        if !self.map.contains_key(key) {
-            self.missing(key, expected);
-        }
-        self.parsed(key, parse)
-    }
-
-    /// One text, or a list of texts.
-    fn list(&mut self, key: &str) -> Vec<String> {
-        match self.map.get(key) {
-            None | Some(Yaml::Null) => Vec::new(),
-            Some(Yaml::String(text)) => vec![text.clone()],
-            Some(Yaml::Sequence(values)) if values.iter().all(Yaml::is_string) => {
-                values.iter().filter_map(Yaml::as_str).map(str::to_owned).collect()
-            }
-            Some(_) => {
-                self.wrong(key, "a text or a list of texts expected");
-                Vec::new()
-            }
-        }
-    }
-
-    fn extract(&mut self) -> Vec<Regex> {
-        let mut patterns = Vec::new();
-        for text in self.list("extract") {
-            match Regex::new(&text) {
-                Ok(pattern) if pattern.capture_names().flatten().next().is_none() => {
-                    self.wrong("extract", "a pattern with at least one named group, (?P<name>…), expected");
-                }
-                Ok(pattern) => patterns.push(pattern),
-                Err(problem) => self.wrong("extract", problem.to_string()),
-            }
-        }
-        patterns
-    }
-
-    /// `threshold`: how many, within what, for each what.
-    fn terms(&mut self, distinct: bool) -> Option<(u64, Duration, Vec<String>)> {
-        let map = match self.map.get("threshold") {
-            Some(Yaml::Mapping(map)) => map,
-            Some(other) => {
-                let found = kind(other);
-                self.wrong(
-                    "threshold",
-                    format!("a mapping with count, window and group_by expected, found {found}"),
-                );
-                return None;
-            }
-            None => {
-                self.missing("threshold", "a mapping with count, window and group_by");
-                return None;
-            }
-        };
-        let mut keys = Keys { document: self.document, map, path: &["threshold"], errors: &mut *self.errors };
-        keys.known(THRESHOLD_KEYS);
-        let most = if distinct { MAX_DISTINCT } else { MAX_COUNT };
-        let count = map.get("count").and_then(Yaml::as_u64).filter(|count| (1..=most).contains(count));
-        if count.is_none() {
-            keys.wrong("count", format!("a whole number from 1 to {most} expected"));
-        }
-        let window = keys.required("window", "a span such as \"2m\"", parse_window);
-        let group_by = keys.list("group_by");
-        let twice = group_by.iter().enumerate().any(|(at, name)| group_by[..at].contains(name));
-        if twice || group_by.len() > MAX_GROUP_BY || group_by.iter().any(|name| name.trim().is_empty()) {
-            keys.wrong("group_by", format!("at most {MAX_GROUP_BY} different fields expected"));
-        }
-        Some((count?, window?, group_by))
-    }
+    Some((count?, window?, group_by))
 }

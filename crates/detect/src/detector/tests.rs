@@ -410,7 +410,7 @@ proptest! {
     fn a_snapshot_changes_nothing(before in steps(), after in steps()) {
         let texts = [threshold("r", 3, "1m", ""), threshold("d", 2, "2m", "distinct: user"), sigma("s")];
         let rules = rules(&texts);
-        let settings = DetectorSettings { max_groups: 6, lateness: Duration::from_secs(120), ..DetectorSettings::default() };
+        let settings = DetectorSettings { max_groups: 6, lateness: Duration::from_mins(2), ..DetectorSettings::default() };
         let mut whole = Detector::new(Arc::clone(&rules), settings.clone());
         let (mut now, mut number) = (0, 0);
         run(&mut whole, &mut now, &mut number, &before);

@@ -43,8 +43,8 @@ author: somebody
     let rule = set.get("my-rule").unwrap();
     assert_eq!((rule.level, rule.line, rule.streams.len(), rule.tags.len()), (Level::Critical, 1, 2, 1));
     let RuleKind::Threshold(threshold) = &rule.kind else { panic!("{rule:?}") };
-    assert_eq!((threshold.count, threshold.window), (5, Duration::from_secs(120)));
-    assert_eq!(threshold.resolve_after, Duration::from_secs(3600));
+    assert_eq!((threshold.count, threshold.window), (5, Duration::from_mins(2)));
+    assert_eq!(threshold.resolve_after, Duration::from_hours(1));
     assert_eq!(threshold.group_by, ["ip", "host"]);
     let json = serde_json::to_value(rule).unwrap();
     assert_eq!(json["kind"], "threshold");
@@ -164,7 +164,7 @@ fn what_loads_but_never_matches_is_a_warning() {
 
 #[test]
 fn spans_are_read() {
-    use crate::threshold::parse_span;
+    use crate::keys::parse_span;
     for (text, seconds) in
         [("90s", 90), ("2m", 120), ("1h30m", 5400), ("1d", 86_400), ("1w", 604_800), ("1500ms", 1)]
     {

@@ -27,24 +27,24 @@ pub(super) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn of(row: &'a Row, view: &View<'_>) -> Self {
-        let windows = view.windows().is_some()
-            || has(row, "EventID") && (has(row, "Channel") || has(row, "Provider_Name"));
-        let product = said(row, "sigma.product").map(Cow::Borrowed).or_else(|| {
+    pub(super) fn of(row: &'a Row, view: &View<'a>) -> Self {
+        let has = |name: &str| view.value(name).is_some();
+        let windows = view.windows().is_some() || has("EventID") && (has("Channel") || has("Provider_Name"));
+        let product = said(view, "sigma.product").map(Cow::Borrowed).or_else(|| {
             if windows {
                 return Some("windows".into());
             }
-            match said(row, "os.type") {
+            match said(view, "os.type") {
                 Some("darwin") => Some("macos".into()),
                 Some(system) => Some(Cow::Borrowed(system)),
                 None => row.record.resource.at("host.name").map(|_| "linux".into()),
             }
         });
-        let service = said(row, "sigma.service")
+        let service = said(view, "sigma.service")
             .map(Cow::Borrowed)
-            .or_else(|| if windows { None } else { service(row) });
-        let category = said(row, "sigma.category").map(Cow::Borrowed).or_else(|| {
-            let web = service.as_deref().is_some_and(is_web_server) || looks_like_access(row);
+            .or_else(|| if windows { None } else { service(row, view) });
+        let category = said(view, "sigma.category").map(Cow::Borrowed).or_else(|| {
+            let web = service.as_deref().is_some_and(is_web_server) || looks_like_access(row, view);
             if web {
                 return Some("webserver".into());
             }
@@ -100,20 +100,15 @@ impl Family {
 }
 
 /// What an attribute or the resource says in words.
-fn said<'a>(row: &'a Row, key: &str) -> Option<&'a str> {
-    let value = row.record.attributes.at(key).or_else(|| row.record.resource.at(key))?;
-    value.as_str().map(str::trim).filter(|text| !text.is_empty())
-}
-
-fn has(row: &Row, key: &str) -> bool {
-    row.record.attributes.get(key).is_some()
+fn said<'a>(view: &View<'a>, key: &str) -> Option<&'a str> {
+    view.value(key)?.as_str().map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// The program that wrote the record, by the name that Sigma has for it.
-fn service(row: &Row) -> Option<Cow<'_, str>> {
+fn service<'a>(row: &'a Row, view: &View<'a>) -> Option<Cow<'a, str>> {
     let named = ["service.name", "SYSLOG_IDENTIFIER", "syslog.appname", "appname", "_COMM"]
         .into_iter()
-        .filter_map(|key| said(row, key))
+        .filter_map(|key| said(view, key))
         .find(|name| !says_nothing(name));
     match named {
         Some(name) => Some(known(name).map_or_else(|| Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed)),
@@ -214,8 +209,8 @@ fn is_system_program(service: &str) -> bool {
 }
 
 /// Is this a line of an access log, parsed or as it stands?
-fn looks_like_access(row: &Row) -> bool {
-    if row.record.attributes.at("http.request.method").is_some() || has(row, "cs-method") {
+fn looks_like_access(row: &Row, view: &View<'_>) -> bool {
+    if view.value("http.request.method").is_some() || view.value("cs-method").is_some() {
         return true;
     }
     let body = match &row.record.body {
@@ -228,11 +223,12 @@ fn looks_like_access(row: &Row) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sigma::tests::row;
+    use crate::sigma::{tests::row, view::Names};
 
     fn check(body: &str, attributes: &str, resource: &str, expected: [Option<&str>; 3]) {
         let row = row(body, attributes, resource);
-        let origin = Origin::of(&row, &View::new(&row));
+        let names = Names::default();
+        let origin = Origin::of(&row, &View::new(&row, &names));
         let found = [origin.product.as_deref(), origin.service.as_deref(), origin.category.as_deref()];
         assert_eq!(found, expected, "{body} {attributes} {resource}");
     }
