@@ -1,1 +1,29 @@
-//! Reads hosts, ships batches
+//! Reads hosts, ships batches: files and journals in, messages of the topic out.
+//!
+//! Read [`pipeline`] first: it follows a line from the disk to the topic, and the acknowledgement back to the
+//! checkpoint. What a line becomes is `millrace-intake`'s; how messages travel is `millrace-transport`'s.
+//!
+//! **Invariants:**
+//! - Every byte of a source lies in exactly one run of one batch, and the ranges of a source's batches touch.
+//! - What the topic has not acknowledged is read again after a crash, under the same source and positions.
+//! - Memory is bounded: the batches that wait for acknowledgement, and one block and one line a reader.
+
+mod book;
+mod budget;
+mod checkpoint;
+mod durable;
+mod error;
+pub mod framing;
+mod identity;
+mod metrics;
+pub mod pipeline;
+mod settings;
+mod ship;
+mod source;
+mod status;
+
+pub use error::Error;
+pub use metrics::Metrics;
+pub use pipeline::{Components, run};
+pub use settings::{FileSettings, JournaldSettings, Settings, SourceKind, SourceSettings};
+pub use status::Status;

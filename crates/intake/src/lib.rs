@@ -17,4 +17,4 @@ pub mod smaller;
 pub use batch::{Batch, Heading, Limits, Sealed, Seam};
 pub use parse::{Parser, Parsers};
 pub use redact::{Policy, Redacted};
-pub use smaller::{Smaller, smaller};
+pub use smaller::{Smaller, readdress, smaller};

@@ -3,8 +3,8 @@
 
 use crate::{Sealed, batch::Seam};
 use millrace_model::{
-    LogRecord, Value,
-    wire::{self, DecodeError, Decoded, Envelope, RunKind, SkipReason},
+    LogRecord, SourceId, Value,
+    wire::{self, DecodeError, Decoded, Envelope, RunKind, SkipReason, SourceOpen},
 };
 
 /// Set on a record whose body is not whole.
@@ -72,6 +72,20 @@ fn halve(envelope: &Envelope, records: &[LogRecord], seams: &[Seam]) -> Smaller 
         encode(left, &records[..middle], seams[..split].to_vec()),
         encode(right, &records[middle..], right_seams),
     ]))
+}
+
+/// The same message as another source's; `open` says what that source is, on its first.
+///
+/// # Errors
+/// The message is not one of ours.
+pub fn readdress(sealed: &Sealed, source: SourceId, open: Option<SourceOpen>) -> Result<Sealed, DecodeError> {
+    let Decoded::Batch(mut envelope, records) = wire::decode(&sealed.payload.headers, &sealed.payload.value)?
+    else {
+        return Err(DecodeError::Value("not a batch of ours".to_owned()));
+    };
+    envelope.source = source;
+    envelope.open = open;
+    Ok(encode(*envelope, &records, sealed.seams.clone()))
 }
 
 fn encode(mut envelope: Envelope, records: &[LogRecord], seams: Vec<Seam>) -> Sealed {

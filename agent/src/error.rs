@@ -1,0 +1,59 @@
+//! Why an agent cannot go on. Trouble with a single file, journal or message never ends an agent; it is waited out, and
+//! shows in metrics, in the log once, and in the readiness.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why an agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the state folder.
+    #[error("{}: cannot {action} it", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process works with the state folder.
+    #[error("{}: the state folder is in use by another agent", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A glob of a source.
+    #[error("source {name}: {pattern:?} is not a glob")]
+    Glob {
+        /// The source's name.
+        name: String,
+        /// The pattern.
+        pattern: String,
+        /// Why not.
+        #[source]
+        source: globset::Error,
+    },
+    /// A thread could not be started.
+    #[error("a thread for source {name} cannot be started")]
+    Thread {
+        /// The source's name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The topic is gone for good.
+    #[error("the topic cannot be used")]
+    Topic(#[source] millrace_transport::Error),
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::File { path: path.to_owned(), action, source }
+    }
+}

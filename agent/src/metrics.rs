@@ -1,0 +1,85 @@
+//! What an agent counts. At every moment, in bytes as in records:
+//! `read = shipped + dropped (over all reasons) + in flight`.
+
+use millrace_model::wire::SkipReason;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The kind of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Kind {
+    pub(crate) kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: &'static str,
+}
+
+/// The counters of one agent. Cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    pub(crate) read_bytes: Family<Kind, Counter>,
+    pub(crate) read_records: Family<Kind, Counter>,
+    pub(crate) shipped_bytes: Counter,
+    pub(crate) shipped_records: Counter,
+    pub(crate) dropped_bytes: Family<Reason, Counter>,
+    pub(crate) dropped_records: Family<Reason, Counter>,
+    pub(crate) in_flight_bytes: Gauge,
+    pub(crate) in_flight_records: Gauge,
+    pub(crate) truncated_records: Counter,
+    pub(crate) lost_entries: Counter,
+    pub(crate) sources: Family<Kind, Gauge>,
+    pub(crate) closed_sources: Family<Reason, Counter>,
+    pub(crate) source_errors: Family<Reason, Counter>,
+    pub(crate) rejected_messages: Counter,
+    pub(crate) checkpoints: Counter,
+    pub(crate) checkpoint_errors: Counter,
+}
+
+impl Metrics {
+    /// Makes them and puts them into the registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        let mut add = |name: &str, help: &str, metric: &dyn Register| metric.register(registry, name, help);
+        add("read_bytes", "Bytes whose fate is decided, by kind of source", &m.read_bytes);
+        add("read_records", "Records made of what was read, by kind of source", &m.read_records);
+        add("shipped_bytes", "Bytes of records that the topic has acknowledged", &m.shipped_bytes);
+        add("shipped_records", "Records that the topic has acknowledged", &m.shipped_records);
+        add("dropped_bytes", "Bytes that became no record, by reason", &m.dropped_bytes);
+        add("dropped_records", "Records that were not shipped, by reason", &m.dropped_records);
+        add("in_flight_bytes", "Bytes of records that are not acknowledged yet", &m.in_flight_bytes);
+        add("in_flight_records", "Records that are not acknowledged yet", &m.in_flight_records);
+        add("truncated_records", "Records whose body or attributes were cut", &m.truncated_records);
+        add("lost_entries", "Numbers of journals whose entries never came", &m.lost_entries);
+        add("sources", "Open sources, by kind", &m.sources);
+        add("closed_sources", "Sources that ended, by reason", &m.closed_sources);
+        add("source_errors", "Trouble with files and journals, by what it was", &m.source_errors);
+        add("rejected_messages", "Messages that the topic refused", &m.rejected_messages);
+        add("checkpoints", "Checkpoints written", &m.checkpoints);
+        add("checkpoint_errors", "Checkpoints that could not be written", &m.checkpoint_errors);
+        m
+    }
+
+    pub(crate) fn dropped(&self, reason: SkipReason, bytes: u64) {
+        self.dropped_bytes.get_or_create(&Reason { reason: reason.name() }).inc_by(bytes);
+    }
+
+    pub(crate) fn source_error(&self, reason: &'static str) {
+        self.source_errors.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// What can be registered under a name of this room.
+trait Register {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str);
+}
+
+impl<M: prometheus_client::registry::Metric + Clone> Register for M {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(format!("millrace_agent_{name}"), help, self.clone());
+    }
+}

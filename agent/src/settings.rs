@@ -1,0 +1,242 @@
+//! The agent's settings: `[agent]` and its sources. Plain data, with the defaults in one place.
+
+use millrace_config::{Age, ByteSize, FromValue, Section, Value};
+use millrace_intake::{Parser, Parsers};
+use millrace_model::StreamName;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// What one agent reads, and where it keeps its state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where id and checkpoint lie. Its loss means that everything is read again.
+    pub state_dir: PathBuf,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// The name of this host, as records show it.
+    pub host: String,
+    /// How many bytes may wait for the topic's acknowledgement before reading stops.
+    pub in_flight: u64,
+    /// What is read.
+    pub sources: Vec<SourceSettings>,
+}
+
+/// One thing to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceSettings {
+    /// Its name in the settings; checkpoints are kept by it.
+    pub name: String,
+    /// Where its records go.
+    pub stream: StreamName,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceKind {
+    /// Files by glob.
+    File(FileSettings),
+    /// A journal of systemd.
+    Journald(JournaldSettings),
+}
+
+/// Files by glob.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileSettings {
+    /// Which.
+    pub include: Vec<String>,
+    /// But not these; without a `/` a pattern is for names.
+    pub exclude: Vec<String>,
+    /// How lines are read, tried in order.
+    pub parse: Parsers,
+    /// The longest line that is kept whole, in bytes.
+    pub max_line: usize,
+    /// A file that was renamed or deleted is let go once it was quiet for so long.
+    pub rotate_wait: Duration,
+    /// All files are looked at so often, whatever the kernel tells.
+    pub rescan: Duration,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            parse: Parsers::default(),
+            max_line: 1 << 20,
+            rotate_wait: Duration::from_secs(5),
+            rescan: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A journal of systemd.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournaldSettings {
+    /// The folder of its files; `None` is this system's journal.
+    pub directory: Option<PathBuf>,
+    /// The program that reads it.
+    pub journalctl: PathBuf,
+    /// The longest value of a field that is kept whole, in bytes.
+    pub max_line: usize,
+}
+
+impl Default for JournaldSettings {
+    fn default() -> Self {
+        Self { directory: None, journalctl: "journalctl".into(), max_line: 1 << 20 }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/millrace/agent".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            host: host_name(),
+            in_flight: 64 << 20,
+            sources: Vec::new(),
+        }
+    }
+}
+
+/// The kernel's name of this machine.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+#[derive(Clone)]
+enum KindName {
+    File,
+    Journald,
+}
+millrace_config::choices!(KindName { "file" => KindName::File, "journald" => KindName::Journald });
+
+struct ParserName(Parser);
+
+impl FromValue for ParserName {
+    const EXPECTED: &'static str = "a parser that this version knows: \"auto\", \"json\" or \"none\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.choose(&Parser::NAMES).map(Self)
+    }
+
+    fn example() -> String {
+        "\"json\"".to_owned()
+    }
+}
+
+impl Settings {
+    /// Reads `[agent]`. What is wrong is noted in the document; what comes back then is of no use.
+    pub fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let settings = Self {
+            state_dir: section.or("state_dir", default.state_dir),
+            listen: section.or("listen", default.listen),
+            host: section.or("host", default.host),
+            in_flight: section.or("in_flight", ByteSize(default.in_flight)).0,
+            sources: section
+                .sections("sources")
+                .into_iter()
+                .filter_map(|(name, mut source)| SourceSettings::read(name, &mut source))
+                .collect(),
+        };
+        if let Some(mut redact) = section.section("redact") {
+            read_redact(&mut redact);
+        }
+        if settings.host.is_empty() {
+            section.error("host", "a host needs a name");
+        }
+        settings
+    }
+}
+
+/// Only what takes nothing out can be promised yet.
+fn read_redact(section: &mut Section<'_>) {
+    if section.optional::<Vec<String>>("kinds").is_some_and(|kinds| !kinds.is_empty()) {
+        section.error(
+            "kinds",
+            "this version cannot take anything out of records yet, so it refuses to start rather than ship them whole",
+        );
+    }
+    section.ignore("action");
+}
+
+impl SourceSettings {
+    fn read(name: String, section: &mut Section<'_>) -> Option<Self> {
+        let kind = section.required::<KindName>("type")?;
+        let stream = section.optional::<String>("stream").map(|stream| stream.parse::<StreamName>());
+        let stream = match stream.transpose() {
+            Ok(stream) => stream.unwrap_or_default(),
+            Err(error) => {
+                section.error("stream", error.to_string());
+                return None;
+            }
+        };
+        let kind = match kind {
+            KindName::File => SourceKind::File(FileSettings::read(section)?),
+            KindName::Journald => SourceKind::Journald(JournaldSettings::read(section)),
+        };
+        Some(Self { name, stream, kind })
+    }
+}
+
+/// Lines shorter than this cannot be told from one another.
+const LEAST_LINE: u64 = 64;
+/// A longer line would not fit into any message.
+const LONGEST_LINE: u64 = 64 << 20;
+
+fn read_max_line(section: &mut Section<'_>, default: usize) -> usize {
+    let ByteSize(max_line) = section.or("max_line", ByteSize(default as u64));
+    if !(LEAST_LINE..=LONGEST_LINE).contains(&max_line) {
+        section.error("max_line", "must be from 64 bytes to 64MiB");
+    }
+    max_line as usize
+}
+
+impl FileSettings {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let default = Self::default();
+        let include: Option<Vec<String>> = section.required("include");
+        let exclude = section.or("exclude", Vec::new());
+        let parse = section.optional::<Vec<ParserName>>("parse");
+        let settings = Self {
+            parse: parse
+                .map_or(default.parse, |names| names.into_iter().map(|ParserName(parser)| parser).collect()),
+            max_line: read_max_line(section, default.max_line),
+            rotate_wait: section.or("rotate_wait", Age(default.rotate_wait)).0,
+            rescan: section.or("rescan", Age(default.rescan)).0,
+            include: include?,
+            exclude,
+        };
+        if settings.include.is_empty() {
+            section.error("include", "names no files");
+        }
+        for (key, patterns) in [("include", &settings.include), ("exclude", &settings.exclude)] {
+            for pattern in patterns {
+                if let Err(error) = globset::Glob::new(pattern) {
+                    section.error(key, error.to_string());
+                }
+            }
+        }
+        if settings.rescan.is_zero() {
+            section.error("rescan", "must be longer than nothing");
+        }
+        Some(settings)
+    }
+}
+
+impl JournaldSettings {
+    fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            directory: section.optional("directory"),
+            journalctl: section.or("journalctl", default.journalctl),
+            max_line: read_max_line(section, default.max_line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,500 @@
+//! One generation of one file: what lies under one identity until it is truncated, and how far it was read.
+//!
+//! The bytes before the position are read again with each block. If they are not what they were, the file was replaced
+//! under our hands, however large it has grown since.
+
+use super::{FileContext, FileIdentity, Fingerprint, HEAD, MARKER};
+use crate::{
+    budget::Stopped,
+    checkpoint::{Closing, Entry, FilePlace},
+    framing::{Framer, Piece},
+    source::{Mark, Outbox, Reading},
+};
+use millrace_intake::{
+    batch::Raw,
+    smaller::{ORIGINAL_LENGTH, TRUNCATED},
+};
+use millrace_model::{
+    Attributes, SourceId, Timestamp,
+    wire::{SkipReason, SourceClose},
+};
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What is read at once.
+const BLOCK: usize = 256 << 10;
+/// What one file may read before the others have their turn.
+const TURN: u64 = 1 << 20;
+/// A waiting piece of a line that is larger than this is not kept in memory while the file is parked.
+const PARKED_BYTES: u64 = 4 << 10;
+
+/// Where blocks are read into; one for all files of a reader.
+#[derive(Debug)]
+pub(crate) struct ReadBlock(Box<[u8]>);
+
+impl ReadBlock {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; MARKER + BLOCK].into_boxed_slice())
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// There is more to read.
+    More,
+    /// Nothing more for now.
+    Drained,
+    /// The file is smaller than it was, or not what it was: another generation has begun.
+    Replaced,
+    /// The end that was decided on is reached.
+    Ended,
+    /// At its path lies another file, or none.
+    Elsewhere,
+    /// It cannot be read now.
+    Trouble(io::Error),
+}
+
+/// Why a file is read for the last time.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) reason: &'static str,
+    /// Since when nothing has come.
+    pub(crate) quiet: Instant,
+}
+
+/// A file being read.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) source: SourceId,
+    /// Where it was first seen.
+    pub(crate) path: PathBuf,
+    /// Where it is now.
+    pub(crate) at: PathBuf,
+    pub(crate) identity: FileIdentity,
+    pub(crate) leaving: Option<Leaving>,
+    /// When it was last read from.
+    pub(crate) active: Instant,
+    /// It stands in the queue of those that have a turn.
+    pub(crate) queued: bool,
+    /// The walk that saw it last.
+    pub(crate) walk: u64,
+    /// Since when it is nowhere to be found.
+    pub(crate) missing: Option<Instant>,
+    /// What its trouble is, so that it is said once.
+    pub(crate) trouble: Option<io::ErrorKind>,
+    handle: Option<File>,
+    /// Everything before was given to framing.
+    read_to: u64,
+    framer: Framer,
+    /// The bytes before `read_to`; empty with `unverified` set until they were read again.
+    tail: Vec<u8>,
+    /// What the bytes before `read_to` must be.
+    unverified: Option<Fingerprint>,
+    head: Fingerprint,
+    /// What stands before the end of the last piece.
+    mark: (u64, Fingerprint),
+    outbox: Outbox,
+    resource: Arc<Attributes>,
+    /// The end that was decided on in an earlier life.
+    closing: Option<Closing>,
+    /// The largest size that was seen.
+    size: u64,
+    /// How often in a row it was smaller than what was read.
+    shrunk: u32,
+    /// It is known to have been written to, and was not read since.
+    unread: bool,
+    /// The size at which there was nothing more to read; `None` before the first turn.
+    settled: Option<u64>,
+    /// Nothing of it can have been shipped before this process began.
+    fresh: bool,
+}
+
+impl Generation {
+    /// A source as the checkpoint knows it; a new one lies at its start.
+    pub(crate) fn new(
+        source: SourceId,
+        entry: &Entry,
+        place: &FilePlace,
+        fresh: bool,
+        context: &FileContext,
+    ) -> Self {
+        let position = entry.position;
+        let now = Instant::now();
+        Self {
+            source,
+            path: place.path.clone(),
+            at: place.at.clone(),
+            identity: place.identity,
+            leaving: None,
+            active: now,
+            queued: false,
+            walk: 0,
+            missing: None,
+            trouble: None,
+            handle: None,
+            read_to: position,
+            framer: Framer::new(position, context.settings.max_line),
+            tail: Vec::new(),
+            unverified: (position > 0).then_some(place.marker),
+            head: place.head,
+            mark: (position, place.marker),
+            outbox: Outbox::new(source, position, entry.opening(&context.shared.host)),
+            resource: resource(&context.shared.host, &place.path),
+            closing: entry.closing.clone(),
+            size: place.size,
+            shrunk: 0,
+            unread: false,
+            settled: None,
+            fresh,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.handle.is_some()
+    }
+
+    /// Where the next byte is expected.
+    pub(crate) fn position(&self) -> u64 {
+        self.read_to
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Is a file of this size something to read?
+    pub(crate) fn differs_from(&self, size: u64) -> bool {
+        self.unread || self.settled != Some(size)
+    }
+
+    pub(crate) fn batch_since(&self) -> Option<Instant> {
+        self.outbox.since()
+    }
+
+    /// Was it drained, and quiet for so long?
+    pub(crate) fn is_quiet(&self, wait: Duration) -> bool {
+        let drained = self.settled.is_some() && !self.unread;
+        drained && self.leaving.as_ref().is_some_and(|leaving| leaving.quiet.elapsed() >= wait)
+    }
+
+    /// It is read for the last time. Of several reasons the latest counts.
+    pub(crate) fn leave(&mut self, reason: &'static str) {
+        self.leaving.get_or_insert_with(|| Leaving { reason, quiet: Instant::now() }).reason = reason;
+    }
+
+    /// Reads through this handle.
+    pub(crate) fn hold(&mut self, file: File) {
+        self.handle = Some(file);
+    }
+
+    /// Lets go of the file, but not of the place in it.
+    pub(crate) fn park(&mut self) {
+        self.handle = None;
+        if self.framer.pending() > PARKED_BYTES {
+            self.framer.rewind();
+            self.read_to = self.framer.at();
+            self.tail.clear();
+            self.unverified = (self.read_to > 0).then_some(self.mark.1);
+        }
+    }
+
+    /// Where the open file lies now, and whether it has still a name at all; `None` if it is not open.
+    pub(crate) fn whereabouts(&self) -> Option<io::Result<(Option<PathBuf>, u64)>> {
+        let handle = self.handle.as_ref()?;
+        Some(handle.metadata().map(|metadata| {
+            let named = std::os::unix::fs::MetadataExt::nlink(&metadata) > 0;
+            let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+            (named.then(|| std::fs::read_link(link).unwrap_or_else(|_| self.at.clone())), metadata.len())
+        }))
+    }
+
+    /// Opens the file at its path, if it is still the same.
+    pub(crate) fn open(&mut self) -> io::Result<bool> {
+        if self.handle.is_none() {
+            let file = match File::open(&self.at) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.unread = true;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            };
+            if FileIdentity::of(&file.metadata()?) != self.identity {
+                self.unread = true;
+                return Ok(false);
+            }
+            self.handle = Some(file);
+        }
+        Ok(true)
+    }
+
+    /// Reads what is there, up to a fair share. Blocks.
+    pub(crate) fn turn(&mut self, block: &mut ReadBlock, context: &FileContext) -> Result<Turn, Stopped> {
+        match self.open() {
+            Ok(true) => {}
+            Ok(false) => return Ok(Turn::Elsewhere),
+            Err(error) => return Ok(Turn::Trouble(error)),
+        }
+        let outcome = self.read(block, context);
+        match outcome {
+            Ok(turn) => Ok(turn),
+            Err(Failure::Io(error)) => Ok(Turn::Trouble(error)),
+            Err(Failure::Stopped) => Err(Stopped),
+        }
+    }
+
+    fn read(&mut self, block: &mut ReadBlock, context: &FileContext) -> Result<Turn, Failure> {
+        let Some(handle) = self.handle.take() else { return Ok(Turn::Elsewhere) };
+        let outcome = self.read_from(&handle, block, context);
+        self.handle = Some(handle);
+        outcome
+    }
+
+    fn read_from(
+        &mut self,
+        file: &File,
+        block: &mut ReadBlock,
+        context: &FileContext,
+    ) -> Result<Turn, Failure> {
+        let size = file.metadata()?.len();
+        if size < self.read_to {
+            return Ok(self.is_smaller());
+        }
+        if self.unverified.is_some() && !self.verify(file)? {
+            return Ok(Turn::Replaced);
+        }
+        self.shrunk = 0;
+        self.unread = false;
+        self.size = self.size.max(size);
+        let end = self.closing.as_ref().map_or(u64::MAX, |closing| closing.end);
+        let mut left = TURN;
+        while left > 0 && self.read_to < size.min(end) {
+            let before = self.tail.len();
+            let limit = usize::try_from(end - self.read_to).unwrap_or(usize::MAX).min(BLOCK);
+            let read = file.read_at(&mut block.0[..before + limit], self.read_to - before as u64)?;
+            let window = &block.0[..read];
+            if read < before {
+                return Ok(self.is_smaller());
+            }
+            if window[..before] != self.tail {
+                return Ok(Turn::Replaced);
+            }
+            if read == before {
+                break;
+            }
+            self.take_in(file, window, before, context)?;
+            left = left.saturating_sub((read - before) as u64);
+        }
+        if self.read_to >= end {
+            return Ok(Turn::Ended);
+        }
+        if self.read_to < size {
+            return Ok(Turn::More);
+        }
+        self.settled = Some(size);
+        Ok(Turn::Drained)
+    }
+
+    /// Smaller than what was read: believed when it is seen twice, for some file systems report a stale size once.
+    fn is_smaller(&mut self) -> Turn {
+        self.shrunk += 1;
+        if self.shrunk >= 2 { Turn::Replaced } else { Turn::Drained }
+    }
+
+    /// Are head and marker what the checkpoint says? Then the bytes before the position are at hand again.
+    fn verify(&mut self, file: &File) -> io::Result<bool> {
+        let Some(marker) = self.unverified else { return Ok(true) };
+        let mut head = vec![0; usize::from(self.head.length)];
+        let mut tail = vec![0; usize::from(marker.length)];
+        let from = self.read_to.checked_sub(u64::from(marker.length));
+        let read = from
+            .map(|from| file.read_exact_at(&mut tail, from).and_then(|()| file.read_exact_at(&mut head, 0)));
+        match read {
+            Some(Ok(())) => {}
+            Some(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => return Ok(false),
+        }
+        if Fingerprint::of(&tail) != marker || Fingerprint::of(&head) != self.head {
+            return Ok(false);
+        }
+        self.tail = tail;
+        self.unverified = None;
+        Ok(true)
+    }
+
+    /// `ReadBlock` → `RawLine` → `LogRecord` → `Redacted` → `Batch`. The first `before` bytes of the window are old.
+    fn take_in(
+        &mut self,
+        file: &File,
+        window: &[u8],
+        before: usize,
+        context: &FileContext,
+    ) -> Result<(), Failure> {
+        let from = self.read_to - before as u64;
+        self.read_to = from + window.len() as u64;
+        self.active = Instant::now();
+        if let Some(leaving) = &mut self.leaving {
+            leaving.quiet = self.active;
+        }
+        self.extend_head(file, window, from)?;
+        let observed = context.shared.clock.now();
+        let Self { framer, outbox, mark, head, size, resource, .. } = self;
+        let mut stopped = Ok(());
+        framer.push(&window[before..], &mut |piece| {
+            if stopped.is_err() {
+                return;
+            }
+            if outbox.is_full_for(piece.weight(), &context.shared) {
+                *mark = mark_at(*mark, outbox.end(), window, from);
+                let place = Mark::File { head: *head, marker: mark.1, size: *size };
+                stopped = outbox.seal(place, None, &context.shared);
+            }
+            put(piece, outbox, observed, resource, context);
+        });
+        stopped.map_err(|_| Failure::Stopped)?;
+        *mark = mark_at(*mark, outbox.end(), window, from);
+        self.tail.clear();
+        self.tail.extend_from_slice(&window[window.len().saturating_sub(MARKER)..]);
+        Ok(())
+    }
+
+    /// The head is looked at again until all of it is there.
+    fn extend_head(&mut self, file: &File, window: &[u8], from: u64) -> io::Result<()> {
+        if usize::from(self.head.length) >= HEAD {
+            return Ok(());
+        }
+        let length = usize::try_from(self.read_to).unwrap_or(HEAD).min(HEAD);
+        if from == 0 {
+            self.head = Fingerprint::of(&window[..length]);
+        } else {
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, 0)?;
+            self.head = Fingerprint::of(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Ships what waits.
+    pub(crate) fn seal(&mut self, context: &FileContext) -> Result<(), Stopped> {
+        let mark = Mark::File { head: self.head, marker: self.mark.1, size: self.size };
+        self.outbox.seal(mark, None, &context.shared)
+    }
+
+    /// Ends the source: a last line without its newline becomes a record. What it became is returned if its file must
+    /// be remembered.
+    pub(crate) fn close(
+        mut self,
+        reason: &'static str,
+        remember: bool,
+        context: &FileContext,
+    ) -> Result<Option<FilePlace>, Stopped> {
+        let unread = self.handle.is_none() && (self.unread || self.settled.is_none());
+        let destroyed = reason == "truncated" || (reason == "deleted" && unread);
+        let lost_at_least = destroyed.then(|| self.size.saturating_sub(self.read_to));
+        let shared = &context.shared;
+        if self.fresh && self.outbox.is_untouched() && self.framer.pending() == 0 && !remember {
+            shared.tell(Reading::Forgotten(vec![self.source]))?;
+            return Ok(None);
+        }
+        self.seal(context)?;
+        let closing = match self.closing.take() {
+            Some(decided) if self.read_to >= decided.end => decided,
+            Some(decided) => {
+                let missing = decided.end - self.read_to + decided.lost_at_least.unwrap_or(0);
+                Closing { end: self.read_to, lost_at_least: Some(missing), ..decided }
+            }
+            None => Closing { end: self.read_to, reason: reason.to_owned(), lost_at_least, remember },
+        };
+        shared.tell(Reading::Closing(self.source, closing.clone()))?;
+        context.count_closed(reason);
+        let observed = shared.clock.now();
+        let Self { framer, outbox, resource, .. } = &mut self;
+        framer.finish(&mut |piece| put(piece, outbox, observed, resource, context));
+        if self.unverified.is_none() {
+            self.mark = (self.read_to, Fingerprint::of(&self.tail));
+        }
+        let mark = Mark::File { head: self.head, marker: self.mark.1, size: self.size };
+        let close =
+            SourceClose { end: closing.end, reason: closing.reason, lost_at_least: closing.lost_at_least };
+        self.outbox.seal(mark, Some(close), shared)?;
+        Ok(closing.remember.then(|| FilePlace {
+            path: self.path,
+            at: self.at,
+            identity: self.identity,
+            head: self.head,
+            marker: self.mark.1,
+            size: self.read_to,
+        }))
+    }
+}
+
+enum Failure {
+    Io(io::Error),
+    Stopped,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Piece<'_> {
+    /// How many bytes a batch keeps of it.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Line { text, .. } => text.len(),
+            Self::OverLong { kept, .. } => kept.len(),
+            Self::Skipped { .. } => 0,
+        }
+    }
+}
+
+/// The fingerprint before `position`, which lies in the window that begins at `from`, or is where the mark is already.
+fn mark_at(mark: (u64, Fingerprint), position: u64, window: &[u8], from: u64) -> (u64, Fingerprint) {
+    if mark.0 == position {
+        return mark;
+    }
+    (position, Fingerprint::before((position - from) as usize, window))
+}
+
+/// `RawLine` → `LogRecord` → `Redacted` → `Batch`.
+fn put(
+    piece: Piece<'_>,
+    outbox: &mut Outbox,
+    observed: Timestamp,
+    resource: &Arc<Attributes>,
+    context: &FileContext,
+) {
+    let shared = &context.shared;
+    match piece {
+        Piece::Line { text, raw } => {
+            let record = context.settings.parse.parse(text, observed, resource);
+            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.policy.redact(record));
+        }
+        Piece::OverLong { kept, rest, rest_length, length } => {
+            let mut record = context.settings.parse.parse(kept, observed, resource);
+            record.attributes.set(TRUNCATED, true);
+            record.attributes.set(ORIGINAL_LENGTH, length as i64);
+            shared.metrics.truncated_records.inc();
+            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.policy.redact(record));
+            outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
+        }
+        Piece::Skipped { reason, raw, length } => outbox.skip(length, raw, reason, shared),
+    }
+}
+
+/// What every record of the file is about.
+fn resource(host: &str, path: &Path) -> Arc<Attributes> {
+    let mut resource = Attributes::new();
+    resource.set("host.name", host);
+    resource.set("log.file.path", path.display().to_string());
+    Arc::new(resource)
+}

@@ -1,0 +1,93 @@
+//! What is read: files and journals, each on an OS thread of its own. All of them hand the same things to the shipper.
+
+pub(crate) mod file;
+pub(crate) mod journald;
+mod outbox;
+pub(crate) mod removed;
+
+pub(crate) use outbox::Outbox;
+
+use crate::{
+    budget::{Budget, Hold, Stopped},
+    checkpoint::{Closing, Entry},
+    metrics::Metrics,
+};
+use file::{FileIdentity, Fingerprint};
+use millrace_intake::{Limits, Policy, Sealed};
+use millrace_model::{Clock, SourceId, StreamName, wire::Sender};
+use std::{path::PathBuf, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// What a reader tells the shipper, in order.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// New sources. Durable before anything that follows is shipped.
+    Opened(Vec<(SourceId, Entry)>),
+    /// A source will end. Durable before anything that follows is shipped.
+    Closing(SourceId, Closing),
+    /// A batch.
+    Shipment(Box<Shipment>),
+    /// A file was seen at another path (or on another device number).
+    Moved(SourceId, PathBuf, FileIdentity),
+    /// Sources that need not be remembered any longer.
+    Forgotten(Vec<SourceId>),
+}
+
+/// A batch on its way to the topic.
+#[derive(Debug)]
+pub(crate) struct Shipment {
+    pub(crate) source: SourceId,
+    pub(crate) sealed: Sealed,
+    pub(crate) mark: Mark,
+    /// It is the source's last.
+    pub(crate) closes: bool,
+    /// Bytes of records in it.
+    pub(crate) record_bytes: u64,
+    /// Its part of the budget.
+    pub(crate) hold: Hold,
+}
+
+/// How to go on after a batch, once it is delivered.
+#[derive(Debug, Clone)]
+pub(crate) enum Mark {
+    File {
+        head: Fingerprint,
+        marker: Fingerprint,
+        size: u64,
+    },
+    /// Of a whole journal: everything that it gave up to here.
+    Journal {
+        name: Arc<str>,
+        cursor: Option<String>,
+    },
+}
+
+/// What every reader is given.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The name of its settings.
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: &'static str,
+    pub(crate) stream: StreamName,
+    pub(crate) sender: Sender,
+    pub(crate) host: Arc<str>,
+    pub(crate) readings: mpsc::Sender<Reading>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Context {
+    /// Waits while the shipper is behind. Blocks.
+    pub(crate) fn tell(&self, reading: Reading) -> Result<(), Stopped> {
+        self.readings.blocking_send(reading).map_err(|_| Stopped)
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.is_cancelled() || self.readings.is_closed()
+    }
+}
