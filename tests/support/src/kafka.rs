@@ -78,7 +78,8 @@ impl Broker {
 
     fn try_start(jars: &Path) -> Option<Self> {
         let (port, controller) = (free_port(), free_port());
-        let directory = tempfile::Builder::new().prefix("millrace-kafka-").tempdir().expect("a folder").keep();
+        let directory =
+            tempfile::Builder::new().prefix("millrace-kafka-").tempdir().expect("a folder").keep();
         let properties = directory.join("server.properties");
         let settings = include_str!("../../kafka/server.properties")
             .replace("{broker}", &port.to_string())
@@ -178,11 +179,16 @@ impl Drop for Broker {
 fn jars() -> PathBuf {
     let jars = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kafka/target/dependency");
     let complete = fs::read_dir(&jars).is_ok_and(|mut entries| {
-        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("kafka_2.13-")))
+        entries.any(|entry| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("kafka_2.13-"))
+        })
     });
     assert!(complete, "no Kafka broker in {}: run `make test`, which fetches it with Maven", jars.display());
     let java = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(java.is_ok_and(|status| status.success()), "no working java: run `make test`, which installs one");
+    assert!(
+        java.is_ok_and(|status| status.success()),
+        "no working java: run `make test`, which installs one"
+    );
     jars
 }
 

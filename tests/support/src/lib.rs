@@ -1,4 +1,15 @@
-//! What tests need around them and the product does not: servers of other makers, started on free ports and gone when
-//! the test process is gone, however it ends. A part that is missing is a panic that says how to get it, never a skip.
+//! What tests need around them and the product does not: servers of other makers, the program under test as processes of
+//! its own, and ways to ask it. All of it is gone when the test process is gone, however that ends. A part that is missing
+//! is a panic that says how to get it, never a skip.
 
+pub mod http;
 pub mod kafka;
+pub mod numbers;
+pub mod ports;
+pub mod process;
+pub mod program;
+pub mod server;
+pub mod wait;
+
+pub use program::{Site, Up};
+pub use server::Server;
