@@ -68,10 +68,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<Settings> {
     }
     let data = args.data.clone().unwrap_or_else(default_data);
     let data = std::path::absolute(&data).unwrap_or(data);
-    if embedded_without_directory(&layers)? {
-        layers.flags.push(("topic.directory".to_owned(), data.join("topic").display().to_string()));
-    }
-    read(&layers, Role::Up, &data)
+    read(layers, Role::Up, &data)
 }
 
 /// Does the file ask for an embedded topic without saying where? Then it lies with everything else.
@@ -111,11 +108,14 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<Settings> {
 }
 
 fn from_file(file: &Path, role: Role) -> anyhow::Result<Settings> {
-    read(&Layers::of_process(Some(file.to_owned())), role, Path::new("/var/lib/millrace"))
+    read(Layers::of_process(Some(file.to_owned())), role, Path::new("/var/lib/millrace"))
 }
 
-fn read(layers: &Layers, role: Role, data: &Path) -> anyhow::Result<Settings> {
-    let document: Document = millrace_config::load(layers)?;
+fn read(mut layers: Layers, role: Role, data: &Path) -> anyhow::Result<Settings> {
+    if embedded_without_directory(&layers)? {
+        layers.flags.push(("topic.directory".to_owned(), data.join("topic").display().to_string()));
+    }
+    let document: Document = millrace_config::load(&layers)?;
     let mut root = document.root();
     let settings = read_root(&mut root, role, data);
     document.finish()?;

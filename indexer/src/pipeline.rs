@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often age, weight and backpressure are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How long published rows are kept when memory is short.
+const SHORT_LINGER: Duration = Duration::from_secs(2);
 /// How often this node says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -349,6 +351,10 @@ impl<'a> Flow<'a> {
         }
         let now = self.parts.clock.now();
         self.shards.sweep(now.minus(self.settings.linger));
+        if self.shards.total_weight() > self.settings.memory {
+            // A search that is slower than this says that it is partial.
+            self.shards.sweep(now.minus(SHORT_LINGER));
+        }
         self.parts.metrics.hot_bytes.set(self.shards.total_weight() as i64);
         if self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.heartbeat = Some(Instant::now());
