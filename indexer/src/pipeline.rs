@@ -110,8 +110,11 @@ impl Indexer {
     /// Runs until `shutdown`; then publishes what it holds and hands its partitions back.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::fs::create_dir_all(&self.parts.work_directory).await?;
-        let retention =
-            tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.streams.clone(), shutdown.clone()));
+        let retention = tokio::spawn(retention::run(
+            Arc::clone(&self.parts),
+            self.settings.clone(),
+            shutdown.clone(),
+        ));
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
@@ -230,16 +233,26 @@ impl<'a> Flow<'a> {
         self.status.consuming(None);
         let mut starts = Vec::with_capacity(owned.len());
         for ownership in owned {
-            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition) else { continue };
+            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition)
+            else {
+                continue;
+            };
             let wanted = ownership.next_offset.unwrap_or(assigned.low);
             let next = wanted.max(assigned.low);
             if next > wanted {
                 tracing::error!(
-                    kafka.partition = ownership.partition.0, from = wanted, to = next,
+                    kafka.partition = ownership.partition.0,
+                    from = wanted,
+                    to = next,
                     "the topic's own retention removed messages that were never indexed"
                 );
             }
-            tracing::info!(kafka.partition = ownership.partition.0, epoch = ownership.epoch, next, "partition assigned");
+            tracing::info!(
+                kafka.partition = ownership.partition.0,
+                epoch = ownership.epoch,
+                next,
+                "partition assigned"
+            );
             self.topic_ids.insert(ownership.partition, assigned.topic_id);
             self.shards.own(
                 ownership.partition,
@@ -263,12 +276,17 @@ impl<'a> Flow<'a> {
         let partitions = revocation.partitions.clone();
         if !revocation.lost {
             // A little before the deadline, so that letting go is in time too.
-            self.publish_before(revocation.deadline - Duration::from_millis(200)).await;
+            self.publish_before(revocation.deadline.checked_sub(Duration::from_millis(200)).unwrap()).await;
         }
         let abandoned = self.shards.disown(&partitions);
         self.parts.metrics.abandoned.inc_by(abandoned);
         self.ledger.forget(&partitions);
-        tracing::info!(partitions = partitions.len(), abandoned, lost = revocation.lost, "partitions revoked");
+        tracing::info!(
+            partitions = partitions.len(),
+            abandoned,
+            lost = revocation.lost,
+            "partitions revoked"
+        );
         revocation.done();
     }
 
@@ -279,7 +297,8 @@ impl<'a> Flow<'a> {
             if self.in_flight.is_none() {
                 return;
             }
-            let Ok(outcome) = tokio::time::timeout_at(deadline.into(), finished(&mut self.in_flight)).await else {
+            let Ok(outcome) = tokio::time::timeout_at(deadline.into(), finished(&mut self.in_flight)).await
+            else {
                 return;
             };
             self.cut_ended(outcome);
@@ -293,7 +312,12 @@ impl<'a> Flow<'a> {
         let reading = read(&message.headers, &message.value);
         if let Reading::Dead { reason, .. } = &reading {
             metrics.dead_letters.inc();
-            tracing::warn!(kafka.partition = message.partition.0, offset = message.offset, reason, "a dead letter");
+            tracing::warn!(
+                kafka.partition = message.partition.0,
+                offset = message.offset,
+                reason,
+                "a dead letter"
+            );
             self.dead.send(&message, reason).await;
         }
         while let Some(source) = self.ledger.missing_for(&reading) {
@@ -314,7 +338,8 @@ impl<'a> Flow<'a> {
         if accounted.stray {
             metrics.strays.inc();
             tracing::error!(
-                kafka.partition = message.partition.0, offset = message.offset,
+                kafka.partition = message.partition.0,
+                offset = message.offset,
                 "two agents claim to be one (a cloned machine?): the second one's lines are kept under a source of their own"
             );
         }
@@ -413,8 +438,11 @@ impl<'a> Flow<'a> {
     fn begin(&mut self, publication: Publication) {
         let publication = Arc::new(publication);
         let generation = publication.frozen.generation;
-        let task =
-            tokio::spawn(publish::publish(Arc::clone(self.parts), Arc::clone(self.status), Arc::clone(&publication)));
+        let task = tokio::spawn(publish::publish(
+            Arc::clone(self.parts),
+            Arc::clone(self.status),
+            Arc::clone(&publication),
+        ));
         self.in_flight = Some(InFlight { generation, publication, task });
     }
 
@@ -424,18 +452,27 @@ impl<'a> Flow<'a> {
         match outcome {
             Some(Outcome::Published) => {
                 self.shards.published(in_flight.generation, self.parts.clock.now());
-                let next: Vec<_> =
-                    in_flight.publication.frozen.moves.iter().map(|m| (m.range.partition, m.range.to)).collect();
+                let next: Vec<_> = in_flight
+                    .publication
+                    .frozen
+                    .moves
+                    .iter()
+                    .map(|m| (m.range.partition, m.range.to))
+                    .collect();
                 self.consumer.commit(&next);
                 false
             }
             Some(Outcome::Fenced(partition)) => {
                 self.parts.metrics.fenced.inc();
-                tracing::warn!(kafka.partition = partition.0, "the partition has a new owner; its rows are left to it");
+                tracing::warn!(
+                    kafka.partition = partition.0,
+                    "the partition has a new owner; its rows are left to it"
+                );
                 self.shards.disown(&[partition]);
                 self.ledger.forget(&[partition]);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
-                    let changes = in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
+                    let changes =
+                        in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
                     let changes = changes.collect();
                     self.begin(Publication { frozen, changes });
                 }

@@ -1,24 +1,25 @@
 //! The end of a shard's life: hidden in the catalogue as soon as its retention is over, its file removed after a grace
 //! period that is longer than any search.
 
-use crate::{GROUP, pipeline::Parts, settings::Streams};
+use crate::{GROUP, Settings, pipeline::Parts, settings::Streams};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// How often retention is looked at.
+/// How often retention is looked at, at least.
 const EVERY: Duration = Duration::from_secs(10);
-/// How long an expired shard's file stays for searches that have begun.
-pub const GRACE: Duration = Duration::from_secs(120);
+/// … and at most.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// Looks at retention until `shutdown`. A failure is said, counted and tried again.
-pub async fn run(parts: Arc<Parts>, streams: Streams, shutdown: CancellationToken) {
+pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationToken) {
+    let grace = settings.expired_grace;
     loop {
-        if let Err(error) = once(&parts, &streams, GRACE).await {
+        if let Err(error) = once(&parts, &settings.streams, grace).await {
             tracing::warn!(error = format!("{error:#}"), "retention could not be applied");
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(grace.clamp(LEAST, EVERY)) => {}
         }
     }
 }

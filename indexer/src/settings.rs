@@ -19,6 +19,8 @@ pub struct Settings {
     pub memory: u64,
     /// How long rows are kept after they were published, for searches that began before.
     pub linger: Duration,
+    /// How long the file of an expired shard stays for searches that have begun: `expired_grace`, default 2 min.
+    pub expired_grace: Duration,
     /// What is kept for how long.
     pub streams: Streams,
 }
@@ -31,7 +33,8 @@ impl Default for Settings {
             seal_age: Duration::from_secs(30),
             seal_bytes: 64 << 20,
             memory: 256 << 20,
-            linger: Duration::from_secs(60),
+            linger: Duration::from_mins(1),
+            expired_grace: Duration::from_mins(2),
             streams: Streams::default(),
         }
     }
@@ -48,6 +51,7 @@ impl Settings {
             seal_bytes: section.or("seal_bytes", ByteSize(default.seal_bytes)).0.max(1),
             memory: section.or("memory", ByteSize(default.memory)).0.max(1),
             linger: default.linger,
+            expired_grace: section.or("expired_grace", Age(default.expired_grace)).0,
             streams,
         }
     }
@@ -64,7 +68,7 @@ pub struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(30 * 86_400), named: BTreeMap::new() }
+        Self { retention: Duration::from_hours(720), named: BTreeMap::new() }
     }
 }
 
