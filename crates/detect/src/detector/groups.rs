@@ -86,11 +86,10 @@ impl Group {
 
     /// Fits this group to what its rule has become; `before` is what the rule decided by. Says whether anything of the
     /// group is left: if not, it is to be closed.
-    pub(super) fn carry_over(&mut self, before: u128, rule: &Rule) -> bool {
+    pub(super) fn carry_over(&self, before: u128, rule: &Rule) -> bool {
         if before == rule.digest {
             return true;
         }
-        self.window = Window::default();
         self.episode.is_some()
             && self.values.keys().all(|name| rule.grouping.iter().any(|(field, _)| field == name))
     }

@@ -168,7 +168,7 @@ impl Detector {
     fn restore_group(&mut self, rule: &SavedRule, group: SavedGroup, untold: &BTreeSet<u128>) {
         let key = fingerprint(&rule.id, &group.values);
         let place = self.rules.place(&rule.id);
-        let mut group = group.restored(place.unwrap_or_default());
+        let group = group.restored(place.unwrap_or_default());
         let before = u128::from_str_radix(&rule.digest, 16).unwrap_or_default();
         if place.is_some_and(|place| group.carry_over(before, &self.rules.rules()[place])) {
             if untold.contains(&key) {

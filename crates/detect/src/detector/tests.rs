@@ -160,6 +160,11 @@ fn a_record_from_the_future_is_not_believed() {
     assert_eq!(feed.heard(5, 5, "al"), [Fired], "and pushes nothing out");
     assert_eq!(feed.detector.stats().early, 1);
     assert_eq!(feed.out[0].last, at(5));
+    let mut feed = Feed::new(&[threshold("r", 1, "2m", "")]);
+    assert_eq!(feed.heard(1_000_000, 4, "al"), [Fired]);
+    assert_eq!(feed.out[0].last, at(64));
+    assert_eq!(feed.tick(64 + 119), []);
+    assert_eq!(feed.tick(64 + 120), [Resolved], "and keeps nothing alive");
 }
 
 #[test]
