@@ -134,7 +134,11 @@ struct Described {
 
 impl EmbeddedTopic {
     /// Opens the topic, making it first if it is absent. Blocks on the disk.
-    pub(crate) fn open(settings: EmbeddedSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<Self, Error> {
+    pub(crate) fn open(
+        settings: EmbeddedSettings,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
         let own = metrics.of(&settings.name);
         fs::create_dir_all(&settings.directory).map_err(file_error(&settings.directory, "create it"))?;
         let lock_file = take_lock(&settings.directory.join(format!("{}.lock", settings.name)))?;
@@ -149,13 +153,8 @@ impl EmbeddedTopic {
         };
         let logs = (0..described.partitions).map(log).collect::<Result<Vec<_>, _>>()?;
         let groups = Groups::open(&directory, described.partitions);
-        let shared = Shared {
-            settings,
-            clock,
-            metrics: own,
-            arrived: Arc::default(),
-            trouble: Mutex::default(),
-        };
+        let shared =
+            Shared { settings, clock, metrics: own, arrived: Arc::default(), trouble: Mutex::default() };
         let inner = Inner {
             shared: Arc::new(shared),
             id: described.id,
@@ -266,7 +265,10 @@ fn keep_house(shared: &Shared, logs: &[Arc<Log>], groups: &Groups, stop: &Stop) 
         results.push(retention::enforce(shared, logs, groups));
         for error in results.into_iter().filter_map(Result::err) {
             shared.metrics.retries.inc();
-            tracing::warn!(error = describe(&error), "housekeeping of the topic failed; it will be tried again");
+            tracing::warn!(
+                error = describe(&error),
+                "housekeeping of the topic failed; it will be tried again"
+            );
         }
         if stopping {
             return;
@@ -301,15 +303,24 @@ fn read_described(directory: &Path) -> Result<Option<Described>, Error> {
     let corrupt = |problem: String| Error::Corrupt { path: path.clone(), problem };
     let described: Option<Described> = read_json(&path)?;
     match described {
-        Some(found) if found.version != 1 => Err(corrupt(format!("version {} is newer than this program", found.version))),
-        Some(found) if !(1..=10_000).contains(&found.partitions) => Err(corrupt("no sensible number of partitions".into())),
+        Some(found) if found.version != 1 => {
+            Err(corrupt(format!("version {} is newer than this program", found.version)))
+        }
+        Some(found) if !(1..=10_000).contains(&found.partitions) => {
+            Err(corrupt("no sensible number of partitions".into()))
+        }
         None if directory.exists() => Err(corrupt("missing, though the topic's folder is there".into())),
         found => Ok(found),
     }
 }
 
 /// Makes the topic beside its place, each partition with the topic's marker as first message, and moves it there whole.
-fn create(directory: &Path, partitions: u32, now: Timestamp, metrics: &TopicMetrics) -> Result<Described, Error> {
+fn create(
+    directory: &Path,
+    partitions: u32,
+    now: Timestamp,
+    metrics: &TopicMetrics,
+) -> Result<Described, Error> {
     let described = Described { version: 1, id: TopicId::random(), partitions };
     let new: PathBuf = directory.with_added_extension("new");
     if new.exists() {

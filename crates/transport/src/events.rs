@@ -90,12 +90,19 @@ impl Events {
             if !std::mem::take(&mut state.assigned) || state.closed {
                 return;
             }
-            state.queue.push_front(ConsumerEvent::Revoked(Revocation { partitions, deadline, lost, _done: done }));
+            state.queue.push_front(ConsumerEvent::Revoked(Revocation {
+                partitions,
+                deadline,
+                lost,
+                _done: done,
+            }));
         }
         self.ready.notify_one();
         // Nothing is ever sent: the other end is dropped when the pipeline is done.
         if settled.recv_timeout(HAND_OVER) == Err(mpsc::RecvTimeoutError::Timeout) {
-            tracing::warn!("partitions were not handed over in time; whoever has them now reads again what was open");
+            tracing::warn!(
+                "partitions were not handed over in time; whoever has them now reads again what was open"
+            );
         }
     }
 

@@ -36,7 +36,12 @@ impl Metrics {
         room.register("sent_messages", "Messages that the topic has taken", m.sent_messages);
         room.register_with_unit("sent", "Key, headers and value of messages taken", Unit::Bytes, m.sent);
         room.register("received_messages", "Messages handed to pipelines", m.received_messages);
-        room.register_with_unit("received", "Key, headers and value of messages handed out", Unit::Bytes, m.received);
+        room.register_with_unit(
+            "received",
+            "Key, headers and value of messages handed out",
+            Unit::Bytes,
+            m.received,
+        );
         room.register("rejected_messages", "Messages that the topic will never take", m.rejected_messages);
         room.register_with_unit("send_queue", "Sent and not yet reported", Unit::Bytes, m.send_queue);
         room.register_with_unit("receive_queue", "Read and not yet handed out", Unit::Bytes, m.receive_queue);

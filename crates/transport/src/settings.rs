@@ -137,7 +137,13 @@ impl TopicSettings {
 impl KafkaSettings {
     /// A topic on these brokers, with defaults for the rest.
     pub fn new(brokers: Vec<String>, name: &str) -> Self {
-        Self { brokers, name: name.to_owned(), partitions: 12, replication: None, librdkafka: BTreeMap::new() }
+        Self {
+            brokers,
+            name: name.to_owned(),
+            partitions: 12,
+            replication: None,
+            librdkafka: BTreeMap::new(),
+        }
     }
 
     fn read(section: &mut Section<'_>) -> Option<Self> {
@@ -193,7 +199,7 @@ impl EmbeddedSettings {
             directory,
             name: name.to_owned(),
             partitions: 4,
-            retention: Duration::from_secs(24 * 3600),
+            retention: Duration::from_hours(24),
             retention_bytes: 1 << 30,
             disk_bytes: 16 << 30,
             fsync: Fsync::Always,
@@ -241,10 +247,7 @@ fn read_name(section: &mut Section<'_>) -> String {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     // Room is left for `.dead`; Kafka's own limit is 249.
     if !(1..=240).contains(&name.len()) || !name.bytes().all(legal) || name.starts_with('.') {
-        section.error(
-            "name",
-            "must be 1 to 240 letters, digits, '.', '_' or '-', and not begin with a '.'",
-        );
+        section.error("name", "must be 1 to 240 letters, digits, '.', '_' or '-', and not begin with a '.'");
     }
     name
 }

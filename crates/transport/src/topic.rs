@@ -26,9 +26,15 @@ impl Topic {
     ///
     /// # Errors
     /// The settings are refused, or the embedded topic's files cannot be used.
-    pub async fn open(settings: &TopicSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<Self, Error> {
+    pub async fn open(
+        settings: &TopicSettings,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
         match settings {
-            TopicSettings::Kafka(settings) => KafkaTopic::open(settings.clone(), metrics).await.map(Self::Kafka),
+            TopicSettings::Kafka(settings) => {
+                KafkaTopic::open(settings.clone(), metrics).await.map(Self::Kafka)
+            }
             TopicSettings::Embedded(settings) => {
                 let (settings, metrics) = (settings.clone(), metrics.clone());
                 let open = move || EmbeddedTopic::open(settings, clock, &metrics);

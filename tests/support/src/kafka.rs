@@ -1,4 +1,4 @@
-//! A real Apache Kafka for tests: one KRaft broker from the jars that `tests/kafka/pom.xml` pins.
+//! A real Apache Kafka for tests: one `KRaft` broker from the jars that `tests/kafka/pom.xml` pins.
 //!
 //! A supervising shell starts and stops java on our command. Its standard input is a pipe from this process: when that
 //! closes, for whatever reason, the shell kills java and removes its data. So no broker outlives its tests.
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// How long a broker may take to start on a busy machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// Reads commands, one a line: `start`, or the name of a signal for the broker. Each is answered when it is done.
 const SUPERVISOR: &str = r#"

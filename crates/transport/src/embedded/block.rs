@@ -153,7 +153,8 @@ pub(crate) fn decode(header: &Header, payload: &[u8], partition: Partition) -> R
     if !header.holds(payload) {
         return Err(Damage::Checksum);
     }
-    let plain = zstd::bulk::decompress(payload, header.decompressed as usize).map_err(|_| Damage::Compression)?;
+    let plain =
+        zstd::bulk::decompress(payload, header.decompressed as usize).map_err(|_| Damage::Compression)?;
     if plain.len() != header.decompressed as usize {
         return Err(Damage::Compression);
     }

@@ -267,13 +267,12 @@ impl Place {
         let mut bytes = 0;
         while bytes < EVENT && self.next < self.log.end() {
             self.skip_deleted();
-            let (segment, walker) = match self.open.take() {
-                Some(open) => self.open.insert(open),
-                None => {
-                    let Some(segment) = self.log.segment_of(self.next) else { break };
-                    let walker = segment.walk_from(self.next)?;
-                    self.open.insert((segment, walker))
-                }
+            let (segment, walker) = if let Some(open) = self.open.take() {
+                self.open.insert(open)
+            } else {
+                let Some(segment) = self.log.segment_of(self.next) else { break };
+                let walker = segment.walk_from(self.next)?;
+                self.open.insert((segment, walker))
             };
             let limit = segment.committed();
             match walker.step(limit, true).map_err(|source| walker.error(source))? {
@@ -288,7 +287,7 @@ impl Place {
                     }
                     self.next = header.end();
                 }
-                segment::Step::Damaged { from, .. } => self.damaged(topic, from, "no sound block header"),
+                segment::Step::Damaged { from } => self.damaged(topic, from, "no sound block header"),
                 segment::Step::End => {
                     let Some(next) = self.log.segment_after(segment.base) else { break };
                     // What the finished segment does not hold is a gap.

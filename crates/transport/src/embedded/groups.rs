@@ -5,7 +5,7 @@
 //! behind, in [`Groups::step`]); when nobody holds anything of an older generation, each takes its share of the new one.
 //! Commits are kept in a small file that is replaced as a whole.
 
-use super::{files::{read_json, replace_json}};
+use super::files::{read_json, replace_json};
 use crate::{Error, sync::lock};
 use millrace_model::{Partition, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// A group without members that has committed nothing for so long is forgotten, as Kafka does.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(168);
 
 /// What the file holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -193,9 +193,13 @@ impl Groups {
             let before = state.groups.len();
             let gone = now.minus(FORGOTTEN_AFTER);
             state.groups.retain(|name, group| {
-                let keep = !group.members.is_empty() || group.committed.as_ref().is_some_and(|c| c.seen >= gone);
+                let keep =
+                    !group.members.is_empty() || group.committed.as_ref().is_some_and(|c| c.seen >= gone);
                 if !keep {
-                    tracing::info!(group = name, "the group has committed nothing for 7 days and is forgotten");
+                    tracing::info!(
+                        group = name,
+                        "the group has committed nothing for 7 days and is forgotten"
+                    );
                 }
                 keep
             });
@@ -204,7 +208,8 @@ impl Groups {
             }
             state.changed = false;
             let committed = |group: &Group| group.committed.clone();
-            let groups = state.groups.iter().filter_map(|(name, group)| Some((name.clone(), committed(group)?)));
+            let groups =
+                state.groups.iter().filter_map(|(name, group)| Some((name.clone(), committed(group)?)));
             Stored { version: 1, groups: groups.collect() }
         };
         replace_json(&self.path, &stored).inspect_err(|_| lock(&self.state).changed = true)

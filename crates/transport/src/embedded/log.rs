@@ -43,7 +43,11 @@ struct Checked {
 
 impl Log {
     /// Opens a partition's folder, which exists. Blocks on the last segment's bytes, at most 16 MB and a block.
-    pub(crate) fn open(directory: PathBuf, partition: Partition, metrics: &TopicMetrics) -> Result<Self, Error> {
+    pub(crate) fn open(
+        directory: PathBuf,
+        partition: Partition,
+        metrics: &TopicMetrics,
+    ) -> Result<Self, Error> {
         let mut segments = Self::list(&directory)?;
         let last = match segments.pop() {
             Some((base, path)) => (base, path),
@@ -65,9 +69,10 @@ impl Log {
         let mut segments = Vec::new();
         for entry in fs::read_dir(directory).map_err(file_error(directory, "list it"))? {
             let path = entry.map_err(file_error(directory, "list it"))?.path();
-            match Segment::base_of(&path) {
-                Some(base) => segments.push((base, path)),
-                None => tracing::warn!(path = %path.display(), "not a segment file; left alone"),
+            if let Some(base) = Segment::base_of(&path) {
+                segments.push((base, path));
+            } else {
+                tracing::warn!(path = %path.display(), "not a segment file; left alone");
             }
         }
         segments.sort_unstable();
@@ -92,7 +97,10 @@ impl Log {
     /// The segment being written.
     pub(crate) fn active(&self) -> Arc<Segment> {
         let state = lock(&self.state);
-        #[expect(clippy::expect_used, reason = "opening puts one in, and only others than the last are taken out")]
+        #[expect(
+            clippy::expect_used,
+            reason = "opening puts one in, and only others than the last are taken out"
+        )]
         Arc::clone(state.segments.back().expect("a partition has a segment"))
     }
 
@@ -135,7 +143,9 @@ impl Log {
     pub(crate) fn delete(&self, segment: &Arc<Segment>) -> Result<(), Error> {
         {
             let mut state = lock(&self.state);
-            if state.segments.len() < 2 || !state.segments.front().is_some_and(|front| Arc::ptr_eq(front, segment)) {
+            if state.segments.len() < 2
+                || !state.segments.front().is_some_and(|front| Arc::ptr_eq(front, segment))
+            {
                 return Ok(());
             }
             state.segments.pop_front();

@@ -13,7 +13,9 @@ pub(crate) fn enforce(shared: &Shared, logs: &[Arc<Log>], groups: &Groups) -> Re
     let mut bytes: u64 = logs.iter().map(|log| log.bytes()).sum();
     // Over the topic's size: the oldest of what every group is done with, wherever it lies.
     while bytes > shared.settings.retention_bytes {
-        let settled = |(_, (_, end)): &(usize, (Arc<Segment>, i64)), log: &Log| groups.wanted_from(log.partition) >= *end;
+        let settled = |(_, (_, end)): &(usize, (Arc<Segment>, i64)), log: &Log| {
+            groups.wanted_from(log.partition) >= *end
+        };
         let Some((at, (segment, _))) = oldest(logs, settled)? else { break };
         bytes -= segment.committed().min(bytes);
         logs[at].delete(&segment)?;
@@ -54,7 +56,8 @@ type Oldest = (usize, (Arc<Segment>, i64));
 fn oldest(logs: &[Arc<Log>], may: impl Fn(&Oldest, &Log) -> bool) -> Result<Option<Oldest>, Error> {
     let mut found: Option<(Option<i64>, Oldest)> = None;
     for (at, log) in logs.iter().enumerate() {
-        let Some(candidate) = log.oldest().map(|oldest| (at, oldest)).filter(|oldest| may(oldest, log)) else {
+        let Some(candidate) = log.oldest().map(|oldest| (at, oldest)).filter(|oldest| may(oldest, log))
+        else {
             continue;
         };
         let newest = candidate.1.0.newest_ms()?;

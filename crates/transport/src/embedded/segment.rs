@@ -36,11 +36,17 @@ pub(crate) struct Segment {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Index {
     places: Vec<(i64, u64)>,
+    /// The offset after everything listed: what lies before it is a repetition and is passed over.
+    end: i64,
     newest_ms: Option<i64>,
 }
 
 impl Index {
     pub(crate) fn add(&mut self, header: &Header, position: u64) {
+        if header.first < self.end {
+            return;
+        }
+        self.end = header.end();
         if self.places.last().is_none_or(|(_, last)| position >= last + SPARSE) {
             self.places.push((header.first, position));
         }
@@ -117,7 +123,7 @@ pub(crate) enum Step {
     /// A block with a sound header; the payload if it was asked for, not checked yet.
     Block { header: Header, position: u64, payload: Vec<u8> },
     /// Bytes that are no block.
-    Damaged { from: u64, to: u64 },
+    Damaged { from: u64 },
     /// The limit.
     End,
 }
@@ -162,7 +168,7 @@ impl Walker {
         let Some(header) = self.header_at(position, limit)? else {
             let to = self.next_header_after(position, limit)?;
             self.position = to;
-            return Ok(Step::Damaged { from: position, to });
+            return Ok(Step::Damaged { from: position });
         };
         let payload = if with_payload {
             self.bytes_at(position + HEADER as u64, header.length as usize, limit)?.to_vec()

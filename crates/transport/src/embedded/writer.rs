@@ -3,8 +3,7 @@
 //! works: the messages wait, senders wait, nothing is lost.
 
 use super::{
-    Shared,
-    block,
+    Shared, block,
     log::{Log, file_error},
     segment::Segment,
 };
@@ -157,7 +156,8 @@ impl Writer {
         let first = self.log.end();
         let now = self.shared.clock.now();
         let payloads = batch.iter().map(|waiting| &waiting.payload);
-        let (header, block) = block::encode(first, now, payloads).map_err(self.failed("compress a block for it"))?;
+        let (header, block) =
+            block::encode(first, now, payloads).map_err(self.failed("compress a block for it"))?;
         if self.segment.committed() > 0
             && self.segment.committed() + header.total() > self.shared.settings.segment_bytes
         {
@@ -178,14 +178,13 @@ impl Writer {
 
     /// The file being appended to, cut to its whole blocks when it is opened.
     fn file(&mut self) -> Result<&File, Error> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                let open = OpenOptions::new().write(true).open(&self.segment.path);
-                let file = open.map_err(self.failed("open it"))?;
-                file.set_len(self.segment.committed()).map_err(self.failed("cut it"))?;
-                file
-            }
+        let file = if let Some(file) = self.file.take() {
+            file
+        } else {
+            let open = OpenOptions::new().write(true).open(&self.segment.path);
+            let file = open.map_err(self.failed("open it"))?;
+            file.set_len(self.segment.committed()).map_err(self.failed("cut it"))?;
+            file
         };
         Ok(self.file.insert(file))
     }

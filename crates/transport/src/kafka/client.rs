@@ -1,10 +1,6 @@
 //! What all clients of a cluster share: configuration, librdkafka's log, and whether the broker is there.
 
-use crate::{
-    Error, KafkaSettings,
-    settings::is_secret,
-    sync::lock,
-};
+use crate::{Error, KafkaSettings, settings::is_secret, sync::lock};
 use rdkafka::{
     ClientConfig,
     client::ClientContext,
@@ -96,35 +92,68 @@ pub(crate) fn client_error(settings: &KafkaSettings, error: KafkaError) -> Error
     }
 }
 
-/// Is the broker there? Told by all clients of a topic, asked by `/readyz`.
+/// Can the topic be used? Told by all clients of a topic, asked by `/readyz`.
 #[derive(Debug)]
 pub(crate) struct Health {
     topic: String,
-    is_down: AtomicBool,
-    reason: Mutex<String>,
+    any: AtomicBool,
+    trouble: Mutex<Trouble>,
+}
+
+/// What stands in the way, by who can say that it no longer does.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// No broker can be reached. Over when one is.
+    brokers: Option<String>,
+    /// The topic cannot be used. Over when it is.
+    topic: Option<String>,
 }
 
 impl Health {
     pub(crate) fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), is_down: AtomicBool::new(false), reason: Mutex::default() }
+        Self { topic: topic.to_owned(), any: AtomicBool::new(false), trouble: Mutex::default() }
     }
 
+    /// The topic cannot be used.
     pub(crate) fn down(&self, reason: impl Into<String>) {
-        let reason = reason.into();
-        if !self.is_down.swap(true, Ordering::SeqCst) {
-            tracing::warn!(topic = self.topic, reason, "the topic cannot be reached; trying until it can");
-        }
-        *lock(&self.reason) = reason;
+        self.change(|trouble| trouble.topic = Some(reason.into()));
     }
 
+    /// The topic was used.
     pub(crate) fn up(&self) {
-        if self.is_down.load(Ordering::Relaxed) && self.is_down.swap(false, Ordering::SeqCst) {
-            tracing::info!(topic = self.topic, "the topic can be reached again");
+        // On the path of every message: only a look, nearly always.
+        if self.any.load(Ordering::Relaxed) {
+            self.change(|trouble| *trouble = Trouble::default());
         }
+    }
+
+    /// Is any broker there?
+    fn brokers(&self, trouble_with: Option<String>) {
+        if trouble_with.is_some() || self.any.load(Ordering::Relaxed) {
+            self.change(|trouble| trouble.brokers = trouble_with);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Trouble)) {
+        let mut trouble = lock(&self.trouble);
+        let before = trouble.reason().is_some();
+        change(&mut trouble);
+        match (before, trouble.reason()) {
+            (false, Some(reason)) => {
+                tracing::warn!(
+                    topic = self.topic,
+                    reason,
+                    "the topic cannot be reached; trying until it can"
+                );
+            }
+            (true, None) => tracing::info!(topic = self.topic, "the topic can be reached again"),
+            _ => {}
+        }
+        self.any.store(trouble.reason().is_some(), Ordering::SeqCst);
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.is_down.load(Ordering::SeqCst) { Err(lock(&self.reason).clone()) } else { Ok(()) }
+        lock(&self.trouble).reason().map_or(Ok(()), |reason| Err(reason.to_owned()))
     }
 
     /// What a client's error means for the topic as a whole.
@@ -135,14 +164,28 @@ impl Health {
             UnknownTopic, UnknownTopicOrPartition,
         };
         match error.rdkafka_error_code() {
+            Some(AllBrokersDown | Authentication | SaslAuthenticationFailed) => {
+                self.brokers(Some(reason.to_owned()));
+            }
             Some(
-                AllBrokersDown | Authentication | SaslAuthenticationFailed | ClusterAuthorizationFailed
-                | GroupAuthorizationFailed | TopicAuthorizationFailed | UnknownTopic | UnknownTopicOrPartition,
+                ClusterAuthorizationFailed
+                | GroupAuthorizationFailed
+                | TopicAuthorizationFailed
+                | UnknownTopic
+                | UnknownTopicOrPartition,
             ) => self.down(reason),
-            // One broker of many; when it is all of them, that is told too. The reason is worth keeping.
-            Some(BrokerTransportFailure | Resolve | SSL) => tracing::debug!(topic = self.topic, %error, reason),
+            // One broker of many; when it is all of them, that is told too.
+            Some(BrokerTransportFailure | Resolve | SSL) => {
+                tracing::debug!(topic = self.topic, %error, reason);
+            }
             _ => tracing::warn!(topic = self.topic, %error, reason, "the Kafka client reports a problem"),
         }
+    }
+}
+
+impl Trouble {
+    fn reason(&self) -> Option<&str> {
+        self.brokers.as_deref().or(self.topic.as_deref())
     }
 }
 
@@ -211,7 +254,7 @@ impl Statistics {
         match serde_json::from_slice::<Self>(json) {
             Ok(statistics) => {
                 if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
-                    health.up();
+                    health.brokers(None);
                 }
                 Some(statistics)
             }

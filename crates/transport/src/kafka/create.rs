@@ -72,7 +72,11 @@ pub(super) async fn ensure(topic: Weak<Inner>, admin: Admin) {
     }
 }
 
-async fn attempt(topic: &Arc<Inner>, admin: &Arc<Admin>, created: &mut Option<TopicId>) -> Result<(), Trouble> {
+async fn attempt(
+    topic: &Arc<Inner>,
+    admin: &Arc<Admin>,
+    created: &mut Option<TopicId>,
+) -> Result<(), Trouble> {
     if created.is_none() && partitions(topic, admin).await?.is_none() && create(topic, admin).await? {
         *created = Some(TopicId::random());
     }
@@ -131,7 +135,7 @@ async fn create(topic: &Inner, admin: &Admin) -> Result<bool, Trouble> {
         new = new.set("max.message.bytes", limit);
     }
     let options = AdminOptions::new().operation_timeout(Some(REQUEST)).request_timeout(Some(REQUEST));
-    let results = admin.create_topics([&new], &options).await.map_err(not_yet)?;
+    let results = admin.create_topics([&new], &options).await.map_err(|error| not_yet(&error))?;
     for result in results {
         match result {
             Ok(name) => tracing::info!(topic = name, partitions = settings.partitions, "topic created"),
@@ -145,7 +149,9 @@ async fn create(topic: &Inner, admin: &Admin) -> Result<bool, Trouble> {
 fn refusal(code: RDKafkaErrorCode) -> Trouble {
     use RDKafkaErrorCode::{InvalidConfig, InvalidPartitions, InvalidTopic, PolicyViolation};
     match code {
-        InvalidPartitions | InvalidTopic | InvalidConfig | PolicyViolation => Trouble::Refused(code.to_string()),
+        InvalidPartitions | InvalidTopic | InvalidConfig | PolicyViolation => {
+            Trouble::Refused(code.to_string())
+        }
         // Also what a cluster says whose brokers are still starting, or whose rights are still being given.
         other => Trouble::NotYet(other.to_string()),
     }
@@ -155,7 +161,8 @@ fn refusal(code: RDKafkaErrorCode) -> Trouble {
 async fn mark(topic: &Arc<Inner>, id: TopicId) -> Result<(), Trouble> {
     let partitions = topic.settings.partitions;
     let (reports, mut delivered) = mpsc::channel(partitions as usize);
-    let producer = KafkaProducer::open(topic, reports).map_err(|error| Trouble::Refused(error.to_string()))?;
+    let producer =
+        KafkaProducer::open(topic, reports).map_err(|error| Trouble::Refused(error.to_string()))?;
     for partition in 0..partitions {
         let sent = producer.send(Partition(partition as i32), wire::topic_marker(id), partition.into()).await;
         sent.map_err(|error| Trouble::NotYet(error.to_string()))?;
@@ -173,11 +180,11 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Trouble> {
     let admin = Arc::clone(admin);
     match tokio::task::spawn_blocking(move || work(&admin)).await {
-        Ok(result) => result.map_err(not_yet),
+        Ok(result) => result.map_err(|error| not_yet(&error)),
         Err(_) => Err(Trouble::NotYet("the program is ending".to_owned())),
     }
 }
 
-fn not_yet(error: KafkaError) -> Trouble {
+fn not_yet(error: &KafkaError) -> Trouble {
     Trouble::NotYet(error.to_string())
 }

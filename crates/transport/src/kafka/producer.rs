@@ -32,7 +32,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -41,6 +41,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a send waits before it tries a full or absent client again, unless it is woken.
 const RETRY: Duration = Duration::from_millis(50);
 const METADATA: Duration = Duration::from_secs(10);
+/// After so long without a delivery the topic is looked at: librdkafka says nothing of messages whose topic is gone.
+const STALLED: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 type Client = BaseProducer<Context>;
 
@@ -80,6 +83,8 @@ struct State {
     /// The client must be replaced, and why.
     broken: Option<String>,
     next: usize,
+    /// How many messages have been settled so far.
+    settled: u64,
     /// Everything sent and not reported, in order.
     open: BTreeMap<usize, Open>,
 }
@@ -88,6 +93,21 @@ struct Open {
     partition: Partition,
     payload: Payload,
     slot: Slot,
+}
+
+/// What the serving thread remembers of a time without deliveries.
+struct Stall {
+    settled: u64,
+    /// When it began, or was last looked into.
+    since: Instant,
+    /// The topic was not there at the last look.
+    gone: bool,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self { settled: 0, since: Instant::now(), gone: false }
+    }
 }
 
 /// What a send came to.
@@ -220,7 +240,9 @@ impl Shared {
             .payload(payload.value.as_ref())
             .headers(headers);
         let Err((error, _)) = client.send::<[u8], [u8]>(record) else { return Sent::Taken };
-        let Some(code) = error.rdkafka_error_code() else { return Sent::Rejected(Rejected::Refused(error.to_string())) };
+        let Some(code) = error.rdkafka_error_code() else {
+            return Sent::Rejected(Rejected::Refused(error.to_string()));
+        };
         match rejection(code, partition, payload) {
             Some(rejected) => Sent::Rejected(rejected),
             None if code == RDKafkaErrorCode::Fatal => Sent::Broken(error.to_string()),
@@ -236,6 +258,7 @@ impl Shared {
     /// Serves callbacks until stopped.
     fn serve(self: Arc<Self>) {
         let mut failures = 0;
+        let mut stall = Stall::default();
         while !self.stopping.load(Ordering::SeqCst) {
             let (client, broken) = {
                 let mut state = lock(&self.state);
@@ -243,7 +266,8 @@ impl Shared {
             };
             if let (Some(client), None) = (&client, &broken) {
                 client.poll(TICK);
-                if let Some((_, reason)) = client.client().fatal_error() {
+                let fatal = client.client().fatal_error().map(|(_, reason)| reason);
+                if let Some(reason) = fatal.or_else(|| self.look_if_stalled(client, &mut stall)) {
                     lock(&self.state).broken.get_or_insert(reason);
                 }
                 if lock(&self.state).broken.is_none() {
@@ -252,15 +276,42 @@ impl Shared {
                 continue;
             }
             failures += 1;
-            self.replace(client, broken.unwrap_or_default(), failures);
+            self.replace(client, &broken.unwrap_or_default(), failures);
         }
         // The context of the client holds `self`: this ends the circle.
         drop(lock(&self.state).client.take());
         lock(&self.state).open.clear();
     }
 
+    /// Looks whether the topic is still there when nothing has been delivered for a while. Says why the client must be
+    /// replaced, if it must: the topic was gone and is back, and librdkafka has lost its way.
+    fn look_if_stalled(&self, client: &Client, stall: &mut Stall) -> Option<String> {
+        let (settled, idle) = {
+            let state = lock(&self.state);
+            (state.settled, state.open.is_empty())
+        };
+        if idle || settled != stall.settled {
+            *stall = Stall { settled, ..Stall::default() };
+            return None;
+        }
+        if stall.since.elapsed() < STALLED {
+            return None;
+        }
+        stall.since = Instant::now();
+        let metadata = client.client().fetch_metadata(Some(&self.name), LOOK).ok()?;
+        let topic = metadata.topics().first()?;
+        match topic.error().map(RDKafkaErrorCode::from) {
+            Some(error) if error != RDKafkaErrorCode::NoError => {
+                stall.gone = true;
+                self.health.down(error.to_string());
+                None
+            }
+            _ => std::mem::take(&mut stall.gone).then(|| "the topic was gone and is back".to_owned()),
+        }
+    }
+
     /// Makes a new client and sends again what the old one did not deliver.
-    fn replace(self: &Arc<Self>, old: Option<Arc<Client>>, reason: String, failures: u32) {
+    fn replace(self: &Arc<Self>, old: Option<Arc<Client>>, reason: &str, failures: u32) {
         self.metrics.retries.inc();
         self.health.down(format!("messages cannot be delivered: {reason}"));
         let generation = {
@@ -321,7 +372,11 @@ impl Shared {
     }
 
     fn settle(&self, sequence: usize, outcome: Result<(Partition, i64), Rejected>) {
-        let open = lock(&self.state).open.remove(&sequence);
+        let open = {
+            let mut state = lock(&self.state);
+            state.settled += 1;
+            state.open.remove(&sequence)
+        };
         // A message that two clients delivered is reported once.
         if let Some(open) = open {
             open.slot.report(outcome);
@@ -375,6 +430,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
         match result {
             Ok(message) => {
+                self.shared.health.up();
                 self.shared.settle(sequence, Ok((Partition(message.partition()), message.offset())));
             }
             Err((error, _)) => self.failed(error, sequence),

@@ -44,6 +44,7 @@ pub(super) fn send(
         loop {
             match look(&topic, &group, &partitions) {
                 Ok(assigned) => {
+                    topic.health.up();
                     // Nobody listens when the partitions have been taken away meanwhile: nothing is lost then.
                     if found.try_send(assigned).is_err() {
                         tracing::debug!("partitions were taken away while they were looked up");
@@ -61,7 +62,11 @@ pub(super) fn send(
     Ok(receiver)
 }
 
-fn look(topic: &Arc<Inner>, group: &str, partitions: &[Partition]) -> Result<Vec<AssignedPartition>, KafkaError> {
+fn look(
+    topic: &Arc<Inner>,
+    group: &str,
+    partitions: &[Partition],
+) -> Result<Vec<AssignedPartition>, KafkaError> {
     let mut config = client::consumer(&topic.settings, group);
     // Only the first message of each is wanted.
     config.set("max.partition.fetch.bytes", "65536").set("enable.partition.eof", "true");

@@ -15,7 +15,7 @@ use crate::{
     sync::{Bell, lock},
 };
 use bytes::Bytes;
-use millrace_model::{Partition, Timestamp};
+use millrace_model::{Partition, Timestamp, TopicId};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     client::ClientContext,
@@ -37,6 +37,9 @@ const TICK: Duration = Duration::from_millis(25);
 const EVENT: usize = 1 << 20;
 /// How often the end of a partition is asked for that is not being read.
 const SURVEY: Duration = Duration::from_secs(2);
+/// How often the topic's id is read again: librdkafka goes on in a topic that was made anew as if it were the old one,
+/// if its offsets reach as far.
+const IDENTITY: Duration = Duration::from_mins(1);
 /// Before an assignment that nobody started is offered again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -51,6 +54,11 @@ pub(super) struct Poller {
     /// The pipeline is behind, and everything is paused until it has caught up by half.
     behind: bool,
     surveyed: Instant,
+    /// A partition whose topic's id is known, and that id.
+    identity: Option<(Partition, TopicId)>,
+    identified: Instant,
+    /// The id being read again.
+    check: Option<mpsc::Receiver<Vec<AssignedPartition>>>,
 }
 
 enum Phase {
@@ -66,8 +74,18 @@ enum Phase {
 
 impl Poller {
     pub(super) fn new(shared: Arc<Shared>, config: ClientConfig) -> Self {
-        let surveyed = Instant::now();
-        Self { shared, config, phase: Phase::Idle, paused: BTreeSet::new(), behind: false, surveyed }
+        let now = Instant::now();
+        Self {
+            shared,
+            config,
+            phase: Phase::Idle,
+            paused: BTreeSet::new(),
+            behind: false,
+            surveyed: now,
+            identity: None,
+            identified: now,
+            check: None,
+        }
     }
 
     /// Reads until closed. A client that broke for good is replaced.
@@ -107,6 +125,7 @@ impl Poller {
             self.commit(client);
             self.pause(client);
             self.survey(client);
+            self.identify(client);
             if let Err(error) = self.read(client) {
                 self.shared.topic.metrics.retries.inc();
                 tracing::error!(%error, "the Kafka consumer can go on no longer; making a new one");
@@ -134,6 +153,8 @@ impl Poller {
     fn forget(&mut self) {
         self.phase = Phase::Idle;
         self.paused.clear();
+        self.identity = None;
+        self.check = None;
         lock(&self.shared.ends).clear();
         lock(&self.shared.paused).clear();
         lock(&self.shared.commits).clear();
@@ -202,6 +223,8 @@ impl Poller {
         // librdkafka remembers what was paused in an earlier assignment.
         self.tell("resume partitions", client.resume(&list));
         self.paused.clear();
+        self.identity = found.iter().find_map(|found| Some((found.partition, found.topic_id?)));
+        self.identified = Instant::now();
         self.phase = Phase::Reading(reading);
     }
 
@@ -249,6 +272,30 @@ impl Poller {
         }
     }
 
+    /// Reads the topic's id again now and then.
+    fn identify(&mut self, client: &Client) {
+        let Some((partition, id)) = self.identity else { return };
+        match self.check.as_ref().map(mpsc::Receiver::try_recv) {
+            Some(Ok(found)) => {
+                self.check = None;
+                match found.first().and_then(|found| found.topic_id) {
+                    Some(now) if now != id => self.made_anew(client),
+                    Some(_) => {}
+                    // Retention has deleted the first message: nothing to compare with any more.
+                    None => self.identity = None,
+                }
+            }
+            Some(Err(mpsc::TryRecvError::Disconnected)) => self.check = None,
+            None if self.identified.elapsed() >= IDENTITY => {
+                self.identified = Instant::now();
+                let look =
+                    scout::send(&self.shared.topic, &self.shared.group, vec![partition], Duration::ZERO);
+                self.check = look.ok();
+            }
+            Some(Err(mpsc::TryRecvError::Empty)) | None => {}
+        }
+    }
+
     /// Polls once, and on while messages are at hand. `Err`: the client is of no more use.
     fn read(&mut self, client: &Client) -> KafkaResult<()> {
         let mut batch = Vec::new();
@@ -261,16 +308,15 @@ impl Poller {
                 return Ok(());
             }
             match polled {
-                Some(Ok(message)) => match self.take(&message) {
-                    Some(message) => {
+                Some(Ok(message)) => {
+                    if let Some(message) = self.take(&message) {
                         bytes += message.weight();
                         batch.push(message);
-                    }
-                    None => {
+                    } else {
                         self.made_anew(client);
                         return Ok(());
                     }
-                },
+                }
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     self.shared.events.messages(batch);
                     return Err(error);
@@ -313,7 +359,7 @@ impl Poller {
 
     /// The topic has been deleted and made again while we read it, or lost its end: everything is assigned afresh.
     fn made_anew(&mut self, client: &Client) {
-        tracing::warn!(topic = self.shared.topic.settings.name, "offsets went back: the topic was made anew");
+        tracing::warn!(topic = self.shared.topic.settings.name, "the topic was made anew: reading it afresh");
         let partitions = self.take_away(true);
         self.tell("give partitions up", client.unassign());
         self.scout(partitions, Duration::ZERO);
@@ -380,7 +426,8 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, client: &Client, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let shared = &self.0;
-        let mut partitions: Vec<Partition> = list.elements().iter().map(|e| Partition(e.partition())).collect();
+        let mut partitions: Vec<Partition> =
+            list.elements().iter().map(|e| Partition(e.partition())).collect();
         partitions.sort_unstable();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             lock(&shared.turn).assigned = Some(partitions);

@@ -1,0 +1,233 @@
+//! What only a broker can do: go away, come back, lose a topic under us.
+
+use crate::world::{
+    PARTITIONS, Sender, World, assigned, delete_topic, from_start, messages, number, payload,
+    read_from_start, read_numbers, revoked, soon, until,
+};
+use millrace_model::{Partition, SystemClock, TopicId, wire};
+use millrace_test_support::kafka::Broker;
+use millrace_transport::{Consumer, ConsumerEvent, Error, Producer, Topic, TopicSettings};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
+    let broker = tokio::task::spawn_blocking(Broker::start).await.unwrap();
+    let world = World::kafka_at(&broker.bootstrap);
+    let topic = world.open().await;
+    let mut consumer = read_from_start(&topic, "readers").await;
+    let mut sender = Sender::new(&topic, 500);
+    sender.send_all(0..200).await;
+    read_numbers(&mut consumer, 200).await;
+
+    let broker = tokio::task::spawn_blocking(move || {
+        broker.kill();
+        broker
+    })
+    .await
+    .unwrap();
+    for number in 200..600 {
+        let partition = Partition((number % u64::from(PARTITIONS)) as i32);
+        sender.producer.send(partition, payload(number), number).await.unwrap();
+    }
+    until(|| topic.healthy().is_err()).await;
+    assert!(!sender.producer.flush(Duration::ZERO).await);
+
+    let broker = tokio::task::spawn_blocking(move || {
+        broker.restart();
+        broker
+    })
+    .await
+    .unwrap();
+    let mut reported = BTreeSet::new();
+    while reported.len() < 400 {
+        let report = soon(sender.reports.recv()).await.unwrap();
+        report.outcome.unwrap();
+        assert!(reported.insert(report.ticket));
+    }
+    until(|| topic.healthy().is_ok()).await;
+
+    // The group may have to be joined again; then everything is read again from the start here.
+    let mut found = BTreeMap::<Partition, Vec<u64>>::new();
+    while found.values().map(|numbers| numbers.iter().collect::<BTreeSet<_>>().len()).sum::<usize>() < 400 {
+        match soon(consumer.next()).await.unwrap() {
+            ConsumerEvent::Messages(messages) => {
+                for message in messages.iter().filter(|message| number(message) >= Some(200)) {
+                    found.entry(message.partition).or_default().extend(number(message));
+                }
+            }
+            ConsumerEvent::Revoked(revocation) => {
+                found.clear();
+                revocation.done();
+            }
+            ConsumerEvent::Assigned(assignment) => {
+                let at = from_start(&assignment);
+                assignment.start(at);
+            }
+        }
+    }
+    for numbers in found.values() {
+        assert!(numbers.is_sorted_by(|a, b| a < b), "in order, each once: {numbers:?}");
+    }
+    consumer.close().await;
+    drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let broker = tokio::task::spawn_blocking(|| {
+        let broker = Broker::start();
+        broker.stop();
+        broker
+    })
+    .await
+    .unwrap();
+    let world = World::kafka_at(&broker.bootstrap);
+    let topic = world.open().await;
+    assert!(topic.healthy().is_err());
+    let mut sender = Sender::new(&topic, 10);
+    sender.producer.send(Partition(0), payload(0), 0).await.unwrap();
+    let mut consumer = topic.consumer("readers").unwrap();
+    let restarting = tokio::task::spawn_blocking(move || {
+        broker.restart();
+        broker
+    });
+    assert_eq!(soon(sender.producer.partitions()).await.unwrap(), PARTITIONS);
+    soon(sender.reports.recv()).await.unwrap().outcome.unwrap();
+    let assignment = assigned(&mut consumer).await;
+    let at = from_start(&assignment);
+    assignment.start(at);
+    assert_eq!(read_numbers(&mut consumer, 1).await.len(), 1);
+    until(|| topic.healthy().is_ok()).await;
+    consumer.close().await;
+    drop(restarting.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_that_create_at_once_one_writes_the_marker() {
+    let world = World::kafka();
+    let (first, second) = tokio::join!(world.open(), world.open());
+    Sender::new(&second, 64).send_all(0..8).await;
+    let mut consumer = read_from_start(&first, "readers").await;
+    let mut markers = BTreeMap::<Partition, Vec<(i64, TopicId)>>::new();
+    let mut numbers = 0;
+    while numbers < 8 {
+        for message in messages(&mut consumer).await {
+            match wire::decode(&message.headers, &message.value) {
+                Ok(wire::Decoded::TopicMarker(id)) => {
+                    markers.entry(message.partition).or_default().push((message.offset, id));
+                }
+                _ => numbers += 1,
+            }
+        }
+    }
+    assert_eq!(markers.len(), PARTITIONS as usize);
+    let (_, id) = markers[&Partition(0)][0];
+    assert!(markers.values().all(|markers| *markers == [(0, id)]), "one marker each, first: {markers:?}");
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_again_under_a_reader_is_assigned_afresh() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(settings) = &world.settings else { unreachable!() };
+    let topic = world.open().await;
+    Sender::new(&topic, 64).send_all(0..80).await;
+    let mut consumer = topic.consumer("readers").unwrap();
+    let assignment = assigned(&mut consumer).await;
+    let old = assignment.partitions[0].topic_id.unwrap();
+    let at = from_start(&assignment);
+    assignment.start(at);
+    read_numbers(&mut consumer, 80).await;
+
+    delete_topic(settings).await;
+    let topic = world.open().await;
+    Sender::new(&topic, 64).send_all(100..108).await;
+    // Taken away, and given again as what it is now.
+    drop(revoked(&mut consumer).await);
+    let new = loop {
+        match soon(consumer.next()).await.unwrap() {
+            ConsumerEvent::Assigned(assignment) => {
+                let id = assignment.partitions.first().and_then(|assigned| assigned.topic_id);
+                let at = from_start(&assignment);
+                assignment.start(at);
+                if id.is_some() && id != Some(old) {
+                    break id;
+                }
+            }
+            ConsumerEvent::Revoked(revocation) => revocation.done(),
+            ConsumerEvent::Messages(_) => {}
+        }
+    };
+    assert_ne!(new, Some(old));
+    let mut found = BTreeSet::new();
+    while found.len() < 8 {
+        match soon(consumer.next()).await.unwrap() {
+            ConsumerEvent::Messages(messages) => found.extend(messages.iter().filter_map(number)),
+            ConsumerEvent::Revoked(revocation) => revocation.done(),
+            ConsumerEvent::Assigned(assignment) => {
+                let at = from_start(&assignment);
+                assignment.start(at);
+            }
+        }
+    }
+    assert_eq!(found, (100..108).collect());
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_to_a_topic_that_vanished_comes_when_it_is_back() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(settings) = &world.settings else { unreachable!() };
+    let topic = world.open().await;
+    let mut sender = Sender::new(&topic, 500);
+    sender.send_all(0..40).await;
+    delete_topic(settings).await;
+    for number in 40..240 {
+        let partition = Partition((number % u64::from(PARTITIONS)) as i32);
+        let send = sender.producer.send(partition, payload(number), number);
+        if tokio::time::timeout(Duration::from_millis(300), send).await.is_err() {
+            break;
+        }
+    }
+    until(|| topic.healthy().is_err()).await;
+    let again = world.open().await;
+    assert!(soon(sender.producer.flush(Duration::from_secs(80))).await);
+    let mut delivered = BTreeSet::new();
+    while let Ok(report) = sender.reports.try_recv() {
+        report.outcome.unwrap();
+        delivered.insert(report.ticket);
+    }
+    assert!(!delivered.is_empty());
+    let mut consumer = read_from_start(&again, "readers").await;
+    let mut found = BTreeMap::<Partition, Vec<u64>>::new();
+    while found.values().flatten().collect::<BTreeSet<_>>().len() < delivered.len() {
+        for message in messages(&mut consumer).await {
+            found.entry(message.partition).or_default().extend(number(&message));
+        }
+    }
+    for numbers in found.values() {
+        assert!(numbers.is_sorted_by(|a, b| a < b), "in order: {numbers:?}");
+    }
+    assert_eq!(found.into_values().flatten().collect::<BTreeSet<_>>(), delivered);
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_that_librdkafka_refuses_is_named_at_once() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(mut settings) = world.settings.clone() else { unreachable!() };
+    settings.librdkafka.insert("linger.ms".to_owned(), "soon".to_owned());
+    let open = async |settings| {
+        Topic::open(&TopicSettings::Kafka(settings), Arc::new(SystemClock), &world.metrics).await
+    };
+    let refused = open(settings.clone()).await;
+    assert!(matches!(&refused, Err(Error::Setting { key, .. }) if key == "linger.ms"), "{refused:?}");
+    settings.librdkafka.clear();
+    settings.librdkafka.insert("no.such.key".to_owned(), "1".to_owned());
+    let refused = open(settings).await;
+    assert!(matches!(&refused, Err(Error::Setting { key, .. }) if key == "no.such.key"), "{refused:?}");
+}

@@ -1,0 +1,44 @@
+//! What `Producer` and `Consumer` promise, held against both kinds of topic: each function of the suite runs once over
+//! the embedded topic and once over a real Kafka.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod groups;
+mod kafka_only;
+mod messages;
+mod world;
+
+/// Makes a test of each function of the suite, for each kind of topic.
+macro_rules! contract {
+    ($($room:ident :: $name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$room::$name(crate::world::World::embedded()).await;
+            })*
+        }
+        mod kafka {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$room::$name(crate::world::World::kafka()).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    messages::come_out_as_they_went_in_and_in_order,
+    messages::what_can_never_be_taken_is_rejected_and_the_rest_goes_on,
+    messages::no_more_are_under_way_than_reports_have_room,
+    messages::a_slow_pipeline_bounds_what_is_read_ahead,
+    messages::the_dead_letter_topic_is_one_of_its_own,
+    messages::a_topic_made_again_has_another_id,
+    messages::counts_add_up,
+    groups::reading_begins_where_it_is_told,
+    groups::an_offset_that_is_not_there_means_the_earliest,
+    groups::an_assignment_that_nobody_starts_is_offered_again,
+    groups::a_paused_partition_waits_and_its_end_is_known,
+    groups::two_members_share_and_hand_over,
+    groups::a_member_that_does_not_settle_is_not_waited_for,
+    groups::commits_survive_reopening,
+    groups::two_groups_read_everything_each,
+}
