@@ -10,6 +10,7 @@ mod body;
 mod equality;
 mod field;
 mod index;
+mod regex;
 
 use self::index::{Index, Result};
 use crate::{documents::Documents, layout::Layout, sealed::Columns, tables::Tables};

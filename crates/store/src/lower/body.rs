@@ -2,6 +2,7 @@
 //! longer one may share its term with others, so its documents stay open.
 
 use super::{Lowered, Lowering, Result};
+use crate::documents::Documents;
 use millrace_filter::{Glob, Text};
 use millrace_model::text::{MAX_TOKEN_BYTES, indexed_form};
 
@@ -15,7 +16,8 @@ impl Lowering<'_> {
             Text::Token(glob) => self.tokens(&glob.prefix(), |token| glob.matches(token)),
             Text::Part(glob) => self.part(glob),
             Text::Substring(part) if part.is_empty() => Ok(Lowered::exactly(self.index.all())),
-            Text::Substring(_) | Text::Regex(_) => Ok(Lowered::open(self.index.all())),
+            Text::Substring(_) => Ok(Lowered::open(self.index.all())),
+            Text::Regex(pattern) => Ok(Lowered::open(self.regex(pattern)?)),
         }
     }
 
@@ -48,22 +50,28 @@ impl Lowering<'_> {
         })
     }
 
-    /// A pattern with other than word characters. Each of its literals stands in whatever matches, and so do the
-    /// words that the literal's own separators mark off.
+    /// A pattern with other than word characters. Each of its literals stands in whatever matches.
     fn part(&self, glob: &Glob) -> Result<Lowered> {
         let mut possible = self.index.all();
         for literal in glob.literals() {
-            for piece in pieces(&literal) {
-                let found = match piece {
-                    Piece { text, starts: true, ends: true } => self.phrase(&[text.to_owned()])?,
-                    Piece { text, starts: true, .. } => self.tokens(text, |_| true)?,
-                    Piece { text, ends: true, .. } => self.tokens("", |token| token.ends_with(text))?,
-                    Piece { text, .. } => self.tokens("", |token| token.contains(text))?,
-                };
-                possible = possible.and(&found.possible);
-            }
+            possible = possible.and(&self.with_literal(&literal)?);
         }
         Ok(Lowered::open(possible))
+    }
+
+    /// At least the documents whose folded body holds `literal`, by the words that its own separators mark off.
+    pub(super) fn with_literal(&self, literal: &str) -> Result<Documents> {
+        let mut possible = self.index.all();
+        for piece in pieces(literal) {
+            let found = match piece {
+                Piece { text, starts: true, ends: true } => self.phrase(&[text.to_owned()])?,
+                Piece { text, starts: true, .. } => self.tokens(text, |_| true)?,
+                Piece { text, ends: true, .. } => self.tokens("", |token| token.ends_with(text))?,
+                Piece { text, .. } => self.tokens("", |token| token.contains(text))?,
+            };
+            possible = possible.and(&found.possible);
+        }
+        Ok(possible)
     }
 }
 

@@ -2,7 +2,7 @@
 use super::*;
 use crate::{HotRow, HotRows, Place, SealInput, sample, seal, search_rows};
 use millrace_filter::Filter;
-use millrace_model::{LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName};
+use millrace_model::{LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, Value};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -156,7 +156,7 @@ fn common_questions_are_answered_by_the_index_alone() {
             record.attributes.set("status", [200, 404, 500][n as usize % 3]);
             record.attributes.set("client.ip", format!("10.0.{n}.1"));
             record.attributes.set("host.name", if n % 2 == 0 { "Web1" } else { "web2" });
-            record.attributes.set("tags", millrace_model::Value::Array(vec!["Red".into(), n.into()]));
+            record.attributes.set("tags", Value::Array(vec!["Red".into(), n.into()]));
             row(n as u64, record)
         })
         .collect();
@@ -196,6 +196,141 @@ fn common_questions_are_answered_by_the_index_alone() {
         let (lowered, _) = lower::lower(&filter, parts).unwrap();
         assert_eq!(lowered.sure == lowered.possible, alone, "{query}");
         assert_eq!(shard.search(&request(filter, 3)).unwrap().total, total, "{query}");
+    }
+}
+
+/// Every awkward value meets every awkward question: what random tests hit too rarely.
+#[test]
+fn awkward_values_are_told_apart_as_in_memory() {
+    let two_to_53 = 9_007_199_254_740_992_i64;
+    let mut values: Vec<Value> =
+        [0, 1, -5, 500, two_to_53, two_to_53 + 1, i64::MAX, i64::MIN].map(Value::Int).to_vec();
+    values.extend(
+        [0.0, -0.0, 0.5, 500.0, 1e300, -1e300, f64::NAN, f64::INFINITY, 9.007_199_254_740_992e15]
+            .map(Value::Double),
+    );
+    values.extend([true, false].map(Value::Bool));
+    values.extend(
+        ["", "0", "-0", "500", "500.0", "5e2", "true", "NaN", "inf", "Größe", "K", "\u{212a}"]
+            .map(Value::from),
+    );
+    values.extend([255, 256, 257, 300].map(|length| Value::from("x".repeat(length))));
+    values.extend([Value::Null, Value::Bytes(b"K\xff".to_vec()), Value::Bytes(b"True".to_vec())]);
+    let arrays: Vec<Value> = values.iter().map(|value| Value::Array(vec![value.clone()])).collect();
+    let nested = Value::Array(vec![Value::Null, Value::Array(vec![Value::Int(500), Value::from("Größe")])]);
+    values.extend(arrays.into_iter().chain([nested, Value::Array(Vec::new())]));
+    let with = |(n, value): (usize, &Value)| {
+        let mut record = LogRecord::default();
+        record.attributes.set("k", value.clone());
+        row(n as u64, record)
+    };
+    let rows: Vec<HotRow> = values.iter().enumerate().map(with).collect();
+    let long = [255, 256, 257, 300].map(|length| "X".repeat(length));
+    let literals = [
+        "0",
+        "-0",
+        "0.0",
+        "-0.0",
+        ".5",
+        "500",
+        "500.0",
+        "5e2",
+        "true",
+        "NaN",
+        "inf",
+        "größe",
+        "k",
+        "9007199254740992",
+        "9007199254740993",
+        "9007199254740992.0",
+        "9007199254740994.0",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "1e300",
+        "-1e300",
+        "",
+    ];
+    let literals = literals.into_iter().chain(long.iter().map(String::as_str));
+    let filters = literals.flat_map(|literal| {
+        let quoted = format!("\"{literal}\"");
+        [
+            format!("k:{quoted}"),
+            format!("k:>={quoted}"),
+            format!("-k:<{quoted}"),
+            "k:*".to_owned(),
+            "k:/^x+$/".to_owned(),
+        ]
+    });
+    same_answers(&rows, filters);
+}
+
+#[test]
+fn awkward_patterns_find_the_same_bodies_as_in_memory() {
+    let words = [
+        "10.0.0.1",
+        "x10.0.5",
+        "110.0",
+        "foo-bar",
+        "xfoo-bary",
+        "o-b",
+        "größe/x",
+        "GRÖSSE-x",
+        "İ-i",
+        "\u{212a}-k",
+        "a_b",
+    ];
+    let long =
+        [124, 125, 127, 128, 129].map(|length| format!("{}1 {}", "y".repeat(length), "é".repeat(length / 2)));
+    let bodies = words.iter().map(|word| (*word).to_owned()).chain(long.clone());
+    let with =
+        |(n, body): (usize, String)| row(n as u64, LogRecord { body: body.into(), ..LogRecord::default() });
+    let rows: Vec<HotRow> = bodies.enumerate().map(with).collect();
+    let patterns = [
+        "10.0*",
+        "0.0.?",
+        "*0.5",
+        "o-b*",
+        "o-b?r",
+        "-b*",
+        "*o-",
+        "größe/*",
+        "*ße/x",
+        "i*-i",
+        "k-*",
+        "?-k",
+        "f*",
+        "*y",
+        "a_*",
+        "*o-b*r*",
+        "???",
+        "yy*",
+        "é*",
+        "/foo-b/",
+        "/0\\.0/",
+        "/(foo|größe).+[xy]/",
+        "/(?i)FOO-BAR/",
+        "/(x?foo)+-bar$/",
+        "/^110|-bary?/",
+        "/(abc)*o-b/",
+        "/\u{212a}-k/",
+        "/ße\\/x/",
+        "/SSE-/",
+        "/sse-/",
+        "/yyy1 é/",
+        "/(abc){0}/",
+    ];
+    let cut =
+        long.iter().flat_map(|body| body.split(' ').map(|word| word.to_owned() + "*").collect::<Vec<_>>());
+    let whole = long.iter().flat_map(|body| body.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    same_answers(&rows, patterns.into_iter().map(str::to_owned).chain(cut).chain(whole));
+}
+
+fn same_answers(rows: &[HotRow], queries: impl Iterator<Item = String>) {
+    let (_folder, shard) = sealed(rows);
+    for query in queries {
+        let request = request(millrace_filter::parse(&query).unwrap(), rows.len());
+        assert_eq!(text(shard.search(&request).unwrap()), text(plainly(rows, &request)), "{query}");
     }
 }
 
