@@ -30,7 +30,9 @@ impl Admin {
         registry.register(
             "millrace_build",
             "This program",
-            prometheus_client::metrics::info::Info::new(build.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec()),
+            prometheus_client::metrics::info::Info::new(
+                build.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
+            ),
         );
         Self { registry, readiness: Vec::new() }
     }
@@ -70,11 +72,17 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
 
 /// Takes a port, so that an occupied one ends the start with a clear word.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))
 }
 
 /// Serves until `shutdown`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
 }

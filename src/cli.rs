@@ -181,7 +181,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn with(code: Code, message: impl Into<String>) -> anyhow::Error {
         Self { code, message: message.into() }.into()
     }
 }
@@ -209,11 +209,15 @@ pub(crate) fn complain(error: &anyhow::Error) {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
     match cli.command {
         Command::Up(args) => serve(settings::up(&args)?, |settings| Box::pin(roles::up(settings))),
-        Command::Agent(args) => serve(settings::agent(&args.config)?, |settings| Box::pin(roles::agent(settings))),
+        Command::Agent(args) => {
+            serve(settings::agent(&args.config)?, |settings| Box::pin(roles::agent(settings)))
+        }
         Command::Indexer(args) => {
             serve(settings::indexer(&args.config)?, |settings| Box::pin(roles::indexer(settings)))
         }
-        Command::Query(args) => serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings))),
+        Command::Query(args) => {
+            serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings)))
+        }
         Command::Search(args) => runtime()?.block_on(client::search(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),

@@ -15,13 +15,21 @@ pub(crate) async fn search(args: &SearchArgs) -> anyhow::Result<Code> {
     let mut cursor: Option<String> = None;
     let mut answer;
     loop {
-        answer = ask(&args.server.server, &args.query, "api/v1/search", &parameters(args, left.min(PAGE), cursor.as_deref())).await?;
+        answer = ask(
+            &args.server.server,
+            &args.query,
+            "api/v1/search",
+            &parameters(args, left.min(PAGE), cursor.as_deref()),
+        )
+        .await?;
         let hits = answer["hits"].as_array().cloned().unwrap_or_default();
         left -= hits.len().min(left);
         match args.output {
             Output::Json => found.extend(hits),
             Output::Ndjson => written(hits.iter().try_for_each(|hit| writeln!(out, "{hit}")))?,
-            Output::Text => written(hits.iter().try_for_each(|hit| writeln!(out, "{}", line(hit, io::stdout().is_terminal()))))?,
+            Output::Text => written(
+                hits.iter().try_for_each(|hit| writeln!(out, "{}", line(hit, io::stdout().is_terminal()))),
+            )?,
         }
         cursor = answer["cursor"].as_str().map(str::to_owned);
         if left == 0 || cursor.is_none() {
@@ -149,7 +157,7 @@ async fn get(server: &str, path: &str, parameters: &Value) -> anyhow::Result<Val
 fn url(server: &str, path: &str) -> anyhow::Result<reqwest::Url> {
     let base = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     reqwest::Url::parse(&format!("{}/{path}", base.trim_end_matches('/')))
-        .map_err(|error| Failure::new(Code::Usage, format!("--server {server:?} is no address: {error}")))
+        .map_err(|error| Failure::with(Code::Usage, format!("--server {server:?} is no address: {error}")))
 }
 
 async fn read(
@@ -158,30 +166,37 @@ async fn read(
     response: reqwest::Result<reqwest::Response>,
 ) -> anyhow::Result<Value> {
     let unreachable = |error: reqwest::Error| {
-        Failure::new(Code::Unreachable, format!("{server} cannot be reached: {error:#}\nis it running? `millrace up` starts one"))
+        Failure::with(
+            Code::Unreachable,
+            format!("{server} cannot be reached: {error:#}\nis it running? `millrace up` starts one"),
+        )
     };
     let response = response.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
     let answer: Value = serde_json::from_slice(&body).map_err(|_| {
-        Failure::new(Code::Unreachable, format!("{server} answered {status}, but not as a Millrace server does"))
+        Failure::with(
+            Code::Unreachable,
+            format!("{server} answered {status}, but not as a Millrace server does"),
+        )
     })?;
     let error = &answer["error"];
     if error.is_null() {
         return Ok(answer);
     }
     let message = error["message"].as_str().unwrap_or_default();
-    let (Some(query), Some(start), Some(end)) = (query, error["span"]["start"].as_u64(), error["span"]["end"].as_u64())
+    let (Some(query), Some(start), Some(end)) =
+        (query, error["span"]["start"].as_u64(), error["span"]["end"].as_u64())
     else {
         let code = if status.is_client_error() { Code::Usage } else { Code::Unreachable };
-        return Err(Failure::new(code, message));
+        return Err(Failure::with(code, message));
     };
     let marked = millrace_filter::ParseError {
         span: start as usize..end as usize,
         message: message.to_owned(),
         suggestion: error["suggestion"].as_str().map(str::to_owned),
     };
-    Err(Failure::new(Code::Usage, format!("the query cannot be read\n{}", marked.render(query))))
+    Err(Failure::with(Code::Usage, format!("the query cannot be read\n{}", marked.render(query))))
 }
 
 #[cfg(test)]

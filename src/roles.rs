@@ -17,12 +17,7 @@ use millrace_query::{
 use millrace_storage::Bundles;
 use millrace_store::Leaf;
 use millrace_transport::{DeliveryReport, Topic};
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
@@ -44,14 +39,21 @@ struct Base {
 
 impl Base {
     fn new() -> Self {
-        Self { clock: Arc::new(SystemClock), admin: Admin::new(), shutdown: CancellationToken::new(), tasks: JoinSet::new() }
+        Self {
+            clock: Arc::new(SystemClock),
+            admin: Admin::new(),
+            shutdown: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     async fn topic(&mut self, settings: &Settings) -> anyhow::Result<Topic> {
         let metrics = millrace_transport::Metrics::new(&mut self.admin.registry);
         let topic = Topic::open(&settings.topic, Arc::clone(&self.clock), &metrics).await?;
         let probed = topic.clone();
-        self.admin.ready_if(move || probed.healthy().err().map(|problem| format!("topic: {problem}")).into_iter().collect());
+        self.admin.ready_if(move || {
+            probed.healthy().err().map(|problem| format!("topic: {problem}")).into_iter().collect()
+        });
         Ok(topic)
     }
 
@@ -123,7 +125,8 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let listen = settings.indexer.listen;
     let address = settings.indexer.advertise.clone().unwrap_or_else(|| listen.to_string());
     let catalogue = base.catalogue(&settings).await?;
-    let leaf = start_indexer(&mut base, &settings, topic, catalogue, node("indexer", listen), Some(address)).await?;
+    let leaf =
+        start_indexer(&mut base, &settings, topic, catalogue, node("indexer", listen), Some(address)).await?;
     base.serve(listen, leaf.router()).await?;
     base.run().await
 }
@@ -134,7 +137,8 @@ pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
     let topic = base.topic(&settings).await?;
     let catalogue = base.catalogue(&settings).await?;
     let listen = settings.query.listen;
-    let api = start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, node("query", listen), None).await?;
+    let api =
+        start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, node("query", listen), None).await?;
     base.serve(listen, api).await?;
     base.run().await
 }
@@ -146,7 +150,8 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let listen = settings.query.listen;
     let name = node("up", listen);
-    let leaf = start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
+    let leaf =
+        start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
     let local = Some((name.clone(), leaf));
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, name, local).await?;
     start_agent(&mut base, settings.agent, &topic)?;
@@ -166,7 +171,9 @@ fn start_agent(base: &mut Base, settings: millrace_agent::Settings, topic: &Topi
     let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
-    base.admin.ready_if(move || probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect());
+    base.admin.ready_if(move || {
+        probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect()
+    });
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
     let components = millrace_agent::Components { producer, reports: delivered, clock, metrics, status };
     base.tasks.spawn(async move { Ok(millrace_agent::run(settings, components, shutdown).await?) });
@@ -196,7 +203,9 @@ async fn start_indexer(
     };
     let indexer = Indexer::new(settings.indexer.clone(), parts);
     let (leaf, status) = (indexer.leaf(), indexer.status());
-    base.admin.ready_if(move || status.problems().into_iter().map(|problem| format!("indexer: {problem}")).collect());
+    base.admin.ready_if(move || {
+        status.problems().into_iter().map(|problem| format!("indexer: {problem}")).collect()
+    });
     let shutdown = base.shutdown.clone();
     base.tasks.spawn(indexer.run(shutdown));
     Ok(leaf)
@@ -221,7 +230,9 @@ async fn start_query<L: Leaf + 'static>(
         let wake = Arc::new(Notify::new());
         let status = Arc::new(WatchStatus::default());
         let probed = Arc::clone(&status);
-        base.admin.ready_if(move || probed.problem().map(|problem| format!("detection: {problem}")).into_iter().collect());
+        base.admin.ready_if(move || {
+            probed.problem().map(|problem| format!("detection: {problem}")).into_iter().collect()
+        });
         let parts = WatchParts {
             topic,
             catalogue: catalogue.clone(),
@@ -233,8 +244,13 @@ async fn start_query<L: Leaf + 'static>(
             wake: Arc::clone(&wake),
         };
         base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
-        let notifier =
-            Notifier::new(catalogue.clone(), Arc::clone(&base.clock), alerts.receivers, metrics.clone(), wake)?;
+        let notifier = Notifier::new(
+            catalogue.clone(),
+            Arc::clone(&base.clock),
+            alerts.receivers,
+            metrics.clone(),
+            wake,
+        )?;
         let shutdown = base.shutdown.clone();
         base.tasks.spawn(async move {
             notifier.run(shutdown).await;

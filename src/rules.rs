@@ -23,7 +23,10 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
         return Ok(rules);
     }
     let list: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
-    Err(Failure::new(Code::Invalid, format!("{} of the rules cannot be used:{}", errors.len(), list.concat())))
+    Err(Failure::with(
+        Code::Invalid,
+        format!("{} of the rules cannot be used:{}", errors.len(), list.concat()),
+    ))
 }
 
 /// `millrace rules check`.
@@ -104,7 +107,7 @@ fn as_json(file: &Path, line: usize, finding: &Finding) -> serde_json::Value {
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let failed = |error: io::Error| Failure::new(Code::Usage, format!("{}: {error}", path.display()));
+    let failed = |error: io::Error| Failure::with(Code::Usage, format!("{}: {error}", path.display()));
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -117,7 +120,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 /// The records of a file: each line is one, JSON if it reads as JSON.
 fn read(file: &Path) -> anyhow::Result<Vec<(usize, Row)>> {
-    let failed = |error: io::Error| Failure::new(Code::Usage, format!("{}: {error}", file.display()));
+    let failed = |error: io::Error| Failure::with(Code::Usage, format!("{}: {error}", file.display()));
     let mut reader = BufReader::new(std::fs::File::open(file).map_err(failed)?);
     let parsers = Parsers::default();
     let mut resource = Attributes::new();

@@ -44,7 +44,8 @@ fn default_data() -> PathBuf {
 }
 
 /// This host's own logs, where distributions keep them.
-const OWN_LOGS: &[&str] = &["/var/log/*.log", "/var/log/syslog", "/var/log/messages", "/var/log/secure", "/var/log/*/*.log"];
+const OWN_LOGS: &[&str] =
+    &["/var/log/*.log", "/var/log/syslog", "/var/log/messages", "/var/log/secure", "/var/log/*/*.log"];
 
 /// For `millrace up`.
 pub(crate) fn up(args: &UpArgs) -> anyhow::Result<Settings> {
@@ -54,7 +55,8 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<Settings> {
     }
     // Without a word on what to read, this host's own logs are read.
     let own = args.watch.is_empty() && args.config.is_none() && !args.journal;
-    let watch: Vec<String> = if own { OWN_LOGS.iter().map(|&glob| glob.to_owned()).collect() } else { args.watch.clone() };
+    let watch: Vec<String> =
+        if own { OWN_LOGS.iter().map(|&glob| glob.to_owned()).collect() } else { args.watch.clone() };
     if !watch.is_empty() {
         let globs: Vec<String> = watch.iter().map(|glob| toml_string(&absolute(glob))).collect();
         layers.flags.push(("agent.sources.watch.type".to_owned(), "file".to_owned()));

@@ -6,7 +6,8 @@
 use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
-    AgentId, BootId, Clock, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, TimeRange, Value,
+    AgentId, BootId, Clock, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, TimeRange,
+    Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
 use millrace_query::{Leaves, SearchRequest, Searcher, shards::OpenShards};
@@ -107,8 +108,14 @@ fn message(source: u64, nth: u64, clock: &dyn Clock) -> wire::Payload {
             ..LogRecord::default()
         })
         .collect();
-    let open =
-        SourceOpen { kind: "test".into(), path: source.to_string(), host: "h".into(), start: 0, continues: None, because: None };
+    let open = SourceOpen {
+        kind: "test".into(),
+        path: source.to_string(),
+        host: "h".into(),
+        start: 0,
+        continues: None,
+        because: None,
+    };
     let envelope = Envelope {
         stream: StreamName::default(),
         sender: Sender { agent: AgentId(1), instance: InstanceId(1), epoch: 1, boot: BootId(1) },
@@ -174,8 +181,12 @@ async fn searches_are_whole_while_everything_moves() {
 
     let messages = 1000;
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let producing =
-        tokio::spawn(produce(world.topic.clone(), messages, Arc::clone(&world.clock), Arc::clone(&acknowledged)));
+    let producing = tokio::spawn(produce(
+        world.topic.clone(),
+        messages,
+        Arc::clone(&world.clock),
+        Arc::clone(&acknowledged),
+    ));
 
     let total = SOURCES * messages * RECORDS_A_MESSAGE;
     let mut second = Some(second);
@@ -188,11 +199,16 @@ async fn searches_are_whole_while_everything_moves() {
         let before = acknowledged.load(Ordering::SeqCst);
         let hits = searcher.search(&everything(0)).await.unwrap();
         assert!(hits.total <= total, "{} of {total} records: some were found twice", hits.total);
-        let settled = history.iter().rev().find(|(at, _)| at.elapsed() > SETTLED).map_or(0, |(_, count)| *count);
+        let settled =
+            history.iter().rev().find(|(at, _)| at.elapsed() > SETTLED).map_or(0, |(_, count)| *count);
         history.push((Instant::now(), before));
         if hits.missing.is_empty() {
             assert!(hits.total >= found, "{found} records were found before, {} now", hits.total);
-            assert!(hits.total >= settled, "{settled} records were acknowledged long ago, {} found", hits.total);
+            assert!(
+                hits.total >= settled,
+                "{settled} records were acknowledged long ago, {} found",
+                hits.total
+            );
             found = hits.total;
             whole += 1;
             if hits.total == total && before == total {
@@ -201,9 +217,16 @@ async fn searches_are_whole_while_everything_moves() {
         } else {
             partial += 1;
         }
-        assert!(begun.elapsed() < DEADLINE, "{} of {total} after {DEADLINE:?}: {:?}", hits.total, hits.missing);
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{} of {total} after {DEADLINE:?}: {:?}",
+            hits.total,
+            hits.missing
+        );
         // A second indexer joins and takes partitions over; then the first one leaves.
-        if before > total / 4 && let Some(indexer) = second.take() {
+        if before > total / 4
+            && let Some(indexer) = second.take()
+        {
             second_task = Some(tokio::spawn(indexer.run(stop_second.clone())));
         }
         if before > total / 2 {

@@ -13,6 +13,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::Path,
+    sync::Arc,
 };
 
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -31,7 +32,8 @@ pub(crate) struct StateFolder {
     /// What was known of the sources when the agent last stopped, already under this instance.
     pub(crate) checkpoint: Checkpoint,
     pub(crate) store: Durable,
-    _lock: File,
+    /// Whoever may still write into the folder holds it.
+    pub(crate) lock: Arc<File>,
 }
 
 impl StateFolder {
@@ -76,7 +78,7 @@ impl StateFolder {
         }
         ids.store(&Known { agent, epoch: sender.epoch })?;
         store.store(&checkpoint)?;
-        Ok(Self { sender, checkpoint, store, _lock: lock })
+        Ok(Self { sender, checkpoint, store, lock: Arc::new(lock) })
     }
 }
 

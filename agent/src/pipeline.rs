@@ -3,7 +3,6 @@
 
 use crate::{
     Error,
-    book::Book,
     budget::Budget,
     identity::StateFolder,
     metrics::Metrics,
@@ -81,8 +80,7 @@ pub async fn run<P: Producer>(
     }
     drop(tell);
 
-    let book = Book::new(folder.checkpoint.clone());
-    let desk = Desk::new(folder.sender.agent, host, book, folder.store.clone(), metrics, status, budget);
+    let desk = Desk::new(folder, host, metrics, status, budget);
     let shipper = Shipper { producer, reports, readings, desk, shutdown: shutdown.clone() };
     let shipped = shipper.run().await;
     stop.cancel();

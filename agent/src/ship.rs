@@ -10,6 +10,7 @@ use crate::{
     book::Book,
     budget::{Budget, Hold},
     durable::Durable,
+    identity::StateFolder,
     metrics::Metrics,
     source::{Reading, Shipment},
     status::Status,
@@ -19,6 +20,7 @@ use millrace_model::{AgentId, Partition, SourceId, wire::SkipReason};
 use millrace_transport::{DeliveryReport, Producer, Rejected};
 use std::{
     collections::{HashMap, VecDeque},
+    fs::File,
     sync::Arc,
     time::Duration,
 };
@@ -63,6 +65,8 @@ pub(crate) struct Desk {
     host: Arc<str>,
     book: Book,
     store: Durable,
+    /// The state folder's; a write under way holds it, too.
+    lock: Arc<File>,
     metrics: Metrics,
     status: Status,
     budget: Arc<Budget>,
@@ -196,19 +200,19 @@ impl<P: Producer> Shipper<P> {
 
 impl Desk {
     pub(crate) fn new(
-        agent: AgentId,
+        folder: StateFolder,
         host: Arc<str>,
-        book: Book,
-        store: Durable,
         metrics: Metrics,
         status: Status,
         budget: Arc<Budget>,
     ) -> Self {
+        let StateFolder { sender, checkpoint, store, lock } = folder;
         Self {
-            agent,
+            agent: sender.agent,
             host,
-            book,
+            book: Book::new(checkpoint),
             store,
+            lock,
             metrics,
             status,
             budget,
@@ -385,7 +389,12 @@ impl Desk {
         self.book.begin_write();
         self.write_began = Instant::now();
         let (store, checkpoint) = (self.store.clone(), self.book.checkpoint().clone());
-        self.writing = Some(tokio::task::spawn_blocking(move || store.store(&checkpoint)));
+        let lock = Arc::clone(&self.lock);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let stored = store.store(&checkpoint);
+            drop(lock);
+            stored
+        }));
     }
 
     /// A write has ended. `urgent`: it began after everything that is urgent.

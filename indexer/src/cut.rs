@@ -23,7 +23,7 @@ pub struct Part {
 pub fn parts(frozen: &Frozen) -> Vec<Part> {
     let mut streams: BTreeMap<StreamName, BTreeMap<Timestamp, Vec<HotRows>>> = BTreeMap::new();
     for (Key { stream, bucket, .. }, rows) in &frozen.rows {
-        if rows.len() > 0 {
+        if !rows.is_empty() {
             streams.entry(stream.clone()).or_default().entry(*bucket).or_default().push(rows.clone());
         }
     }

@@ -23,7 +23,10 @@ impl DeadLetters {
     /// Keeps a message, and returns when it is durable. Tries for ever: its offset must not advance before.
     pub(crate) async fn send(&mut self, message: &Message, reason: &str) {
         while let Err(error) = self.try_send(message, reason).await {
-            tracing::error!(error = format!("{error:#}"), "a dead letter cannot be kept; the partition waits");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "a dead letter cannot be kept; the partition waits"
+            );
             self.open = None;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -43,7 +46,9 @@ impl DeadLetters {
         producer.send(partition, letter(self.topic.name(), message, reason), self.sent).await?;
         match delivered.recv().await {
             Some(DeliveryReport { outcome: Ok(_), .. }) => Ok(()),
-            Some(DeliveryReport { outcome: Err(rejected), .. }) => anyhow::bail!("it was rejected: {rejected}"),
+            Some(DeliveryReport { outcome: Err(rejected), .. }) => {
+                anyhow::bail!("it was rejected: {rejected}")
+            }
             None => anyhow::bail!("the producer ended"),
         }
     }

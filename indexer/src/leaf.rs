@@ -36,7 +36,8 @@ impl HotLeaf {
     /// Searches all rows as they stand now. Blocks a thread: uses a core for as long as the rows take.
     pub fn search_now(&self, request: &HotRequest) -> HotResponse {
         let topic = self.shards.topic();
-        let parts = self.shards.held().into_iter().map(|held| search_partition(topic, &held, request)).collect();
+        let parts =
+            self.shards.held().into_iter().map(|held| search_partition(topic, &held, request)).collect();
         HotResponse { parts }
     }
 
@@ -50,9 +51,11 @@ impl Leaf for HotLeaf {
     async fn search(&self, request: &HotRequest) -> Result<HotResponse, LeafError> {
         self.catch_up().await;
         let (leaf, request) = (self.clone(), request.clone());
-        tokio::task::spawn_blocking(move || leaf.search_now(&request)).await.map_err(|error| LeafError::Refused {
-            address: "the indexer of this process".to_owned(),
-            problem: error.to_string(),
+        tokio::task::spawn_blocking(move || leaf.search_now(&request)).await.map_err(|error| {
+            LeafError::Refused {
+                address: "the indexer of this process".to_owned(),
+                problem: error.to_string(),
+            }
         })
     }
 }

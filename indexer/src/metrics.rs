@@ -52,7 +52,8 @@ impl Metrics {
     /// Registers all of them as `millrace_indexer_*`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("millrace_indexer");
-        let mut counter = |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
+        let mut counter =
+            |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
         counter("messages", "Messages taken from the topic", &self.messages);
         counter("records", "Records that became searchable", &self.records);
         counter("duplicate_messages", "Messages that had come before, wholly or in part", &self.duplicates);

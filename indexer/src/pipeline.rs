@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often age, weight and backpressure are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// What letting go of partitions takes, at most.
+const LETTING_GO: Duration = Duration::from_millis(200);
 /// How long published rows are kept when memory is short.
 const SHORT_LINGER: Duration = Duration::from_secs(2);
 /// How often this node says that it is alive.
@@ -110,11 +112,8 @@ impl Indexer {
     /// Runs until `shutdown`; then publishes what it holds and hands its partitions back.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::fs::create_dir_all(&self.parts.work_directory).await?;
-        let retention = tokio::spawn(retention::run(
-            Arc::clone(&self.parts),
-            self.settings.clone(),
-            shutdown.clone(),
-        ));
+        let retention =
+            tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.clone(), shutdown.clone()));
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
@@ -275,8 +274,8 @@ impl<'a> Flow<'a> {
     async fn revoked(&mut self, revocation: Revocation) {
         let partitions = revocation.partitions.clone();
         if !revocation.lost {
-            // A little before the deadline, so that letting go is in time too.
-            self.publish_before(revocation.deadline.checked_sub(Duration::from_millis(200)).unwrap()).await;
+            let deadline = revocation.deadline.checked_sub(LETTING_GO).unwrap_or(revocation.deadline);
+            self.publish_before(deadline).await;
         }
         let abandoned = self.shards.disown(&partitions);
         self.parts.metrics.abandoned.inc_by(abandoned);

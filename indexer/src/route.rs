@@ -5,7 +5,7 @@ use millrace_model::{LogRecord, StreamName, Timestamp};
 use std::time::Duration;
 
 /// How far ahead of its observation a record's own time is believed.
-const AHEAD: Duration = Duration::from_secs(24 * 3600);
+const AHEAD: Duration = Duration::from_hours(24);
 /// Set on a record that is sorted by when it was observed, because its own time cannot be right.
 const ADJUSTED: &str = "log.time_adjusted";
 const HOUR: i64 = 3_600_000_000_000;
@@ -48,7 +48,7 @@ pub fn route(streams: &Streams, stream: &StreamName, record: &mut LogRecord, now
 
 /// The start of the bucket that holds `time`: hours where retention is a week or less, else days.
 fn bucket(time: Timestamp, retention: Duration) -> Timestamp {
-    let width = if retention <= Duration::from_secs(7 * 86_400) { HOUR } else { DAY };
+    let width = if retention <= Duration::from_hours(168) { HOUR } else { DAY };
     Timestamp(time.0.div_euclid(width).saturating_mul(width))
 }
 
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_record_is_kept_by_its_own_time() {
-        let time = NOW.minus(Duration::from_secs(3600));
+        let time = NOW.minus(Duration::from_hours(1));
         let bucket = Timestamp(1_000 * DAY);
         assert_eq!(at(Some(time), NOW).0, Route::Keep { time, bucket, adjusted: false });
         assert_eq!(at(None, NOW).0, Route::Keep { time: NOW, bucket, adjusted: false });
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_expired_on_arrival_is_dropped() {
-        let old = NOW.minus(Duration::from_secs(31 * 86_400));
+        let old = NOW.minus(Duration::from_hours(744));
         assert_eq!(at(Some(old), old).0, Route::Expired);
     }
 }

@@ -159,7 +159,13 @@ impl Shards {
     }
 
     /// Adds the rows of messages up to `next` (exclusive) of one partition. Rows and offset become visible together.
-    pub fn append(&self, partition: Partition, rows: Vec<(StreamName, Timestamp, HotRow)>, next: i64, end: Option<i64>) {
+    pub fn append(
+        &self,
+        partition: Partition,
+        rows: Vec<(StreamName, Timestamp, HotRow)>,
+        next: i64,
+        end: Option<i64>,
+    ) {
         let mut by_key: BTreeMap<Key, Vec<HotRow>> = BTreeMap::new();
         for (stream, bucket, row) in rows {
             by_key.entry(Key { partition, stream, bucket }).or_default().push(row);
@@ -238,7 +244,9 @@ impl Shards {
         let Some(generation) = state.generations.iter_mut().find(|g| g.id == generation) else { return };
         generation.phase = Phase::Published(now);
         for moved in generation.moves.clone() {
-            if let Some(owned) = state.owned.get_mut(&moved.range.partition).filter(|o| o.epoch == moved.epoch) {
+            if let Some(owned) =
+                state.owned.get_mut(&moved.range.partition).filter(|o| o.epoch == moved.epoch)
+            {
                 owned.published = Some(moved.range.to);
             }
         }
@@ -254,7 +262,9 @@ impl Shards {
             let moves = first.moves.clone();
             state.generations.pop_front();
             for moved in moves {
-                if let Some(owned) = state.owned.get_mut(&moved.range.partition).filter(|o| o.epoch == moved.epoch) {
+                if let Some(owned) =
+                    state.owned.get_mut(&moved.range.partition).filter(|o| o.epoch == moved.epoch)
+                {
                     owned.held_from = owned.held_from.max(moved.range.to);
                 }
             }
@@ -265,7 +275,8 @@ impl Shards {
     pub fn weight(&self) -> (u64, u64) {
         let state = self.read();
         let weight = |phase: Phase| {
-            let shards = state.generations.iter().filter(|g| g.phase == phase).flat_map(|g| g.shards.values());
+            let shards =
+                state.generations.iter().filter(|g| g.phase == phase).flat_map(|g| g.shards.values());
             shards.map(|shard| shard.weight() as u64).sum()
         };
         (weight(Phase::Open), weight(Phase::Frozen))

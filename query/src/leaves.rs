@@ -17,17 +17,17 @@ pub struct HttpLeaf {
 }
 
 impl HttpLeaf {
-    fn unreachable(&self, problem: impl ToString) -> LeafError {
-        LeafError::Unreachable { address: self.address.clone(), problem: problem.to_string() }
+    fn unreachable(&self, error: &reqwest::Error) -> LeafError {
+        LeafError::Unreachable { address: self.address.clone(), problem: chain(error) }
     }
 }
 
 impl Leaf for HttpLeaf {
     async fn search(&self, request: &HotRequest) -> Result<HotResponse, LeafError> {
         let url = format!("http://{}/leaf/search", self.address);
-        let response = self.client.post(url).json(request).send().await.map_err(|e| self.unreachable(chain(&e)))?;
+        let response = self.client.post(url).json(request).send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|e| self.unreachable(chain(&e)))?;
+        let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         let refused = |problem: String| LeafError::Refused { address: self.address.clone(), problem };
         if !status.is_success() {
             let words: String = String::from_utf8_lossy(&body).chars().take(500).collect();
@@ -61,12 +61,17 @@ pub struct Leaves<L> {
 impl<L: Leaf> Leaves<L> {
     /// With the leaf of this process and its node's name, if there is one.
     pub fn new(local: Option<(String, L)>) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(2)).build()?;
+        let client =
+            reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(2)).build()?;
         Ok(Self { local, client })
     }
 
     /// Asks the local leaf and all of `nodes` that have an address, at once. One answer a node.
-    pub async fn ask(&self, nodes: &[Node], request: &HotRequest) -> Vec<(String, Result<HotResponse, LeafError>)> {
+    pub async fn ask(
+        &self,
+        nodes: &[Node],
+        request: &HotRequest,
+    ) -> Vec<(String, Result<HotResponse, LeafError>)> {
         let local_name = self.local.as_ref().map(|(name, _)| name.as_str());
         let remote = nodes
             .iter()
@@ -82,7 +87,8 @@ impl<L: Leaf> Leaves<L> {
                 None => None,
             }
         };
-        let (local, mut answers) = futures_util::future::join(local, futures_util::future::join_all(remote)).await;
+        let (local, mut answers) =
+            futures_util::future::join(local, futures_util::future::join_all(remote)).await;
         answers.extend(local);
         answers
     }

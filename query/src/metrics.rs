@@ -66,7 +66,11 @@ impl Metrics {
         registry.register("search_seconds", "How long searches took", self.seconds.clone());
         registry.register("evaluated_records", "Records that rules looked at", self.evaluated.clone());
         registry.register("findings", "Findings of rules", self.findings.clone());
-        registry.register("duplicate_messages", "Messages that detection had seen before", self.duplicates.clone());
+        registry.register(
+            "duplicate_messages",
+            "Messages that detection had seen before",
+            self.duplicates.clone(),
+        );
         registry.register("notifications", "Notifications by outcome", self.notifications.clone());
         registry.register("rules", "Rules in use", self.rules.clone());
         registry.register("broken_rules", "Rules that could not be loaded", self.broken_rules.clone());

@@ -90,7 +90,14 @@ impl<L: Leaf> Searcher<L> {
         metrics: Metrics,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { catalogue, shards: Arc::new(shards), leaves, clock, metrics, cores: Arc::new(Semaphore::new(cores)) }
+        Self {
+            catalogue,
+            shards: Arc::new(shards),
+            leaves,
+            clock,
+            metrics,
+            cores: Arc::new(Semaphore::new(cores)),
+        }
     }
 
     /// Answers one search. What could not be asked is in the answer's `missing`.

@@ -64,7 +64,9 @@ impl Settings {
             listen: section.or("listen", default.listen),
             allow_unauthenticated: section.or("allow_unauthenticated", false),
             timeout: section.or("timeout", Age(default.timeout)).0,
-            alerts: section.section("alerts").map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),
+            alerts: section
+                .section("alerts")
+                .map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),
         };
         if !settings.listen.ip().is_loopback() && !settings.allow_unauthenticated {
             section.error_with_help(
@@ -91,7 +93,11 @@ impl AlertSettings {
             let Some(mut receiver) = receivers.section(&name) else { continue };
             let Some(kind) = receiver.required::<String>("type") else { continue };
             if kind != "webhook" {
-                receiver.error_with_help("type", format!("no receiver of type {kind:?} is known"), "use \"webhook\"");
+                receiver.error_with_help(
+                    "type",
+                    format!("no receiver of type {kind:?} is known"),
+                    "use \"webhook\"",
+                );
                 receiver.ignore_rest();
                 continue;
             }

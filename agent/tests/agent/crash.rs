@@ -1,6 +1,6 @@
 //! The agent ends without a word, at any moment, while files are written and rotated.
 
-use crate::support::{Host, append};
+use crate::support::{Host, append, until};
 use std::{
     collections::BTreeSet,
     fs,
@@ -28,6 +28,9 @@ fn write_and_rotate(folder: PathBuf, name: String, lines: usize, pace: Arc<Atomi
         append(&path, rest);
         written.push(line);
         if number % 1500 == 1499 {
+            while !pace.swap(false, Ordering::SeqCst) {
+                thread::yield_now();
+            }
             for old in (1..=generation).rev() {
                 let from = folder.join(format!("{name}.log.{old}"));
                 if from.exists() {
@@ -36,10 +39,6 @@ fn write_and_rotate(folder: PathBuf, name: String, lines: usize, pace: Arc<Atomi
             }
             fs::rename(&path, folder.join(format!("{name}.log.1"))).unwrap();
             generation += 1;
-            // A rotation is followed by some time in which the agent can be anywhere.
-            while !pace.swap(false, Ordering::SeqCst) {
-                thread::yield_now();
-            }
         }
     }
     written
@@ -70,6 +69,10 @@ async fn killed_again_and_again(matching_rotated: bool) {
         }
         host.start();
         sleep(Duration::from_millis(life as u64 * 13 % 60)).await;
+        if !matching_rotated {
+            // A file that is renamed before any agent has seen it is nobody's.
+            until("the agent knows the files", || host.knows_its_files()).await;
+        }
         paces.iter().for_each(|pace| pace.store(true, Ordering::SeqCst));
         sleep(Duration::from_millis(life as u64 * 29 % 130)).await;
         host.kill().await;
@@ -109,7 +112,7 @@ async fn what_was_not_acknowledged_is_sent_again_under_the_same_positions() {
     host.append("a.log", "one\ntwo\n");
     host.start();
     let topic = host.topic.clone();
-    crate::support::until("the first message is taken", || topic.held() > 0).await;
+    until("the first message is taken", || topic.held() > 0).await;
     host.kill().await;
     host.append("a.log", "three\n");
     host.start();
@@ -132,7 +135,7 @@ async fn an_end_that_was_decided_is_kept_although_the_file_grows() {
     fs::rename(host.path("a.log"), host.path("a.log.1")).unwrap();
     host.append("a.log.1", "two");
     let topic = host.topic.clone();
-    crate::support::until("the end is taken", || topic.held() > 0).await;
+    until("the end is taken", || topic.held() > 0).await;
     host.kill().await;
     host.append("a.log.1", " and more\n");
     host.start();

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -356,8 +357,23 @@ impl Host {
         if let Some((task, _)) = self.running.take() {
             task.abort();
             assert!(task.await.is_err_and(|error| error.is_cancelled()));
+            // A write that was under way ends as if the kernel had already taken it.
+            let lock = self.state("lock");
+            until("the state folder is free", || {
+                File::open(&lock).is_err() || File::open(&lock).is_ok_and(|lock| lock.try_lock().is_ok())
+            })
+            .await;
         }
         self.topic.forget_held();
+    }
+
+    /// Are all files that match now in the durable checkpoint?
+    pub(crate) fn knows_its_files(&self) -> bool {
+        let checkpoint = fs::read_to_string(self.state("checkpoint.json")).unwrap_or_default();
+        let files = fs::read_dir(self.path("")).unwrap().map(Result::unwrap);
+        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log")).all(|file| {
+            file.metadata().is_ok_and(|metadata| checkpoint.contains(&format!("\"inode\":{},", metadata.ino())))
+        })
     }
 
     pub(crate) async fn shipped(&self, what: &str, so: impl Fn(&Shipped) -> bool) -> Shipped {

@@ -101,7 +101,7 @@ fn field(FieldTest { field, predicate, .. }: &FieldTest, record: &impl Fields) -
                 literal.time.is_some_and(|bound| sign.admits(time.cmp(&bound)))
             }
             Predicate::Range { low, high } => {
-                in_range(low, high, |literal| literal.time.map(|bound| time.cmp(&bound)))
+                in_range(low.as_ref(), high.as_ref(), |literal| literal.time.map(|bound| time.cmp(&bound)))
             }
             Predicate::Glob(glob) => glob.matches(&text::fold(&time.to_string())),
             Predicate::Regex(pattern) => pattern.is_match(&time.to_string()),
@@ -133,7 +133,7 @@ fn on_string(predicate: &Predicate, value: &str) -> bool {
         Predicate::Regex(pattern) => pattern.is_match(value),
         Predicate::Cidr(network) => network.contains(value),
         Predicate::Compare(sign, literal) => admits(*sign, compare_string(value, literal)),
-        Predicate::Range { low, high } => in_range(low, high, |literal| compare_string(value, literal)),
+        Predicate::Range { low, high } => in_range(low.as_ref(), high.as_ref(), |literal| compare_string(value, literal)),
     }
 }
 
@@ -146,7 +146,7 @@ fn on_number(predicate: &Predicate, value: Number, text: &str) -> bool {
         Predicate::Regex(pattern) => pattern.is_match(text),
         Predicate::Cidr(_) => false,
         Predicate::Compare(sign, literal) => admits(*sign, compare(literal)),
-        Predicate::Range { low, high } => in_range(low, high, compare),
+        Predicate::Range { low, high } => in_range(low.as_ref(), high.as_ref(), compare),
     }
 }
 
@@ -168,7 +168,7 @@ fn on_level(predicate: &Predicate, text: &str, severity: Severity) -> bool {
         Predicate::Regex(pattern) => pattern.is_match(name),
         Predicate::Cidr(_) => false,
         Predicate::Compare(sign, literal) => admits(*sign, compare(literal)),
-        Predicate::Range { low, high } => in_range(low, high, compare),
+        Predicate::Range { low, high } => in_range(low.as_ref(), high.as_ref(), compare),
     }
 }
 
@@ -189,11 +189,11 @@ fn admits(sign: Comparison, ordering: Option<Ordering>) -> bool {
 }
 
 fn in_range(
-    low: &Option<(Literal, bool)>,
-    high: &Option<(Literal, bool)>,
+    low: Option<&(Literal, bool)>,
+    high: Option<&(Literal, bool)>,
     compare: impl Fn(&Literal) -> Option<Ordering>,
 ) -> bool {
-    let bound = |bound: &Option<(Literal, bool)>, inside: Comparison, outside: Comparison| match bound {
+    let bound = |bound: Option<&(Literal, bool)>, inside: Comparison, outside: Comparison| match bound {
         None => true,
         Some((literal, closed)) => admits(if *closed { inside } else { outside }, compare(literal)),
     };

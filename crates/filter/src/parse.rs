@@ -252,15 +252,14 @@ fn value(name: &str, token: &Token) -> Result<Expr, ParseError> {
     match &token.kind {
         Kind::Word(word) if is_star(word) => Ok(test(Predicate::Exists)),
         Kind::Word(word) if on_body => Ok(bare_word(word)),
-        Kind::Word(word) => Ok(test(match glob(word) {
-            Some(glob) => Predicate::Glob(glob),
-            None => {
-                let text = plain(word);
-                let escaped = word.iter().any(|(_, escaped)| *escaped);
-                Cidr::parse(&text)
-                    .filter(|_| !escaped)
-                    .map_or_else(|| Predicate::Equals(Literal::new(&text)), Predicate::Cidr)
-            }
+        Kind::Word(word) => Ok(test(if let Some(glob) = glob(word) {
+            Predicate::Glob(glob)
+        } else {
+            let text = plain(word);
+            let escaped = word.iter().any(|(_, escaped)| *escaped);
+            Cidr::parse(&text)
+                .filter(|_| !escaped)
+                .map_or_else(|| Predicate::Equals(Literal::new(&text)), Predicate::Cidr)
         })),
         Kind::Quoted(text) if on_body => Ok(Expr::Text(Text::phrase(text))),
         Kind::Quoted(text) => Ok(test(Predicate::Equals(Literal::new(text)))),

@@ -192,7 +192,7 @@ fn hostile_queries_are_refused() {
     assert!(parse(&"NOT ".repeat(100_000)).is_err());
     assert!(parse(&format!("{}a", "-".repeat(100_000))).is_err());
     assert!(parse(&"a ".repeat(2_000)).unwrap_err().message.contains("1000 terms"));
-    assert!(parse(&format!("{}a{}", "k:(".repeat(1), ")")).is_ok());
+    assert!(parse("k:(a)").is_ok());
     assert!(parse(&format!("k:{}a", "(".repeat(100_000))).is_err());
     assert!(parse(&format!("k:({}a)", "NOT ".repeat(100_000))).is_err());
     assert!(parse("/(a{1000}){1000}/").unwrap_err().message.contains("regular expression"));

@@ -11,7 +11,8 @@ fn owned(epoch: u64, at: i64) -> Owned {
 
 fn row(partition: Partition, offset: i64) -> (StreamName, Timestamp, HotRow) {
     let id = RecordId { source: SourceId(1), position: offset as u64, index: partition.0 as u32 };
-    let row = Row { id, stream: StreamName::default(), time: Timestamp(offset), record: LogRecord::default() };
+    let row =
+        Row { id, stream: StreamName::default(), time: Timestamp(offset), record: LogRecord::default() };
     (StreamName::default(), Timestamp(0), HotRow { partition, offset, row })
 }
 

@@ -151,7 +151,10 @@ mod tests {
         lifecycle.take(finding(FindingKind::Resolved, 12), Timestamp(200));
         lifecycle.take(finding(FindingKind::Resolved, 12), Timestamp(300));
         let last = lifecycle.changes();
-        assert_eq!((last.alerts[0].id.as_str(), last.alerts[0].state), (first.alerts[0].id.as_str(), AlertState::Resolved));
+        assert_eq!(
+            (last.alerts[0].id.as_str(), last.alerts[0].state),
+            (first.alerts[0].id.as_str(), AlertState::Resolved)
+        );
         assert_eq!(last.alerts[0].resolved_at, Some(Timestamp(200)));
         assert_eq!(last.notifications.len(), 1);
         assert_ne!(last.notifications[0].id, first.notifications[0].id);

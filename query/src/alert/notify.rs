@@ -1,11 +1,7 @@
 //! Empties the outbox: each notification is claimed, posted with its id as idempotency key, and settled. A receiver that
 //! fails is tried again, later and later; one that refuses for good is not.
 
-use crate::{
-    Metrics,
-    metrics::Delivery as DeliveryLabel,
-    settings::Receiver,
-};
+use crate::{Metrics, metrics::Delivery as DeliveryLabel, settings::Receiver};
 use millrace_catalogue::{Catalogue, Delivery, DueNotification};
 use millrace_model::Clock;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -19,7 +15,7 @@ const CLAIM: Duration = Duration::from_secs(30);
 /// The outbox is looked at so often, even if nobody says that there is something in it.
 const EVERY: Duration = Duration::from_secs(1);
 /// The longest wait between two attempts.
-const MAX_WAIT: Duration = Duration::from_secs(600);
+const MAX_WAIT: Duration = Duration::from_mins(10);
 
 /// Sends what is in the outbox.
 pub struct Notifier {
@@ -90,7 +86,9 @@ impl Notifier {
     async fn post(&self, due: &DueNotification) -> Delivery {
         let notification = &due.notification;
         let Some(Receiver::Webhook { url }) = self.receivers.get(&notification.receiver) else {
-            return Delivery::Abandoned { problem: format!("no receiver is called {:?} now", notification.receiver) };
+            return Delivery::Abandoned {
+                problem: format!("no receiver is called {:?} now", notification.receiver),
+            };
         };
         let request = self
             .client

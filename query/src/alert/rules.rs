@@ -111,7 +111,9 @@ fn read_path(path: &Path, depth: usize, files: &mut Vec<RuleFile>, errors: &mut 
         std::fs::read_dir(path).and_then(|entries| {
             let mut inside = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
             inside.sort();
-            for path in inside.into_iter().filter(|path| depth < MAX_DEPTH && (path.is_dir() || is_rule(path))) {
+            for path in
+                inside.into_iter().filter(|path| depth < MAX_DEPTH && (path.is_dir() || is_rule(path)))
+            {
                 read_path(&path, depth + 1, files, errors);
             }
             Ok(())
@@ -141,7 +143,8 @@ mod tests {
         let file = folder.path().join("a.yml");
         std::fs::write(&file, RULE).unwrap();
         std::fs::write(folder.path().join("notes.txt"), "no rule").unwrap();
-        let settings = AlertSettings { rules: vec![folder.path().into()], starter: false, ..AlertSettings::default() };
+        let settings =
+            AlertSettings { rules: vec![folder.path().into()], starter: false, ..AlertSettings::default() };
         let book = RuleBook::open(&settings, Metrics::default());
         assert_eq!(book.current().len(), 1);
         assert!(book.reload().is_none());
@@ -152,7 +155,7 @@ mod tests {
         std::fs::write(&file, RULE.replace("query:", "qery:")).unwrap();
         assert!(book.reload().is_none());
         assert_eq!(book.current().len(), 1);
-        assert_eq!(book.describe()["errors"].as_array().unwrap().is_empty(), false);
+        assert!(!book.describe()["errors"].as_array().unwrap().is_empty());
 
         std::fs::write(&file, RULE).unwrap();
         assert!(book.reload().is_some());
@@ -161,8 +164,11 @@ mod tests {
 
     #[test]
     fn a_missing_path_is_an_error() {
-        let settings =
-            AlertSettings { rules: vec!["/does/not/exist.yml".into()], starter: false, ..AlertSettings::default() };
+        let settings = AlertSettings {
+            rules: vec!["/does/not/exist.yml".into()],
+            starter: false,
+            ..AlertSettings::default()
+        };
         let book = RuleBook::open(&settings, Metrics::default());
         assert!(book.describe()["errors"][0].as_str().unwrap().contains("/does/not/exist.yml"));
     }

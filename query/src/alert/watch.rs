@@ -92,7 +92,11 @@ pub struct Watch {
 
 impl Watch {
     /// Runs until `shutdown`. What breaks off is begun again from what was last made durable.
-    pub async fn run(parts: WatchParts, status: Arc<WatchStatus>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(
+        parts: WatchParts,
+        status: Arc<WatchStatus>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let mut parts = parts;
         while !shutdown.is_cancelled() {
             let mut watch = Self::open(parts, Arc::clone(&status)).await?;
@@ -170,7 +174,10 @@ impl Watch {
         let owned = self.parts.catalogue.acquire(DETECT_GROUP, topic, &wanted, &self.parts.node).await?;
         let mut starts = Vec::with_capacity(owned.len());
         for ownership in owned {
-            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition) else { continue };
+            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition)
+            else {
+                continue;
+            };
             let stored = self.parts.catalogue.document(STATE, &state_key(topic, ownership.partition)).await?;
             let mut detector = Detector::new(self.parts.rules.current(), DetectorSettings::default());
             let version = stored.as_ref().map(|(version, _)| *version);
@@ -288,7 +295,12 @@ impl Watch {
             ..Cut::default()
         };
         for (partition, lane) in self.lanes.iter().filter(|(partition, _)| moved.contains(partition)) {
-            cut.moves.push(Move { partition: *partition, epoch: lane.epoch, from: lane.published, to: lane.next });
+            cut.moves.push(Move {
+                partition: *partition,
+                epoch: lane.epoch,
+                from: lane.published,
+                to: lane.next,
+            });
             cut.documents.push(DocumentWrite {
                 kind: STATE.to_owned(),
                 key: state_key(&topic, *partition),

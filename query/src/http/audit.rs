@@ -62,7 +62,9 @@ fn describe(source: &StoredSource) -> (bool, Value) {
     if let Some(base) = state.stray_of {
         value["stray_of"] = json!(base);
         value["notice"] = json!("two agents claimed to be the same one; this is what the second one sent");
-    } else if let Some(before) = state.open.as_ref().filter(|open| open.because.as_deref() == Some("instance")) {
+    } else if let Some(before) =
+        state.open.as_ref().filter(|open| open.because.as_deref() == Some("instance"))
+    {
         value["notice"] = json!(format!(
             "the agent's state folder was copied or moved: this goes on from source {}",
             before.continues.map(|id| id.to_string()).unwrap_or_default()

@@ -19,9 +19,10 @@ pub async fn compress(request: Request, next: Next) -> Response {
         .headers()
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(',').any(|coding| is_gzip(coding)));
+        .is_some_and(|value| value.split(',').any(is_gzip));
     let response = next.run(request).await;
-    let length = response.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let length =
+        response.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     // Bodies without a length are streams: they go out as they come.
     if !accepts || !length.is_some_and(|length| (WORTH_IT..=LARGEST).contains(&length)) {
         return response;
@@ -42,7 +43,8 @@ pub async fn compress(request: Request, next: Next) -> Response {
 /// `gzip`, and not with a weight of zero.
 fn is_gzip(coding: &str) -> bool {
     let mut parts = coding.split(';').map(str::trim);
-    parts.next() == Some("gzip") && !parts.any(|p| p.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0))
+    parts.next() == Some("gzip")
+        && !parts.any(|p| p.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0))
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {

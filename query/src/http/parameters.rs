@@ -10,11 +10,11 @@ use std::time::Duration;
 /// The most hits in one answer.
 const MAX_LIMIT: usize = 10_000;
 const DEFAULT_LIMIT: usize = 100;
-const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
+const DEFAULT_RANGE: Duration = Duration::from_hours(1);
 /// The most buckets in a histogram.
 const MAX_BUCKETS: u128 = 20_000;
 /// How far ahead of now the default range reaches: records whose clocks run ahead are still found.
-const AHEAD: Duration = Duration::from_secs(24 * 3600);
+const AHEAD: Duration = Duration::from_hours(24);
 
 /// As they are given. Times are RFC 3339, epoch milliseconds, `now`, or an age before now (`15m`).
 #[derive(Debug, Default, Deserialize)]
@@ -78,10 +78,14 @@ impl Parameters {
         let order = match self.sort.as_deref() {
             None | Some("-timestamp") => Order::NewestFirst,
             Some("timestamp") => Order::OldestFirst,
-            Some(other) => return Err(wrong("sort", format!("-timestamp or timestamp expected, found {other:?}"))),
+            Some(other) => {
+                return Err(wrong("sort", format!("-timestamp or timestamp expected, found {other:?}")));
+            }
         };
         let after = match &self.cursor {
-            Some(text) => Some(read_cursor(text).ok_or_else(|| wrong("cursor", "this is no cursor".to_owned()))?),
+            Some(text) => {
+                Some(read_cursor(text).ok_or_else(|| wrong("cursor", "this is no cursor".to_owned()))?)
+            }
             None => None,
         };
         let streams = match &self.stream {
@@ -107,7 +111,9 @@ fn interval(text: &str, range: TimeRange) -> Result<Duration, ApiError> {
     }
     let buckets = range.to.since(range.from).as_nanos() / interval.as_nanos();
     if buckets > MAX_BUCKETS {
-        return Err(wrong(format!("{text} cuts the range into {buckets} buckets; at most {MAX_BUCKETS} are given")));
+        return Err(wrong(format!(
+            "{text} cuts the range into {buckets} buckets; at most {MAX_BUCKETS} are given"
+        )));
     }
     Ok(interval)
 }
@@ -162,8 +168,8 @@ mod tests {
     fn times_come_in_four_spellings() {
         for (text, expected) in [
             ("now", NOW),
-            ("15m", NOW.minus(Duration::from_secs(900))),
-            ("now-1h", NOW.minus(Duration::from_secs(3600))),
+            ("15m", NOW.minus(Duration::from_mins(15))),
+            ("now-1h", NOW.minus(Duration::from_hours(1))),
             ("1500", Timestamp::from_millis(1500)),
             ("1970-01-01T00:00:02Z", Timestamp::from_millis(2000)),
         ] {

@@ -30,7 +30,8 @@ pub async fn post<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     parameters: Result<Json<Parameters>, JsonRejection>,
 ) -> Result<Json<Json_>, ApiError> {
-    let Json(parameters) = parameters.map_err(|e| ApiError::Parameter { name: "body", problem: e.body_text() })?;
+    let Json(parameters) =
+        parameters.map_err(|e| ApiError::Parameter { name: "body", problem: e.body_text() })?;
     answer(&api, &parameters).await
 }
 

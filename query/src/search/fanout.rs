@@ -48,7 +48,11 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Arc<Semaphore>, plan: &Pla
     all
 }
 
-async fn search_one(shards: &OpenShards, meta: &ShardMeta, request: Arc<LeafRequest>) -> anyhow::Result<LeafResponse> {
+async fn search_one(
+    shards: &OpenShards,
+    meta: &ShardMeta,
+    request: Arc<LeafRequest>,
+) -> anyhow::Result<LeafResponse> {
     let shard = shards.get(meta).await?;
     Ok(tokio::task::spawn_blocking(move || shard.search(&request)).await??)
 }

@@ -37,11 +37,21 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
 
     let (order, limit) = (plan.sealed.order, plan.sealed.limit);
     let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, order, limit));
-    Hits { hits: all.hits, total: all.total, histogram: all.histogram, missing, scanned_bytes: all.scanned_bytes }
+    Hits {
+        hits: all.hits,
+        total: all.total,
+        histogram: all.histogram,
+        missing,
+        scanned_bytes: all.scanned_bytes,
+    }
 }
 
 /// The offsets of each partition that neither sealed shards nor hot rows answer for.
-fn gaps(plan: &Plan, parts: &BTreeMap<PartitionKey, HotPart>, ends: &BTreeMap<PartitionKey, i64>) -> Vec<Missing> {
+fn gaps(
+    plan: &Plan,
+    parts: &BTreeMap<PartitionKey, HotPart>,
+    ends: &BTreeMap<PartitionKey, i64>,
+) -> Vec<Missing> {
     let mut missing = Vec::new();
     for row in &plan.snapshot.partitions {
         let key = (row.topic.clone(), row.topic_id, row.partition);
@@ -58,7 +68,11 @@ fn gaps(plan: &Plan, parts: &BTreeMap<PartitionKey, HotPart>, ends: &BTreeMap<Pa
         if let Some(next) = row.next_offset
             && part.held_from > next
         {
-            missing.push(gap(row.partition, part.held_from - next, "are between the sealed and the hot ones"));
+            missing.push(gap(
+                row.partition,
+                part.held_from - next,
+                "are between the sealed and the hot ones",
+            ));
         }
         let end = ends.get(&key).copied().unwrap_or(part.end);
         if part.held_to < end {

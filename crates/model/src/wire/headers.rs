@@ -94,8 +94,8 @@ pub(super) fn read(headers: &[(String, Bytes)]) -> Result<Facts, DecodeError> {
     })))
 }
 
-fn problem(name: &'static str, problem: impl ToString) -> DecodeError {
-    DecodeError::Header { name, problem: problem.to_string() }
+fn problem(name: &'static str, problem: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Header { name, problem: format!("{problem}") }
 }
 
 struct Headers<'a>(&'a [(String, Bytes)]);
@@ -113,7 +113,7 @@ impl<'a> Headers<'a> {
         self.text(name)?.ok_or_else(|| problem(name, "missing"))
     }
 
-    fn parsed<T: FromStr<Err: ToString>>(&self, name: &'static str) -> Result<T, DecodeError> {
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, DecodeError> {
         self.required(name)?.parse().map_err(|e: T::Err| problem(name, e))
     }
 

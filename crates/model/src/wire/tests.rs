@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::{Attributes, Severity, Timestamp, Value};
+use crate::{Severity, Timestamp, Value};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -152,6 +152,5 @@ fn the_first_format_stays_readable() {
             Run { length: 207, kind: RunKind::Skipped(SkipReason::Blank) }
         ]
     );
-    let _attributes: &Attributes = &records[0].attributes;
     assert_eq!(records[0].body, Value::from("hello"));
 }

@@ -39,7 +39,8 @@ fn part(epoch: u64, held: (i64, i64), end: i64, total: u64) -> HotPart {
 }
 
 fn answer(next: Option<i64>, parts: Vec<HotPart>) -> Hits {
-    let hot = parts.into_iter().map(|part| ("node".to_owned(), Ok(HotResponse { parts: vec![part] }))).collect();
+    let hot =
+        parts.into_iter().map(|part| ("node".to_owned(), Ok(HotResponse { parts: vec![part] }))).collect();
     merge(&plan(next), Sealed::default(), hot)
 }
 
