@@ -111,7 +111,11 @@ impl Indexer {
 
     /// Runs until `shutdown`; then publishes what it holds and hands its partitions back.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        tokio::fs::create_dir_all(&self.parts.work_directory).await?;
+        // What lies in there was being sealed when the process before ended: it is read again.
+        match tokio::fs::remove_dir_all(&self.parts.work_directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => tokio::fs::create_dir_all(&self.parts.work_directory).await?,
+        }
         let retention =
             tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.clone(), shutdown.clone()));
         while !shutdown.is_cancelled() {

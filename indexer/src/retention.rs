@@ -2,13 +2,19 @@
 //! period that is longer than any search.
 
 use crate::{GROUP, Settings, pipeline::Parts, settings::Streams};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often retention is looked at, at least.
 const EVERY: Duration = Duration::from_secs(10);
 /// … and at most.
 const LEAST: Duration = Duration::from_millis(100);
+
+/// An upload that has not finished after so long never will: its leftover goes.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// Looks at retention until `shutdown`. A failure is said, counted and tried again.
 pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationToken) {
@@ -43,5 +49,7 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         gone.push(shard.id);
     }
     parts.catalogue.forget(&gone).await?;
+    let abandoned = now.minus(ABANDONED).0;
+    parts.bundles.sweep(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(abandoned).unwrap_or(0))).await?;
     Ok((expired, gone.len()))
 }

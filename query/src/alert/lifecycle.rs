@@ -3,9 +3,9 @@
 
 use millrace_catalogue::{Alert, AlertState, Notification};
 use millrace_detect::{Finding, FindingKind};
-use millrace_model::{RecordId, Timestamp};
+use millrace_model::{Partition, RecordId, Timestamp};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many records an alert keeps as evidence.
 const EVIDENCE: usize = 10;
@@ -24,6 +24,8 @@ pub struct Changes {
 pub struct Lifecycle {
     receivers: Vec<String>,
     firing: BTreeMap<String, Alert>,
+    /// The partitions whose rules say that it goes on, by fingerprint.
+    held_by: BTreeMap<String, BTreeSet<Partition>>,
     changed: BTreeMap<String, Alert>,
     outbox: Vec<Notification>,
 }
@@ -35,8 +37,18 @@ impl Lifecycle {
         Self { receivers, firing, ..Self::default() }
     }
 
-    /// Takes in a finding.
-    pub fn take(&mut self, finding: Finding, now: Timestamp) {
+    /// Takes in a finding of the rules of one partition. An alert that several hold is over when none does any more.
+    pub fn take(&mut self, partition: Partition, finding: Finding, now: Timestamp) {
+        let holders = self.held_by.entry(finding.fingerprint.clone()).or_default();
+        if finding.kind == FindingKind::Resolved {
+            holders.remove(&partition);
+            if !holders.is_empty() {
+                return;
+            }
+            self.held_by.remove(&finding.fingerprint);
+        } else {
+            holders.insert(partition);
+        }
         let active = self.firing.get_mut(&finding.fingerprint);
         match (finding.kind, active) {
             (FindingKind::Fired, None) => {
@@ -61,7 +73,7 @@ impl Lifecycle {
                 self.tell(&alert, now);
                 self.changed.insert(alert.id.clone(), alert);
             }
-            // It was resolved by another partition's rules, or before this process knew of it.
+            // It was resolved before this process knew of it.
             (FindingKind::Updated | FindingKind::Resolved, None) => {}
         }
     }
@@ -119,6 +131,9 @@ mod tests {
     use super::*;
     use millrace_detect::Level;
 
+    const P0: Partition = Partition(0);
+    const P1: Partition = Partition(1);
+
     fn finding(kind: FindingKind, count: u64) -> Finding {
         Finding {
             rule_id: "r".into(),
@@ -139,7 +154,7 @@ mod tests {
         let mut lifecycle = Lifecycle::new(vec!["ops".into()], Vec::new());
         for count in 8..12 {
             let kind = if count == 8 { FindingKind::Fired } else { FindingKind::Updated };
-            lifecycle.take(finding(kind, count), Timestamp(100));
+            lifecycle.take(P0, finding(kind, count), Timestamp(100));
         }
         let first = lifecycle.changes();
         assert_eq!((first.alerts.len(), first.alerts[0].count, first.notifications.len()), (1, 11, 1));
@@ -147,9 +162,12 @@ mod tests {
 
         // A new process goes on with what was stored.
         let mut lifecycle = Lifecycle::new(vec!["ops".into()], first.alerts.clone());
-        lifecycle.take(finding(FindingKind::Fired, 12), Timestamp(150));
-        lifecycle.take(finding(FindingKind::Resolved, 12), Timestamp(200));
-        lifecycle.take(finding(FindingKind::Resolved, 12), Timestamp(300));
+        lifecycle.take(P0, finding(FindingKind::Updated, 12), Timestamp(140));
+        lifecycle.take(P1, finding(FindingKind::Fired, 12), Timestamp(150));
+        lifecycle.take(P0, finding(FindingKind::Resolved, 12), Timestamp(160));
+        assert_eq!(lifecycle.changes().alerts[0].state, AlertState::Firing);
+        lifecycle.take(P1, finding(FindingKind::Resolved, 12), Timestamp(200));
+        lifecycle.take(P1, finding(FindingKind::Resolved, 12), Timestamp(300));
         let last = lifecycle.changes();
         assert_eq!(
             (last.alerts[0].id.as_str(), last.alerts[0].state),

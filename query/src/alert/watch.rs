@@ -231,7 +231,7 @@ impl Watch {
             lane.detector.observe(&row, now, &mut findings);
         }
         lane.next = message.offset + 1;
-        self.found(findings);
+        self.found(message.partition, findings);
         Ok(())
     }
 
@@ -243,21 +243,25 @@ impl Watch {
 
     fn pass_time(&mut self) {
         let now = self.parts.clock.now();
-        let mut findings = Vec::new();
-        for lane in self.lanes.values_mut() {
+        let mut found = Vec::new();
+        for (partition, lane) in &mut self.lanes {
+            let mut findings = Vec::new();
             lane.detector.tick(now, &mut findings);
+            found.push((*partition, findings));
         }
-        self.found(findings);
+        for (partition, findings) in found {
+            self.found(partition, findings);
+        }
     }
 
-    fn found(&mut self, findings: Vec<Finding>) {
+    fn found(&mut self, partition: Partition, findings: Vec<Finding>) {
         let now = self.parts.clock.now();
         for finding in findings {
             if finding.kind == FindingKind::Fired {
                 self.parts.metrics.findings.inc();
             }
             self.urgent |= finding.kind != FindingKind::Updated;
-            self.lifecycle.take(finding, now);
+            self.lifecycle.take(partition, finding, now);
         }
     }
 
