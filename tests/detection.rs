@@ -1,0 +1,208 @@
+//! Detection from outside: lines into a watched file, an alert out, at the API and at a webhook, once; rules that change
+//! while it runs; and rules tried on the command line.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use millrace_test_support::{Site, Up, http::Webhook, wait};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Longer than anything that would send a second notification takes to do so.
+const QUIET: Duration = Duration::from_secs(3);
+
+fn settings(site: &Site, webhook: &Webhook) -> String {
+    let logs = site.path("logs");
+    format!(
+        "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{}/*\"]\n[indexer]\nseal_age = \"1s\"\n\
+         [query.alerts.receivers.ops]\ntype = \"webhook\"\nurl = \"{}\"\n",
+        logs.display(),
+        webhook.url()
+    )
+}
+
+/// The lines of somebody who tries passwords.
+fn failures(numbers: std::ops::Range<u32>) -> String {
+    let line = |number| {
+        format!("Nov 23 10:00:00 web1 sshd[{number}]: Failed password for root from 203.0.113.9 port {number} ssh2\n")
+    };
+    numbers.map(line).collect::<Vec<_>>().concat()
+}
+
+/// Waits until the only alert has counted so far, and returns it.
+#[track_caller]
+fn counted(up: &Up<'_>, count: u64) -> Value {
+    wait::until(&format!("one alert of {count}"), DEADLINE, || {
+        let mut alerts = up.server.alerts();
+        assert!(alerts.len() <= 1, "{alerts:?}");
+        let alert = alerts.pop()?;
+        assert!(alert["count"].as_u64().unwrap() <= count, "{alert}");
+        (alert["count"] == json!(count)).then_some(alert)
+    })
+}
+
+#[test]
+fn forty_failures_are_one_alert_and_one_post() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    let mut up = site.up(&settings(&site, &webhook)).started();
+    site.append("auth.log", "Nov 23 09:59:59 web1 sshd[1]: Accepted publickey for ann from 192.0.2.1 port 1 ssh2\n");
+    up.server.wait_for_total("Accepted", 1, DEADLINE);
+
+    let written = Instant::now();
+    site.append("auth.log", failures(0..40));
+    let post = wait::until("a post at the webhook", DEADLINE, || webhook.posts().into_iter().next());
+    println!("forty failures written to the webhook's post: {:?}", post.at.duration_since(written));
+    let body: Value = serde_json::from_str(&post.body).unwrap();
+    assert_eq!(body["status"], "firing");
+    assert_eq!(body["receiver"], "ops");
+    assert_eq!(body["alert"]["title"], "SSH brute force");
+    assert_eq!(body["alert"]["group"], json!({ "source_ip": "203.0.113.9" }));
+
+    let alert = counted(&up, 40);
+    assert_eq!((&alert["state"], &alert["level"]), (&json!("firing"), &json!("high")));
+    assert_eq!((&alert["id"], &alert["rule_id"]), (&body["alert"]["id"], &body["alert"]["rule_id"]));
+    assert!(alert["first"].as_str().unwrap() <= alert["last"].as_str().unwrap());
+    // Each piece of evidence is a record that can be looked at.
+    let evidence = alert["evidence"].as_array().unwrap();
+    assert!(!evidence.is_empty());
+    for id in evidence {
+        let record = up.server.get(&format!("/api/v1/records/{}", id.as_str().unwrap()));
+        assert!(record["body"].as_str().unwrap().contains("Failed password"), "{record}");
+    }
+    wait::stays("one post and one alert", QUIET, || webhook.posts().len() == 1 && up.server.alerts().len() == 1);
+    up.stop();
+}
+
+#[test]
+fn what_was_counted_survives_kill_9() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    let mut up = site.up(&settings(&site, &webhook)).started();
+    // Below the threshold of eight: only what rules have counted can tell.
+    site.append("auth.log", failures(0..5));
+    up.server.wait_for_total("Failed", 5, DEADLINE);
+    up.kill();
+    up.start();
+    assert_eq!(up.server.alerts(), [json!(null); 0]);
+    site.append("auth.log", failures(5..20));
+    let alert = counted(&up, 20);
+    wait::until_true("a post at the webhook", DEADLINE, || webhook.posts().len() == 1);
+    up.kill();
+    site.append("auth.log", failures(20..40));
+    up.start();
+    assert_eq!(counted(&up, 40)["id"], alert["id"]);
+    wait::stays("one alert of forty", QUIET, || {
+        let alerts = up.server.alerts();
+        alerts.len() == 1 && alerts[0]["count"] == json!(40)
+    });
+    // A post whose success could not be noted before the kill may come again: under the same key.
+    let keys: BTreeSet<_> = webhook.posts().into_iter().map(|post| header(&post.headers, "idempotency-key")).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+}
+
+fn header(headers: &[(String, String)], name: &str) -> String {
+    headers.iter().find(|(key, _)| key == name).unwrap().1.clone()
+}
+
+/// A rule that fires on a word.
+fn rule(title: &str, id: u32, word: &str) -> String {
+    format!(
+        "title: {title}\nid: 00000000-0000-4000-8000-{id:012}\nkind: threshold\nlevel: low\nquery: '{word}'\n\
+         threshold:\n  count: 1\n  window: 10m\ntests:\n  positive: ['it says {word}']\n  negative: ['it says nothing']\n"
+    )
+}
+
+#[test]
+fn rules_change_while_it_runs_and_a_broken_one_changes_nothing() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    fs::create_dir(site.path("rules")).unwrap();
+    site.write("rules/own.yml", &rule("Alpha", 1, "alpha"));
+    let settings = settings(&site, &webhook)
+        + &format!("[query.alerts]\nrules = [\"{}\"]\n", site.path("rules").display());
+    let up = site.up(&settings).started();
+    let count = |title: &str| {
+        let alerts = up.server.alerts();
+        alerts.iter().find(|alert| alert["title"] == json!(title)).map(|alert| alert["count"].as_u64().unwrap())
+    };
+    site.append("app.log", "alpha\n");
+    wait::until_true("the rule fires", DEADLINE, || count("Alpha") == Some(1));
+
+    site.write("rules/own.yml", "title: Broken\nkind: threshold\nquery: '(('\n");
+    wait::until_true("the mistake is told", DEADLINE, || {
+        let told = up.server.get("/api/v1/rules");
+        told["errors"].as_array().unwrap().iter().any(|error| error.as_str().unwrap().contains("own.yml"))
+    });
+    assert!(up.server.metric("millrace_query_broken_rules").is_some_and(|broken| broken >= 1.0));
+    site.append("app.log", "alpha again\n");
+    wait::until_true("the rule as it was last good counts on", DEADLINE, || count("Alpha") == Some(2));
+
+    site.write("rules/own.yml", &rule("Beta", 2, "beta"));
+    wait::until_true("the new rule is in use", DEADLINE, || {
+        let told = up.server.get("/api/v1/rules");
+        assert!(told["rules"].as_array().unwrap().len() >= 3);
+        told["errors"] == json!([]) && told["rules"].to_string().contains("Beta")
+    });
+    site.append("app.log", "alpha and beta\n");
+    wait::until_true("the new rule fires", DEADLINE, || count("Beta") == Some(1));
+    assert_eq!(count("Alpha"), Some(2), "the old rule is gone");
+}
+
+#[test]
+fn rules_are_checked_on_the_command_line() {
+    let site = Site::new(BINARY);
+    let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules").display().to_string();
+    let outcome = site.run(&["rules", "check", &starter]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""), "{}", outcome.stderr);
+    let outcome = site.run(&["rules", "test", &starter]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.lines().count() > 10 && outcome.stdout.lines().all(|line| line.starts_with("ok ")));
+
+    let good = site.write("good.yml", &rule("Alpha", 1, "alpha"));
+    let broken = site.write("broken.yml", &rule("Broken", 2, "((").replace("level: low", "levle: low"));
+    let outcome = site.run(&["rules", "check", &good, &broken]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("broken.yml") && !outcome.stderr.contains("good.yml"), "{}", outcome.stderr);
+    assert_eq!(site.run(&["rules", "check", "/nowhere.yml"]).code, Some(3));
+    assert_eq!(site.run(&["rules", "check"]).code, Some(2));
+
+    let wrong = site.write("wrong.yml", &rule("Wrong", 3, "alpha").replace("it says alpha", "it says otherwise"));
+    let outcome = site.run(&["rules", "test", &wrong]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("FAILED"), "{}", outcome.stdout);
+}
+
+#[test]
+fn rules_are_tried_on_records() {
+    let site = Site::new(BINARY);
+    let rule = site.write("alpha.yml", &rule("Alpha", 1, "alpha"));
+    fs::create_dir(site.path("events")).unwrap();
+    let events = site.write("events/one.log", "nothing\n{\"message\":\"an alpha\"}\n\nbeta\n");
+    let outcome = site.run(&["rules", "test", &rule, "--events", &events, "--output", "ndjson"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let findings: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let id = "00000000-0000-4000-8000-000000000001";
+    let expected = json!({ "file": events, "line": 2, "rule_id": id, "rule_title": "Alpha", "level": "low" });
+    assert_eq!(findings, [expected]);
+
+    let folder = site.path("events").display().to_string();
+    assert_eq!(site.run(&["rules", "test", &rule, "--events", &folder]).code, Some(1));
+    site.write("events/one.log", "nothing\n");
+    let outcome = site.run(&["rules", "test", &rule, "--events", &folder, "--output", "ndjson"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""), "{}", outcome.stderr);
+    assert_eq!(site.run(&["rules", "test", &rule, "--events", "/nowhere"]).code, Some(2));
+
+    // With a group: the starter rules on lines of a real attack.
+    let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules").display().to_string();
+    let events = site.write("auth.log", &failures(0..8));
+    let outcome = site.run(&["rules", "test", &starter, "--events", &events, "--output", "ndjson"]);
+    let findings: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(findings.len(), 1, "{}", outcome.stdout);
+    assert_eq!((&findings[0]["line"], &findings[0]["group"]), (&json!(8), &json!({ "source_ip": "203.0.113.9" })));
+}

@@ -1,0 +1,167 @@
+//! `millrace up` that ends, is killed and comes back on the same data: nothing is lost and nothing comes twice; and what
+//! its data does when two want it, or when its time is over.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use millrace_test_support::{
+    Site, Up,
+    numbers::{self, Writer},
+    wait,
+};
+use serde_json::json;
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Reads everything in the site's folder of logs, rotated files too.
+fn settings(site: &Site) -> String {
+    let logs = site.path("logs");
+    format!(
+        "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{}/*\"]\n[indexer]\nseal_age = \"500ms\"\n",
+        logs.display()
+    )
+}
+
+#[track_caller]
+fn assert_audit_is_complete(up: &Up<'_>, records: u64) {
+    wait::until_true("everything is published", DEADLINE, || {
+        up.server.get("/api/v1/audit")["records"] == json!(records)
+    });
+    let outcome = up.run(&["audit"]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn an_orderly_restart_loses_nothing_and_repeats_nothing() {
+    let site = Site::new(BINARY);
+    let mut up = site.up(&settings(&site)).started();
+    let mut writer = Writer::new(&site.path("logs"), 4, 700);
+    for round in 1..=3 {
+        writer.write_until(round * 4000 - 2000);
+        up.server.wait_for_total(numbers::QUERY, round * 4000 - 2000, DEADLINE);
+        up.stop();
+        // What is written and rotated meanwhile is found at the next start.
+        writer.write_until(round * 4000);
+        up.start();
+    }
+    up.server.wait_for_total(numbers::QUERY, 12_000, DEADLINE);
+    numbers::assert_each_once(&up.server, 12_000);
+    assert_audit_is_complete(&up, 12_000);
+}
+
+#[test]
+fn kill_9_at_any_moment_loses_nothing_and_repeats_nothing() {
+    let site = Site::new(BINARY);
+    let mut up = site.up(&settings(&site));
+    let mut writer = Writer::new(&site.path("logs"), 4, 700);
+    for round in 1..=6 {
+        let begun = Instant::now();
+        up.start();
+        println!("ready after {:?}", begun.elapsed());
+        // Each time somewhat further into shipping, sealing and publishing.
+        let until = Instant::now() + Duration::from_millis(round * 170);
+        let mut next = writer.written();
+        while Instant::now() < until {
+            next += 50;
+            writer.write_until(next);
+            std::thread::yield_now();
+            up.server.whole_total("*");
+        }
+        up.kill();
+        writer.write_until(next + 500);
+    }
+    up.start();
+    let written = writer.written();
+    up.server.wait_for_total(numbers::QUERY, written, DEADLINE);
+    numbers::assert_each_once(&up.server, written);
+    assert_audit_is_complete(&up, written);
+    println!("{written} lines");
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let site = Site::new(BINARY);
+    let mut up = site.up(&settings(&site)).started();
+    let mut writer = Writer::new(&site.path("logs"), 2, 1000);
+    writer.write_until(3000);
+    up.server.wait_for_total(numbers::QUERY, 3000, DEADLINE);
+    assert_audit_is_complete(&up, 3000);
+    up.kill();
+    let checkpoint = site.path("data/agent/checkpoint.json");
+    let length = fs::metadata(&checkpoint).unwrap().len();
+    fs::File::options().write(true).open(&checkpoint).unwrap().set_len(length / 2).unwrap();
+    writer.write_until(4000);
+    up.start();
+    up.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
+    numbers::assert_each_once(&up.server, 4000);
+    assert_audit_is_complete(&up, 4000);
+    let log = up.process().log();
+    assert!(log.contains("ERROR") && log.contains("checkpoint.json"), "a damaged checkpoint is said loudly");
+}
+
+#[test]
+fn a_second_one_on_the_same_data_is_refused() {
+    let site = Site::new(BINARY);
+    let mut first = site.up(&settings(&site)).started();
+    let data = site.path("data").display().to_string();
+    let second = site.run(&["up", "--data", &data, "--listen", "127.0.0.1:0", "--watch", "logs/*"]);
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    let last = second.stderr.lines().last().unwrap();
+    assert!(last.starts_with("millrace: ") && last.contains("in use"), "{}", second.stderr);
+    assert!(second.stderr.contains(&data), "{}", second.stderr);
+    site.append("a.log", "the first one goes on\n");
+    first.server.wait_for_total("goes", 1, DEADLINE);
+    first.stop();
+}
+
+#[test]
+fn an_occupied_port_is_a_clear_error() {
+    let site = Site::new(BINARY);
+    let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listen = other.local_addr().unwrap().to_string();
+    let begun = Instant::now();
+    let outcome = site.run(&["up", "--data", "data", "--listen", &listen, "--watch", "logs/*"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.starts_with("millrace: ") && last.contains(&listen), "{}", outcome.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?} to say so", begun.elapsed());
+}
+
+#[test]
+fn a_stream_loses_its_shards_when_their_time_is_over() {
+    let site = Site::new(BINARY);
+    let logs = site.path("logs");
+    let settings = format!(
+        "[agent.sources.short]\ntype = \"file\"\ninclude = [\"{0}/short*\"]\nstream = \"short\"\n\
+         [agent.sources.long]\ntype = \"file\"\ninclude = [\"{0}/long*\"]\nstream = \"long\"\n\
+         [indexer]\nseal_age = \"200ms\"\nexpired_grace = \"500ms\"\n[streams.short]\nretention = \"8s\"\n",
+        logs.display()
+    );
+    let up = site.up(&settings).started();
+    site.append("short.log", "soon forgotten\n");
+    site.append("long.log", "long remembered\n");
+    let written = Instant::now();
+    up.server.wait_for_total("forgotten", 1, DEADLINE);
+    up.server.wait_for_total("remembered", 1, DEADLINE);
+    let bundles = site.path("data/shards");
+    wait::until_true("both were published", DEADLINE, || files(&bundles) == 2);
+    wait::until_true("the shard is gone, bytes and all", DEADLINE, || files(&bundles) == 1);
+    assert!(written.elapsed() >= Duration::from_secs(8), "it was kept for {:?}", written.elapsed());
+    assert_eq!(up.server.whole_total("forgotten"), Some(0));
+    assert_eq!(up.server.whole_total("remembered"), Some(1));
+    assert_eq!(up.server.metric("millrace_indexer_expired_shards_total"), Some(1.0));
+    // What has expired was not lost.
+    assert_audit_is_complete(&up, 2);
+}
+
+/// How many files lie in a folder and below, what is being worked on aside.
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with(".work"));
+    paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
