@@ -1,5 +1,5 @@
-//! How fast a topic takes and gives messages: `throughput embedded|kafka [HOST:PORT] [MEGABYTES]`. Messages hold 500 log
-//! lines of 150 bytes; everything goes to one partition, as one host's lines do. Prints wall time, CPU time of this
+//! How fast a topic takes and gives messages: `throughput embedded|kafka [MEGABYTES]`; Kafka is a broker of its own. Messages
+//! hold 500 log lines of 150 bytes; everything goes to one partition, as one host's lines do. Prints wall time, CPU time of this
 //! process, and (embedded) bytes on disk.
 #![expect(clippy::print_stdout, reason = "its purpose")]
 
@@ -18,12 +18,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("millrace-throughput-{}", std::process::id()));
     let settings = match kind {
         "kafka" => {
-            let brokers = vec![arguments.get(2).ok_or("HOST:PORT is missing")?.clone()];
-            TopicSettings::Kafka(KafkaSettings::new(brokers, &format!("throughput-{}", std::process::id())))
+            let brokers = vec![millrace_test_support::kafka::shared().bootstrap.clone()];
+            TopicSettings::Kafka(KafkaSettings::new(brokers, "throughput"))
         }
         _ => TopicSettings::Embedded(EmbeddedSettings::new(folder.clone(), "throughput")),
     };
-    let megabytes: usize = arguments.get(3).map_or(Ok(300), |text| text.parse())?;
+    let megabytes: usize = arguments.get(2).map_or(Ok(300), |text| text.parse())?;
     let topic = Topic::open(&settings, Arc::new(SystemClock), &Metrics::default()).await?;
     let batches: Vec<Payload> = (0..200).map(batch).collect();
     let count = megabytes * 1_000_000 / batches[0].value.len();

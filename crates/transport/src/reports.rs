@@ -84,6 +84,8 @@ impl Slot {
         } else {
             metrics.rejected_messages.inc();
         }
+        // Whoever has the report finds the counts settled.
+        metrics.send_queue_bytes.dec_by(std::mem::take(&mut self.weight) as i64);
         if let Some(permit) = self.permit.take() {
             permit.send(DeliveryReport { ticket: self.ticket, outcome });
         }

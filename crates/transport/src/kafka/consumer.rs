@@ -1,5 +1,6 @@
 //! A member of a consumer group of a Kafka topic: the handle, and what it shares with the thread that polls.
 
+mod context;
 mod poller;
 
 use super::{Inner, client};

@@ -4,9 +4,11 @@
 //! a delivery that failed for a reason that may pass), the thread makes a new one and sends everything again that was not
 //! reported, in the order in which it was taken. New messages wait meanwhile.
 
+mod context;
+
 use super::{
     Inner, Ready,
-    client::{self, Health, Statistics},
+    client::{self, Health},
 };
 use crate::{
     DeliveryReport, Error, Producer, Rejected,
@@ -15,14 +17,14 @@ use crate::{
     reports::{Reports, Slot},
     sync::{Bell, lock},
 };
+use context::{Context, rejection};
 use millrace_model::{Partition, wire::Payload};
 use rdkafka::{
-    ClientConfig, Message as _,
-    client::ClientContext,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    ClientConfig,
+    config::FromClientConfigAndContext,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig},
 };
 use std::{
     collections::BTreeMap,
@@ -142,7 +144,8 @@ impl KafkaProducer {
         let thread = match thread {
             Ok(thread) => thread,
             Err(source) => {
-                lock(&shared.state).client = None;
+                let client = lock(&shared.state).client.take();
+                drop(client);
                 return Err(Error::Thread { topic: settings.name.clone(), source });
             }
         };
@@ -279,8 +282,11 @@ impl Shared {
             self.replace(client, &broken.unwrap_or_default(), failures);
         }
         // The context of the client holds `self`: this ends the circle.
-        drop(lock(&self.state).client.take());
-        lock(&self.state).open.clear();
+        // Not under the lock: its last callbacks take it.
+        let client = lock(&self.state).client.take();
+        drop(client);
+        let open = std::mem::take(&mut lock(&self.state).open);
+        drop(open);
     }
 
     /// Looks whether the topic is still there when nothing has been delivered for a while. Says why the client must be
@@ -382,73 +388,5 @@ impl Shared {
             open.slot.report(outcome);
         }
         self.room.notify_one();
-    }
-}
-
-/// Is this the kind of failure that sending again cannot help?
-fn rejection(code: RDKafkaErrorCode, partition: Partition, payload: &Payload) -> Option<Rejected> {
-    use RDKafkaErrorCode::{
-        InvalidMessageSize, InvalidRecord, InvalidTimestamp, MessageBatchTooLarge, MessageSizeTooLarge,
-        PolicyViolation, UnknownPartition,
-    };
-    match code {
-        MessageSizeTooLarge | MessageBatchTooLarge | InvalidMessageSize => {
-            Some(Rejected::TooLarge { bytes: size(&payload.key, &payload.headers, &payload.value) })
-        }
-        UnknownPartition => Some(Rejected::NoSuchPartition(partition)),
-        InvalidRecord | InvalidTimestamp | PolicyViolation => Some(Rejected::Refused(code.to_string())),
-        _ => None,
-    }
-}
-
-/// What librdkafka calls back.
-struct Context {
-    shared: Arc<Shared>,
-    generation: u64,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::Fatal) {
-            self.shared.health.told(&error, reason);
-        }
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        // Read for what they say of the brokers.
-        drop(Statistics::read(statistics, &self.shared.health));
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
-        match result {
-            Ok(message) => {
-                self.shared.health.up();
-                self.shared.settle(sequence, Ok((Partition(message.partition()), message.offset())));
-            }
-            Err((error, _)) => self.failed(error, sequence),
-        }
-    }
-}
-
-impl Context {
-    fn failed(&self, error: &KafkaError, sequence: usize) {
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        let mut state = lock(&self.shared.state);
-        let Some(open) = state.open.get(&sequence) else { return };
-        if let Some(rejected) = rejection(code, open.partition, &open.payload) {
-            drop(state);
-            self.shared.settle(sequence, Err(rejected));
-        } else if self.generation == state.generation {
-            // Kept, and sent again by the next client together with all that came after it.
-            state.broken.get_or_insert_with(|| error.to_string());
-        }
     }
 }

@@ -35,6 +35,11 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     }
     until(|| topic.healthy().is_err()).await;
     assert!(!sender.producer.flush(Duration::ZERO).await);
+    // A producer that is dropped with messages under way lets go of them, and of the channel.
+    let mut other = Sender::new(&topic, 10);
+    other.producer.send(Partition(0), payload(1), 1).await.unwrap();
+    drop(other.producer);
+    assert_eq!(soon(other.reports.recv()).await, None);
 
     let broker = tokio::task::spawn_blocking(move || {
         broker.restart();
@@ -72,8 +77,9 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     for numbers in found.values() {
         assert!(numbers.is_sorted_by(|a, b| a < b), "in order, each once: {numbers:?}");
     }
-    consumer.close().await;
-    drop(broker);
+    // Without a broker there is nobody to say goodbye to.
+    tokio::task::spawn_blocking(|| drop(broker)).await.unwrap();
+    soon(consumer.close()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,26 +4,20 @@
 //! ([`scout`]), offered to the pipeline, and read from where the pipeline says. librdkafka is told only in the last
 //! one; until then it waits, and holds further rebalances back.
 
-use super::{Shared, Turn};
+use super::{Shared, Turn, context::Context};
 use crate::{
     AssignedPartition, Assignment, Message, Start,
-    kafka::{
-        Ready,
-        client::{self, Statistics},
-        scout,
-    },
+    kafka::{Ready, scout},
     sync::{Bell, lock},
 };
 use bytes::Bytes;
 use millrace_model::{Partition, Timestamp, TopicId};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    client::ClientContext,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
-    types::RDKafkaRespErr,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -400,51 +394,4 @@ impl Poller {
 
 fn numbers(found: &[AssignedPartition]) -> Vec<Partition> {
     found.iter().map(|found| found.partition).collect()
-}
-
-/// What librdkafka calls back, always from within a poll on the poller's thread.
-struct Context(Arc<Shared>);
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.topic.health.told(&error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        let Some(mut statistics) = Statistics::read(statistics, &self.0.topic.health) else { return };
-        let Some(topic) = statistics.topics.remove(&self.0.topic.settings.name) else { return };
-        for partition in topic.partitions.values().filter(|partition| partition.ls_offset >= 0) {
-            self.0.end_seen(Partition(partition.partition), partition.ls_offset);
-        }
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(&self, client: &Client, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let shared = &self.0;
-        let mut partitions: Vec<Partition> =
-            list.elements().iter().map(|e| Partition(e.partition())).collect();
-        partitions.sort_unstable();
-        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            lock(&shared.turn).assigned = Some(partitions);
-            return;
-        }
-        if !shared.is_closing() {
-            shared.events.revoke(partitions, client.assignment_lost());
-        }
-        *lock(&shared.turn) = Turn { revoked: true, assigned: None };
-        if let Err(error) = client.unassign() {
-            tracing::warn!(%error, "cannot give partitions up");
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "a commit was lost; it was advisory");
-        }
-    }
 }
