@@ -205,6 +205,14 @@ pub(crate) fn complain(error: &anyhow::Error) {
     }
 }
 
+/// A closed pipe is no error: whoever reads has seen enough.
+pub(crate) fn written(outcome: std::io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
     match cli.command {

@@ -1,6 +1,7 @@
 //! Commands that ask a server: `search` and `audit`.
 
-use crate::cli::{AuditArgs, Code, Failure, Output, SearchArgs};
+use crate::cli::{AuditArgs, Code, Failure, Output, SearchArgs, written};
+use millrace_query::leaves::chain;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -134,14 +135,6 @@ fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
     Ok(())
 }
 
-/// A closed pipe is no error: whoever reads has seen enough.
-fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => Ok(other?),
-    }
-}
-
 async fn ask(server: &str, query: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
     let client = reqwest::Client::new();
     let response = client.post(url(server, path)?).json(body).send().await;
@@ -168,7 +161,7 @@ async fn read(
     let unreachable = |error: reqwest::Error| {
         Failure::with(
             Code::Unreachable,
-            format!("{server} cannot be reached: {error:#}\nis it running? `millrace up` starts one"),
+            format!("{server} cannot be reached: {}\nis it running? `millrace up` starts one", chain(&error)),
         )
     };
     let response = response.map_err(unreachable)?;

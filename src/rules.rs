@@ -1,6 +1,6 @@
 //! `millrace rules check` and `millrace rules test`: rules without a server.
 
-use crate::cli::{Code, Failure, Output, RulesTestArgs};
+use crate::cli::{Code, Failure, Output, RulesTestArgs, written};
 use millrace_detect::{Finding, RuleSet, findings_over, run_cases};
 use millrace_intake::Parsers;
 use millrace_model::{Attributes, Clock, RecordId, Row, SourceId, StreamName, SystemClock, Timestamp};
@@ -52,11 +52,11 @@ fn own_cases(rules: &Arc<RuleSet>, output: Output) -> anyhow::Result<Code> {
     let mut out = io::stdout().lock();
     for outcome in &outcomes {
         match (output, &outcome.problem) {
-            (Output::Text, None) => writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name)?,
+            (Output::Text, None) => written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?,
             (Output::Text, Some(problem)) => {
-                writeln!(out, "FAILED  {}: {}\n        {problem}", outcome.rule_title, outcome.name)?;
+                written(writeln!(out, "FAILED  {}: {}\n        {problem}", outcome.rule_title, outcome.name))?;
             }
-            _ => writeln!(out, "{}", json!(outcome))?,
+            _ => written(writeln!(out, "{}", json!(outcome)))?,
         }
     }
     eprintln!("{} cases of {} rules, {failed} failed", outcomes.len(), rules.len());
@@ -75,21 +75,21 @@ fn on_events(rules: &Arc<RuleSet>, events: &Path, output: Output) -> anyhow::Res
         for (line, finding) in findings_over(rules, rows.into_iter()) {
             let finding = as_json(file, line, &finding);
             match output {
-                Output::Text => writeln!(
+                Output::Text => written(writeln!(
                     out,
                     "{}:{line}: [{}] {}",
                     file.display(),
                     finding["level"].as_str().unwrap_or_default(),
                     finding["rule_title"].as_str().unwrap_or_default()
-                )?,
-                Output::Ndjson => writeln!(out, "{finding}")?,
+                ))?,
+                Output::Ndjson => written(writeln!(out, "{finding}"))?,
                 Output::Json => {}
             }
             all.push(finding);
         }
     }
     if output == Output::Json {
-        writeln!(out, "{:#}", json!(all))?;
+        written(writeln!(out, "{:#}", json!(all)))?;
     }
     eprintln!("{records} records of {} files, {} findings", files.len(), all.len());
     Ok(if all.is_empty() { Code::Ok } else { Code::Findings })
