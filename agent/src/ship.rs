@@ -85,7 +85,8 @@ pub(crate) struct Desk {
 }
 
 impl<P: Producer> Shipper<P> {
-    /// Ships until the readers have ended and all is delivered, or the stop has waited long enough.
+    /// Ships until it is told to stop, and then until the readers have ended and all is delivered, or the stop has
+    /// waited long enough. Without a reader it just waits: an agent without sources does not end its process.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut tick = interval(WRITE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +110,8 @@ impl<P: Producer> Shipper<P> {
                 self.send(next, &mut tick, deadline).await?;
                 continue;
             }
-            if !reading && self.desk.sent.is_empty() && self.desk.refused.is_empty() {
+            let delivered = self.desk.sent.is_empty() && self.desk.refused.is_empty();
+            if deadline.is_some() && !reading && delivered {
                 break;
             }
             let Self { reports, readings, desk, shutdown, .. } = &mut self;
