@@ -13,6 +13,10 @@ mod telemetry;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Rows are many small allocations that are made on one thread and freed on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli::run(cli) {
