@@ -4,6 +4,7 @@
 
 mod crash;
 mod files;
+mod journal;
 mod state;
 mod support;
 mod topic;

@@ -1,7 +1,9 @@
 //! A topic in memory that can be made to misbehave, an agent to run against it, and the oracle: what was shipped must
 //! account for every byte.
 
-use millrace_agent::{Components, FileSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run};
+use millrace_agent::{
+    Components, FileSettings, JournaldSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run,
+};
 use millrace_model::{
     LogRecord, Partition, SourceId, SystemClock, Value,
     wire::{self, Decoded, Envelope, Payload, RunKind, SkipReason},
@@ -17,7 +19,12 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+    task::JoinHandle,
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -279,7 +286,8 @@ pub(crate) struct Host {
     pub(crate) settings: Settings,
     pub(crate) status: Status,
     pub(crate) registry: Registry,
-    running: Option<(JoinHandle<Result<(), millrace_agent::Error>>, CancellationToken)>,
+    /// A runtime a life: what a killed process would not finish ends with it.
+    running: Option<(Runtime, JoinHandle<Result<(), millrace_agent::Error>>, CancellationToken)>,
 }
 
 impl Host {
@@ -316,6 +324,21 @@ impl Host {
             vec![SourceSettings { name: name.to_owned(), stream, kind: SourceKind::File(file) }];
     }
 
+    /// Reads the journal in this folder, and nothing else.
+    pub(crate) fn watch_journal(&mut self, directory: &Path) {
+        let journal =
+            JournaldSettings { directory: Some(directory.to_owned()), ..JournaldSettings::default() };
+        let (name, stream) = ("journal".to_owned(), "journal".parse().unwrap());
+        self.settings.sources = vec![SourceSettings { name, stream, kind: SourceKind::Journald(journal) }];
+    }
+
+    pub(crate) fn journal_settings(&mut self) -> &mut JournaldSettings {
+        match &mut self.settings.sources[0].kind {
+            SourceKind::Journald(journal) => journal,
+            SourceKind::File(_) => panic!("files"),
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("logs").join(name)
     }
@@ -340,29 +363,29 @@ impl Host {
             status: self.status.clone(),
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(self.settings.clone(), components, stop.clone()));
-        self.running = Some((task, stop));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let task = runtime.spawn(run(self.settings.clone(), components, stop.clone()));
+        self.running = Some((runtime, task, stop));
     }
 
     /// Stops in good order.
     pub(crate) async fn stop(&mut self) {
-        if let Some((task, stop)) = self.running.take() {
+        if let Some((runtime, task, stop)) = self.running.take() {
             stop.cancel();
-            task.await.unwrap().unwrap();
+            let outcome = task.await;
+            end(runtime);
+            outcome.unwrap().unwrap();
         }
     }
 
-    /// Ends as `kill -9` does: nothing is written any more, what was not acknowledged may be lost.
+    /// Ends as `kill -9` does: nothing is written any more (but what was being written), what was not acknowledged may
+    /// be lost.
     pub(crate) async fn kill(&mut self) {
-        if let Some((task, _)) = self.running.take() {
+        if let Some((runtime, task, _)) = self.running.take() {
             task.abort();
-            assert!(task.await.is_err_and(|error| error.is_cancelled()));
-            // A write that was under way ends as if the kernel had already taken it.
-            let lock = self.state("lock");
-            until("the state folder is free", || {
-                File::open(&lock).is_err() || File::open(&lock).is_ok_and(|lock| lock.try_lock().is_ok())
-            })
-            .await;
+            let outcome = task.await;
+            end(runtime);
+            assert!(outcome.as_ref().is_err_and(|error| error.is_cancelled()), "{outcome:?}");
         }
         self.topic.forget_held();
     }
@@ -372,7 +395,8 @@ impl Host {
         let checkpoint = fs::read_to_string(self.state("checkpoint.json")).unwrap_or_default();
         let files = fs::read_dir(self.path("")).unwrap().map(Result::unwrap);
         files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log")).all(|file| {
-            file.metadata().is_ok_and(|metadata| checkpoint.contains(&format!("\"inode\":{},", metadata.ino())))
+            file.metadata()
+                .is_ok_and(|metadata| checkpoint.contains(&format!("\"inode\":{},", metadata.ino())))
         })
     }
 
@@ -412,6 +436,11 @@ impl Host {
             assert_eq!(read, shipped + dropped + in_flight, "{unit}: {shipped} + {dropped} + {in_flight}");
         }
     }
+}
+
+/// Waits for what the runtime cannot cancel.
+fn end(runtime: Runtime) {
+    std::thread::spawn(move || runtime.shutdown_timeout(DEADLINE)).join().unwrap();
 }
 
 pub(crate) fn append(path: &Path, bytes: &[u8]) {

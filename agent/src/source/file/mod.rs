@@ -45,6 +45,8 @@ const PARK_AFTER: Duration = Duration::from_secs(300);
 const WALK_SHARE: u32 = 100;
 /// Nor, where a change asks for one, before this many times.
 const WALK_SHARE_ASKED: u32 = 5;
+/// An ended source is forgotten when its file was nowhere for so long: a walk can miss a file that is being renamed.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// How long a reader without anything to do sleeps before it looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -85,6 +87,8 @@ struct Ended {
     source: SourceId,
     place: FilePlace,
     walk: u64,
+    /// Since when its file was not seen.
+    missing: Option<Instant>,
 }
 
 struct Reader {
@@ -143,7 +147,7 @@ impl Reader {
             let Place::File(place) = &entry.place else { continue };
             if entry.closed {
                 let place = FilePlace { size: entry.position, ..place.clone() };
-                reader.ended.insert(place.identity, Ended { source, place, walk: 0 });
+                reader.ended.insert(place.identity, Ended { source, place, walk: 0, missing: None });
             } else {
                 reader.add(Generation::new(source, &entry, place, false, &reader.context));
             }
@@ -280,7 +284,7 @@ impl Reader {
     fn close(&mut self, source: SourceId, reason: &'static str, remember: bool) -> Result<(), Stopped> {
         let Some(generation) = self.remove(source) else { return Ok(()) };
         if let Some(place) = generation.close(reason, remember, &self.context)? {
-            self.ended.insert(place.identity, Ended { source, place, walk: self.walks });
+            self.ended.insert(place.identity, Ended { source, place, walk: self.walks, missing: None });
         }
         Ok(())
     }
@@ -345,6 +349,3 @@ fn kind_of(error: &io::Error) -> &'static str {
         _ => "failed",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,8 @@
 //! The walk over the globs: what is new, what was renamed, what is gone. What it finds is the truth.
 
 use super::{
-    Ended, FileIdentity, Fingerprint, OPEN_FILES, PARK_AFTER, Reader, discover::Found, generation::Generation,
+    Ended, FORGET_AFTER, FileIdentity, Fingerprint, OPEN_FILES, PARK_AFTER, Reader, discover::Found,
+    generation::Generation,
 };
 use crate::{
     budget::Stopped,
@@ -107,6 +108,7 @@ impl Reader {
     fn begin(&mut self, found: &Found) -> Result<Option<(Entry, File)>, Stopped> {
         if let Some(ended) = self.ended.get_mut(&found.identity) {
             ended.walk = self.walks;
+            ended.place.at.clone_from(&found.path);
             if found.size == ended.place.size {
                 return Ok(None);
             }
@@ -274,17 +276,20 @@ impl Reader {
     fn forget_ended(&mut self) -> Result<(), Stopped> {
         let mut gone = Vec::new();
         let mut grown = Vec::new();
-        for (identity, ended) in &self.ended {
+        for (identity, ended) in &mut self.ended {
             if ended.walk == self.walks {
+                ended.missing = None;
                 continue;
             }
             match fs::metadata(&ended.place.at) {
                 Ok(metadata) if FileIdentity::of(&metadata) == *identity => {
+                    ended.missing = None;
                     if metadata.len() > ended.place.size {
                         let path = ended.place.at.clone();
                         grown.push(Found { path, identity: *identity, size: metadata.len() });
                     }
                 }
+                _ if ended.missing.get_or_insert_with(Instant::now).elapsed() < FORGET_AFTER => {}
                 _ => gone.push(*identity),
             }
         }

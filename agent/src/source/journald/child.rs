@@ -36,8 +36,9 @@ pub(crate) struct Child {
 impl Child {
     pub(crate) fn start(settings: &JournaldSettings, cursor: Option<&str>) -> io::Result<Self> {
         let mut command = Command::new(&settings.journalctl);
-        // `--follow` alone would begin with the last ten entries, and some versions would read this boot's only.
-        command.args(["--output=export", "--follow", "--all", "--no-tail", "--boot=all", "--quiet"]);
+        // `--follow` alone begins with the last ten entries (so `--no-tail`), and in systemd 250 to 257 reads this boot
+        // only, whatever `--boot` says: of all that turns it off only `--merge` goes with a cursor.
+        command.args(["--output=export", "--follow", "--all", "--no-tail", "--merge", "--quiet"]);
         if let Some(folder) = &settings.directory {
             command.arg("--directory").arg(folder);
         }

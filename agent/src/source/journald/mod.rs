@@ -286,6 +286,3 @@ impl Reader {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
