@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -283,7 +283,7 @@ fn journal(site: &Site, name: &str, numbers: std::ops::Range<u64>) {
     let remote = ["/usr/lib/systemd/systemd-journal-remote", "/lib/systemd/systemd-journal-remote"];
     let remote = remote.into_iter().find(|path| Path::new(path).exists());
     let remote = remote.expect("no systemd-journal-remote: run `make test`, which installs it");
-    let outcome = process::run(Command::new(remote).arg("-o").arg(output).arg(input), DEADLINE);
+    let outcome = process::run(Command::new(remote).stdin(Stdio::null()).arg("-o").arg(output).arg(input), DEADLINE);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
 }
 

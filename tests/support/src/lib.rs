@@ -2,6 +2,7 @@
 //! its own, and ways to ask it. All of it is gone when the test process is gone, however that ends. A part that is missing
 //! is a panic that says how to get it, never a skip.
 
+pub mod cluster;
 pub mod http;
 pub mod kafka;
 pub mod numbers;
@@ -11,5 +12,6 @@ pub mod program;
 pub mod server;
 pub mod wait;
 
+pub use cluster::{Cluster, Plan, Role};
 pub use program::{Site, Up};
 pub use server::Server;

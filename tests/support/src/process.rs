@@ -143,7 +143,7 @@ pub struct Outcome {
 /// # Panics
 /// When it does not start, or does not end within that time.
 pub fn run(command: &mut Command, within: Duration) -> Outcome {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let mut guard = guard(child.id());
     let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));

@@ -9,7 +9,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl Site {
     /// # Panics
     /// When it takes longer than a minute.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
-        process::run(&mut self.command(arguments), COMMAND)
+        process::run(self.command(arguments).stdin(Stdio::null()), COMMAND)
     }
 
     /// Starts the program in the background; it writes into `<name>.log`.

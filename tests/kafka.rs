@@ -1,0 +1,275 @@
+//! The roles as processes of their own over a real Kafka: exact whoever is killed, and open to readers and writers that
+//! are not ours.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use millrace_test_support::{
+    Cluster, Plan, Site,
+    kafka::{self, Broker},
+    numbers::{self, Writer},
+    process, wait,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+/// A member that was killed is missed after six seconds; everything else takes moments, but on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
+    Plan { broker: &broker.bootstrap, topic, name: "data", indexers: 2, seal_age: "1s" }
+}
+
+/// The audit says complete, of so many records, with exit code 0.
+#[track_caller]
+fn assert_audit_is_complete(site: &Site, cluster: &Cluster<'_>, records: u64) {
+    wait::until_true("everything is published", DEADLINE, || {
+        cluster.server.get("/api/v1/audit")["records"] == json!(records)
+    });
+    let outcome = site.run(&["audit", "--server", &cluster.server.url()]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn every_line_is_found_once_whoever_is_killed() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, plan(broker, "whoever"));
+    cluster.start();
+    let mut writer = Writer::new(&site.path("logs"), 6, 900);
+    writer.write_until(4000);
+    cluster.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
+    // In the middle of reading and shipping.
+    writer.write_until(8000);
+    cluster.agent.kill();
+    writer.write_until(9000);
+    cluster.agent.start();
+    // In the middle of taking in, sealing and publishing.
+    for end in [12_000, 15_000] {
+        writer.write_until(end);
+        let busy = cluster.busiest();
+        cluster.indexers[busy].kill();
+        writer.write_until(end + 1000);
+        cluster.indexers[busy].start();
+    }
+    cluster.query.kill();
+    writer.write_until(18_000);
+    cluster.query.start();
+    cluster.agent.stop();
+    writer.write_until(20_000);
+    cluster.agent.start();
+    cluster.server.wait_for_total(numbers::QUERY, 20_000, DEADLINE);
+    numbers::assert_each_once(&cluster.server, 20_000);
+    assert_audit_is_complete(&site, &cluster, 20_000);
+}
+
+#[test]
+fn a_zombie_that_wakes_after_its_successor_published_changes_nothing() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, plan(broker, "zombie"));
+    cluster.start();
+    let mut writer = Writer::new(&site.path("logs"), 3, 900);
+    writer.write_until(3000);
+    cluster.server.wait_for_total(numbers::QUERY, 3000, DEADLINE);
+    // With rows in hand that are not published.
+    writer.write_until(4000);
+    cluster.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
+    let zombie = cluster.busiest();
+    let (successor, published) = (1 - zombie, "millrace_indexer_shards_total");
+    cluster.indexers[zombie].process().signal("STOP");
+    writer.write_until(6000);
+    wait::until_true("the successor has published", DEADLINE, || cluster.indexers[successor].metric(published) >= 1.0);
+    cluster.indexers[zombie].process().signal("CONT");
+    writer.write_until(7000);
+    cluster.server.wait_for_total(numbers::QUERY, 7000, DEADLINE);
+    assert_audit_is_complete(&site, &cluster, 7000);
+    cluster.server.wait_for_total(numbers::QUERY, 7000, DEADLINE);
+    numbers::assert_each_once(&cluster.server, 7000);
+    // No bundle of the zombie's stays, published or not.
+    let known = cluster.indexers.iter().map(|indexer| indexer.metric(published)).sum::<f64>();
+    wait::until_true("only what was published lies there", DEADLINE, || bundles(&site.path("data/shards")) == known as usize);
+}
+
+/// How many bundles lie in a folder and below, what is being worked on aside.
+fn bundles(folder: &Path) -> usize {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with(".work"));
+    paths.map(|path| if path.is_dir() { bundles(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn readers_and_writers_of_other_makers_are_understood() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, plan(broker, "foreign"));
+    cluster.start();
+    let json_line = "{\"level\":\"warn\",\"message\":\"ümläut\",\"status\":503,\"user\":{\"name\":\"ann\"}}";
+    site.append("app.log", format!("a plain line\n{json_line}\n"));
+    cluster.server.wait_for_total("plain OR status:503", 2, DEADLINE);
+
+    // What we wrote, read without a line of our code.
+    let messages = foreign(broker, &["consume", "foreign"], "");
+    let records = messages.iter().flat_map(|message| message["records"].as_array().unwrap());
+    let records: Vec<&Value> = records.collect();
+    assert_eq!(records.len(), 2, "{messages:?}");
+    assert_eq!((&records[0]["body"], &records[1]["body"]), (&json!("a plain line"), &json!(json_line)));
+    assert_eq!(records[1]["attributes"]["status"], 503);
+    assert_eq!(records[1]["attributes"]["user"], json!({ "name": "ann" }));
+    assert_eq!((&records[1]["severity_number"], &records[1]["severity_text"]), (&json!(13), &json!("warn")));
+    assert_eq!(records[0]["resource"]["log.file.path"], site.log("app.log").display().to_string());
+    assert!(records[0]["observed"].as_u64().unwrap() > 0);
+
+    // What somebody else wrote, found.
+    let line = json!({
+        "body": "written by a collector", "severity": 17, "attributes": { "answer": 42 },
+        "resource": { "service.name": "collector", "host.name": "elsewhere" },
+    });
+    foreign(broker, &["produce", "foreign"], &format!("{line}\n"));
+    cluster.server.wait_for_total("collector answer:42 level:error service:collector host:elsewhere", 1, DEADLINE);
+    let hit = cluster.server.hits("collector").remove(0);
+    assert_eq!((&hit["body"], &hit["attributes"]["answer"]), (&line["body"], &json!(42)));
+
+    // What nobody can read is kept, and holds up nothing.
+    for partition in 0..4 {
+        foreign(broker, &["raw", "foreign", &partition.to_string(), "this is no OTLP"], "");
+    }
+    site.append("app.log", "a line behind it\n");
+    cluster.server.wait_for_total("behind", 1, DEADLINE);
+    let dead = wait::until("the dead letters", DEADLINE, || {
+        let dead_topic = cluster.indexers.iter().map(|i| i.metric("millrace_indexer_dead_letters_total")).sum::<f64>();
+        let dead = if dead_topic >= 4.0 { foreign(broker, &["consume", "foreign.dead"], "") } else { Vec::new() };
+        let letters: Vec<Value> = dead.into_iter().filter(|message| message["headers"]["from"].is_string()).collect();
+        (letters.len() >= 4).then_some(letters)
+    });
+    assert_eq!(dead.len(), 4);
+    for letter in &dead {
+        let header = |name: &str| base64(letter["headers"][name].as_str().unwrap_or_else(|| panic!("{name} in {letter}")));
+        assert_eq!(base64(letter["value"].as_str().unwrap()), "this is no OTLP");
+        assert_eq!((header("from").as_str(), header("millrace.dead.topic").as_str()), ("somewhere", "foreign"));
+        assert!(header("millrace.dead.reason").contains("OTLP"), "{}", header("millrace.dead.reason"));
+        assert!(header("millrace.dead.offset").parse::<i64>().unwrap() >= 0);
+    }
+    let partitions: BTreeSet<String> =
+        dead.iter().map(|letter| base64(letter["headers"]["millrace.dead.partition"].as_str().unwrap())).collect();
+    assert_eq!(partitions.len(), 4);
+}
+
+#[test]
+fn a_message_that_is_missing_is_a_hole_with_a_name() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, plan(broker, "whole"));
+    cluster.start();
+    for chunk in 1..=5 {
+        let lines: Vec<String> = (0..100).map(|line| format!("chunk{chunk} line {line}\n")).collect();
+        site.append("app.log", lines.concat());
+        cluster.server.wait_for_total("line", chunk * 100, DEADLINE);
+    }
+    assert_audit_is_complete(&site, &cluster, 500);
+    let messages = foreign(broker, &["consume", "whole"], "");
+    let missing = messages.iter().find(|message| message["records"].to_string().contains("chunk3")).unwrap();
+    let records = missing["records"].as_array().unwrap().len() as u64;
+    let range = base64(missing["headers"]["millrace.range"].as_str().unwrap());
+    let (partition, offset) = (missing["partition"].to_string(), missing["offset"].to_string());
+    foreign(broker, &["copy", "whole", "holed", &partition, &offset], "");
+    drop(cluster);
+
+    let mut holed = Cluster::new(&site, Plan { topic: "holed", name: "holed", indexers: 1, ..plan(broker, "holed") });
+    holed.indexers[0].start();
+    holed.query.start();
+    holed.server.wait_for_total("line", 500 - records, DEADLINE);
+    wait::until_true("everything is published", DEADLINE, || {
+        holed.server.get("/api/v1/audit")["records"] == json!(500 - records)
+    });
+    let outcome = site.run(&["audit", "--server", &holed.server.url()]);
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains(&format!("missing {range}\n")), "{range} in {}", outcome.stdout);
+    assert!(outcome.stdout.contains("app.log") && outcome.stderr.contains("NOT complete"), "{}", outcome.stdout);
+    let other = site.run(&["audit", "--source", "*/other.log", "--server", &holed.server.url()]);
+    assert_eq!(other.code, Some(0), "{}{}", other.stdout, other.stderr);
+}
+
+#[test]
+fn a_copied_state_folder_loses_nothing_and_is_reported() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let plan = plan(broker, "clone");
+    let mut cluster = Cluster::new(&site, plan);
+    cluster.start();
+    site.append("app.log", "before it was copied\n");
+    cluster.server.wait_for_total("before", 1, DEADLINE);
+    cluster.agent.stop();
+    copy(&site.path("agent"), &site.path("clone"));
+    copy(&site.path("agent"), &site.path("backup"));
+    let mut clone = Cluster::agent(&site, plan, "clone");
+    clone.start();
+    cluster.agent.start();
+    site.append("app.log", "after it was copied\n");
+    // Both read the file, and neither's lines are taken for the other's.
+    cluster.server.wait_for_total("after", 2, DEADLINE);
+    assert_eq!(cluster.server.whole_total("before"), Some(1));
+    let outcome = wait::until("the audit reports it", DEADLINE, || {
+        let outcome = site.run(&["audit", "--server", &cluster.server.url()]);
+        outcome.stdout.contains("copied").then_some(outcome)
+    });
+    println!("{}exit code {:?}", outcome.stdout, outcome.code);
+
+    // A state that comes back in its own folder, as a machine from its image does, is a clone that nothing else tells.
+    clone.stop();
+    cluster.agent.stop();
+    copy(&site.path("backup"), &site.path("agent"));
+    site.append("app.log", "after it was restored\n");
+    cluster.agent.start();
+    wait::until_true("the line is found", DEADLINE, || cluster.server.whole_total("restored") >= Some(1));
+    let outcome = wait::until("the audit reports it", DEADLINE, || {
+        let outcome = site.run(&["audit", "--server", &cluster.server.url()]);
+        outcome.stdout.contains("two agents").then_some(outcome)
+    });
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+/// Copies the files of a folder into another one, which may be there.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Runs the reader and writer that is not ours; its answer, a line of JSON each.
+fn foreign(broker: &Broker, arguments: &[&str], input: &str) -> Vec<Value> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/venv/bin/python");
+    assert!(python.exists(), "no {}: run `make test`, which makes it", python.display());
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/foreign.py")).arg(&broker.bootstrap).args(arguments).stdin(Stdio::from(file));
+    let outcome = process::run(&mut command, DEADLINE);
+    assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+    outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The text that base64 stands for.
+fn base64(text: &str) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for digit in text.bytes().filter(|byte| *byte != b'=') {
+        bits = bits << 6 | ALPHABET.iter().position(|letter| *letter == digit).unwrap() as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}

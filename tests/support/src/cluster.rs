@@ -1,0 +1,167 @@
+//! Every role as a process of its own, over one Kafka topic, one catalogue and one folder of shards.
+
+use crate::{Site, http, ports, process::Process, server, server::Server, wait};
+use std::time::Duration;
+
+/// How long a start may take on a busy machine.
+const START: Duration = Duration::from_mins(1);
+
+/// What a cluster is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The broker, `host:port`.
+    pub broker: &'a str,
+    /// The topic's name.
+    pub topic: &'a str,
+    /// Names the catalogue and the shards: clusters of one site with the same name share them.
+    pub name: &'a str,
+    /// How many indexers there are.
+    pub indexers: usize,
+    /// When hot rows are sealed.
+    pub seal_age: &'a str,
+}
+
+/// One process of a cluster.
+#[derive(Debug)]
+pub struct Role<'a> {
+    site: &'a Site,
+    name: String,
+    kind: &'static str,
+    config: String,
+    /// Its probes and metrics: `host:port`.
+    pub address: String,
+    process: Option<Process>,
+}
+
+/// An agent, some indexers and a query node. None runs until it is started.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    /// Reads everything in the site's folder of logs.
+    pub agent: Role<'a>,
+    /// All equal.
+    pub indexers: Vec<Role<'a>>,
+    /// Answers.
+    pub query: Role<'a>,
+    /// How it is asked.
+    pub server: Server,
+}
+
+impl<'a> Cluster<'a> {
+    /// Writes the configurations.
+    pub fn new(site: &'a Site, plan: Plan<'_>) -> Self {
+        let query = Role::new(site, plan, "query", "query", "");
+        let server = Server { address: query.address.clone() };
+        let seal = format!("seal_age = \"{}\"\n", plan.seal_age);
+        let indexers = (1..=plan.indexers).map(|nth| Role::new(site, plan, "indexer", &format!("indexer-{nth}"), &seal));
+        let indexers = indexers.collect();
+        Self { agent: Self::agent(site, plan, "agent"), indexers, query, server }
+    }
+
+    /// One more agent, with a state folder `<name>` of its own.
+    pub fn agent(site: &'a Site, plan: Plan<'_>, name: &str) -> Role<'a> {
+        let (state, logs) = (site.path(name), site.path("logs"));
+        let more = format!(
+            "state_dir = \"{}\"\n[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}/*\"]\n",
+            state.display(),
+            logs.display()
+        );
+        Role::new(site, plan, "agent", name, &more)
+    }
+
+    /// Starts everything and waits until all of it is ready.
+    pub fn start(&mut self) {
+        for indexer in &mut self.indexers {
+            indexer.start();
+        }
+        self.query.start();
+        self.agent.start();
+        self.wait_until_ready();
+    }
+
+    /// Waits until every role says that it is ready.
+    ///
+    /// # Panics
+    /// When one does not within a minute.
+    pub fn wait_until_ready(&self) {
+        for role in self.indexers.iter().chain([&self.query, &self.agent]) {
+            Server { address: role.address.clone() }.wait_until_ready(START);
+        }
+    }
+
+    /// The indexer that has taken in the most records.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn busiest(&self) -> usize {
+        let records = |role: &Role<'_>| server::metric(&role.address, "millrace_indexer_records_total").unwrap_or(0.0);
+        let busiest = (0..self.indexers.len()).max_by(|a, b| {
+            records(&self.indexers[*a]).total_cmp(&records(&self.indexers[*b]))
+        });
+        busiest.expect("there are indexers")
+    }
+}
+
+impl<'a> Role<'a> {
+    fn new(site: &'a Site, plan: Plan<'_>, kind: &'static str, name: &str, more: &str) -> Self {
+        let address = format!("127.0.0.1:{}", ports::free());
+        let data = site.path(plan.name);
+        let config = format!(
+            "[{kind}]\nlisten = \"{address}\"\n{more}\
+             [topic]\ntype = \"kafka\"\nbrokers = [\"{0}\"]\nname = \"{1}\"\npartitions = 4\nreplication = 1\n\
+             [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
+             [catalogue]\nurl = \"sqlite://{2}/catalogue.db\"\n[storage]\nurl = \"file://{2}/shards\"\n",
+            plan.broker,
+            plan.topic,
+            data.display(),
+        );
+        let name = format!("{}-{name}", plan.name);
+        let config = site.write(&format!("{name}.toml"), &config);
+        Self { site, name, kind, config, address, process: None }
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn start(&mut self) {
+        let mut process = self.site.start(&self.name, &[self.kind, "--config", &self.config]);
+        wait::until_true(&format!("{} answers", self.name), START, || {
+            assert_eq!(process.ended(), None, "{} ended: {}", self.name, process.log());
+            http::get(&self.address, "/healthz").is_ok_and(|answer| answer.status == 200)
+        });
+        self.process = Some(process);
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it is running")
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill(&mut self) {
+        self.process().kill();
+        self.process = None;
+    }
+
+    /// Ends it as an operator does.
+    ///
+    /// # Panics
+    /// When it is not running, does not end in time, or ends with an error.
+    pub fn stop(&mut self) {
+        let status = self.process().terminate(Duration::from_secs(30));
+        let log = self.process().log();
+        assert!(status.success(), "{} ended with {status}: {log}", self.name);
+        self.process = None;
+    }
+
+    /// The value of one of its metrics.
+    pub fn metric(&self, name: &str) -> f64 {
+        server::metric(&self.address, name).unwrap_or(0.0)
+    }
+}
