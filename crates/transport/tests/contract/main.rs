@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod groups;
+mod kafka_faults;
 mod kafka_only;
 mod messages;
 mod world;

@@ -1,7 +1,7 @@
 //! Messages on their way: order, reports, bounds, and the topic itself.
 
 use crate::world::{
-    PARTITIONS, Sender, World, assigned, from_start, messages, number, payload, read_from_start,
+    PARTITIONS, PATIENCE, Sender, World, assigned, from_start, messages, number, payload, read_from_start,
     read_numbers, soon, until,
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ pub(crate) async fn come_out_as_they_went_in_and_in_order(world: World) {
     assert_eq!(sender.producer.partitions().await.unwrap(), PARTITIONS);
     let places = sender.send_all(0..2000).await;
     assert_eq!(places.len(), 2000);
-    assert!(sender.producer.flush(Duration::ZERO).await, "nothing is under way once all is reported");
+    assert!(sender.producer.flush(PATIENCE).await, "nothing is under way once all is reported");
 
     let mut consumer = topic.consumer("readers").unwrap();
     let assignment = assigned(&mut consumer).await;
