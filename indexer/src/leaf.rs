@@ -82,7 +82,12 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         .rows
         .iter()
         .filter(|(stream, _)| request.streams.as_ref().is_none_or(|streams| streams.contains(stream)))
-        .map(|(_, rows)| search_rows(rows.near(request.request.range).filter(|row| row.offset >= published), &request.request))
+        .map(|(_, rows)| {
+            search_rows(
+                rows.near(request.request.range).filter(|row| row.offset >= published),
+                &request.request,
+            )
+        })
         .fold(LeafResponse::default(), |all, one| all.merge(one, order, limit));
     HotPart {
         topic: topic.to_owned(),

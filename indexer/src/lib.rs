@@ -13,6 +13,7 @@ pub mod cut;
 mod dead_letter;
 pub mod leaf;
 pub mod metrics;
+pub mod parts;
 pub mod pipeline;
 pub mod publish;
 pub mod retention;
@@ -22,7 +23,8 @@ pub mod shards;
 
 pub use leaf::HotLeaf;
 pub use metrics::Metrics;
-pub use pipeline::{Indexer, Parts, Status};
+pub use parts::{Parts, Status};
+pub use pipeline::Indexer;
 pub use settings::Settings;
 
 /// The consumer group whose offsets and ledger the shards are published with.

@@ -1,30 +1,27 @@
 //! The indexer's journey, in order: consume → decode → ledger → route → hot rows → freeze → seal and publish.
 //!
 //! One task owns the consumer and the ledger; leaf searches read the hot rows beside it; one cut at a time is sealed and
-//! published beside it. When a partition is taken away, its rows are published if that can be done before the rebalance
-//! must go on, else they are dropped and the successor reads them again.
+//! published beside it. [`hand_over`] tells what happens when partitions come and go.
+
+mod hand_over;
 
 use crate::{
-    GROUP, HotLeaf, Metrics, Settings,
+    GROUP, HotLeaf, Parts, Settings, Status,
     dead_letter::DeadLetters,
     metrics::Reason,
     publish::{self, Outcome, Publication},
     retention,
     route::{Route, route},
-    shards::{Owned, Shards},
+    shards::Shards,
 };
-use millrace_catalogue::{Catalogue, Node};
+use millrace_catalogue::Node;
 use millrace_ledger::{Ledger, Place, Reading, read};
-use millrace_model::{Clock, Partition, Row, Timestamp, TopicId};
-use millrace_storage::Bundles;
+use millrace_model::{Partition, Row, Timestamp, TopicId};
 use millrace_store::HotRow;
-use millrace_transport::{
-    AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Revocation, Start, Topic,
-};
+use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
 use std::{
     collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
@@ -32,57 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often age, weight and backpressure are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// What letting go of partitions takes, at most.
-const LETTING_GO: Duration = Duration::from_millis(200);
 /// How long published rows are kept when memory is short.
 const SHORT_LINGER: Duration = Duration::from_secs(2);
 /// How often this node says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// What an indexer is made of.
-pub struct Parts {
-    /// The topic.
-    pub topic: Topic,
-    /// The commit point.
-    pub catalogue: Catalogue,
-    /// Where bundles lie.
-    pub bundles: Bundles,
-    /// Where bundles are made; on the same disk as the bundles, best.
-    pub work_directory: PathBuf,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// This node's name in the catalogue.
-    pub node: String,
-    /// Where query nodes reach this one's leaf, as `host:port`; `None`: only this process asks it.
-    pub address: Option<String>,
-}
-
-/// What a probe can ask.
-#[derive(Debug, Default)]
-pub struct Status {
-    publishing: Mutex<Option<String>>,
-    consuming: Mutex<Option<String>>,
-}
-
-impl Status {
-    /// The reasons why this indexer is not ready; none: it is.
-    pub fn problems(&self) -> Vec<String> {
-        [&self.publishing, &self.consuming]
-            .into_iter()
-            .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
-            .collect()
-    }
-
-    pub(crate) fn publishing(&self, problem: Option<String>) {
-        *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
-    fn consuming(&self, problem: Option<String>) {
-        *self.consuming.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-}
 
 /// An indexer, before it runs.
 pub struct Indexer {
@@ -217,95 +167,6 @@ impl<'a> Flow<'a> {
             }
         }
         false
-    }
-
-    /// Partitions are ours: the catalogue raises their epochs and says where to go on.
-    async fn assigned(&mut self, assignment: Assignment) {
-        let wanted: Vec<_> = assignment.partitions.iter().map(|p| (p.partition, p.topic_id)).collect();
-        let topic = self.parts.topic.name();
-        let owned = loop {
-            match self.parts.catalogue.acquire(GROUP, topic, &wanted, &self.parts.node).await {
-                Ok(owned) => break owned,
-                Err(error) => {
-                    self.status.consuming(Some(format!("the catalogue cannot be asked: {error}")));
-                    tracing::warn!(%error, "the catalogue cannot be asked where to go on");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        };
-        self.status.consuming(None);
-        let mut starts = Vec::with_capacity(owned.len());
-        for ownership in owned {
-            let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition)
-            else {
-                continue;
-            };
-            let wanted = ownership.next_offset.unwrap_or(assigned.low);
-            let next = wanted.max(assigned.low);
-            if next > wanted {
-                tracing::error!(
-                    kafka.partition = ownership.partition.0,
-                    from = wanted,
-                    to = next,
-                    "the topic's own retention removed messages that were never indexed"
-                );
-            }
-            tracing::info!(
-                kafka.partition = ownership.partition.0,
-                epoch = ownership.epoch,
-                next,
-                "partition assigned"
-            );
-            self.topic_ids.insert(ownership.partition, assigned.topic_id);
-            self.shards.own(
-                ownership.partition,
-                Owned {
-                    topic_id: assigned.topic_id,
-                    epoch: ownership.epoch,
-                    published: ownership.next_offset,
-                    held_from: next,
-                    next,
-                    end: assigned.high.max(next),
-                },
-            );
-            starts.push((ownership.partition, Start::Offset(next)));
-        }
-        self.paused = false;
-        assignment.start(starts);
-    }
-
-    /// Partitions go: publish what is here if there is time, then let go.
-    async fn revoked(&mut self, revocation: Revocation) {
-        let partitions = revocation.partitions.clone();
-        if !revocation.lost {
-            let deadline = revocation.deadline.checked_sub(LETTING_GO).unwrap_or(revocation.deadline);
-            self.publish_before(deadline).await;
-        }
-        let abandoned = self.shards.disown(&partitions);
-        self.parts.metrics.abandoned.inc_by(abandoned);
-        self.ledger.forget(&partitions);
-        tracing::info!(
-            partitions = partitions.len(),
-            abandoned,
-            lost = revocation.lost,
-            "partitions revoked"
-        );
-        revocation.done();
-    }
-
-    /// Finishes the cut under way, then makes one of what is left, as far as `deadline` allows.
-    async fn publish_before(&mut self, deadline: Instant) {
-        for _ in 0..2 {
-            self.freeze_and_publish();
-            if self.in_flight.is_none() {
-                return;
-            }
-            let Ok(outcome) = tokio::time::timeout_at(deadline.into(), finished(&mut self.in_flight)).await
-            else {
-                return;
-            };
-            self.cut_ended(outcome);
-        }
     }
 
     /// Decodes a message, accounts for it, and makes its new records searchable.

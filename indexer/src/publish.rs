@@ -4,7 +4,7 @@
 use crate::{
     GROUP, Metrics,
     cut::{self, Part},
-    pipeline::{Parts, Status},
+    parts::{Parts, Status},
     shards::Frozen,
 };
 use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};

@@ -1,7 +1,7 @@
 //! The end of a shard's life: hidden in the catalogue as soon as its retention is over, its file removed after a grace
 //! period that is longer than any search.
 
-use crate::{GROUP, Settings, pipeline::Parts, settings::Streams};
+use crate::{GROUP, Settings, parts::Parts, settings::Streams};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -50,6 +50,9 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
     }
     parts.catalogue.forget(&gone).await?;
     let abandoned = now.minus(ABANDONED).0;
-    parts.bundles.sweep(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(abandoned).unwrap_or(0))).await?;
+    parts
+        .bundles
+        .sweep(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(abandoned).unwrap_or(0)))
+        .await?;
     Ok((expired, gone.len()))
 }
