@@ -52,7 +52,11 @@ for name in "${names[@]}"; do
         # The command is words of this script's own, without anything that would need quoting.
         # shellcheck disable=SC2086
         python3 $command
-        echo "Repeat: \`$command\`"
+        prefix=
+        if [ "$name" = throughput ] && [ -n "${MILLRACE_CORPUS_TOOL:-}" ]; then
+            prefix="MILLRACE_CORPUS_TOOL=$(basename "$MILLRACE_CORPUS_TOOL") "
+        fi
+        echo "Repeat: \`$prefix$command\`"
         echo
     } | tee -a "$rows"
 done

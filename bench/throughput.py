@@ -123,8 +123,8 @@ def count(folder, settings, port):
 def report(lines, raw, whose, agent, indexer, stored, topic, broker, load):
     def cost(run):
         return f"{raw / run['cpu'] / 1e6:.0f} MB, {lines / run['cpu']:,.0f} lines"
-    table(f"Throughput through Kafka, {lines:,} JSON lines of one file", [
-        ("input", f"{raw / 1e6:.1f} MB, {raw / lines:.0f} bytes a line, by `{whose}`"),
+    table(f"Throughput through Kafka, {lines:,} JSON lines by `{whose}`", [
+        ("input", f"one file, {raw / 1e6:.1f} MB, {raw / lines:.0f} bytes a line"),
         ("agent: a CPU-second reads and ships", cost(agent)),
         ("agent: CPU, wall", f"{agent['cpu']:.2f} s, {agent['wall']:.2f} s = {lines / agent['wall']:,.0f} lines/s"),
         ("agent: RSS at most", mib(agent["rss"])),
