@@ -35,18 +35,28 @@ def templates(rnd):
 
     user, path = (lambda: rnd.choice(USERS)), (lambda: rnd.choice(PATHS))
     return [
-        (20, "nginx", "info", lambda: f'{address()} - {user()} "GET {path()}/{number(1, 90000)} HTTP/1.1" 200 {number(90, 60000)} {number(1, 900)}ms'),
-        (4, "nginx", "warn", lambda: f'{address()} - - "POST {path()} HTTP/1.1" 429 {number(90, 300)} rate limited after {number(50, 500)} requests'),
-        (2, "nginx", "error", lambda: f'{address()} - - "GET {path()} HTTP/1.1" 502 upstream {address()}:{number(8000, 8099)} closed the connection'),
+        (20, "nginx", "info",
+         lambda: f'{address()} - {user()} "GET {path()}/{number(1, 90000)} HTTP/1.1" 200 {number(90, 60000)} {number(1, 900)}ms'),
+        (4, "nginx", "warn",
+         lambda: f'{address()} - - "POST {path()} HTTP/1.1" 429 {number(90, 300)} rate limited after {number(50, 500)} requests'),
+        (2, "nginx", "error",
+         lambda: f'{address()} - - "GET {path()} HTTP/1.1" 502 upstream {address()}:{number(8000, 8099)} closed the connection'),
         (14, "hdfs", "info", lambda: f"PacketResponder {number(0, 2)} for block {block()} terminating"),
         (10, "hdfs", "info", lambda: f"Received block {block()} of size {number(1, 67108864)} from /{address()}"),
-        (9, "spark", "info", lambda: f"Finished task {number(0, 200)}.0 in stage {number(0, 40)}.0 (TID {number(0, 90000)}) in {number(3, 4000)} ms on {rnd.choice(HOSTS)}"),
-        (8, "sshd", "info", lambda: f"Accepted publickey for {user()} from {address()} port {number(1024, 65535)} ssh2"),
-        (5, "sshd", "warn", lambda: f"Failed password for invalid user {user()} from {address()} port {number(1024, 65535)} ssh2"),
-        (9, "postgres", "info", lambda: f"duration: {number(0, 900)}.{number(100, 999)} ms  statement: SELECT * FROM {path()[8:]} WHERE id = {number(1, 900000)}"),
-        (7, "kernel", "info", lambda: f"[{number(1000, 9999999)}.{number(100000, 999999)}] eth0: link up, {rnd.choice(['1000', '10000'])} Mbps, full duplex"),
-        (7, "app", "debug", lambda: f"cache lookup key=session:{token()} hit={rnd.choice(['true', 'false'])} took={number(1, 90)}us"),
-        (5, "app", "error", lambda: f"connection reset by peer: request={token()} user={user()} retries={number(0, 5)} after {number(1, 30)}s"),
+        (9, "spark", "info",
+         lambda: f"Finished task {number(0, 200)}.0 in stage {number(0, 40)}.0 (TID {number(0, 90000)}) in {number(3, 4000)} ms on {rnd.choice(HOSTS)}"),
+        (8, "sshd", "info",
+         lambda: f"Accepted publickey for {user()} from {address()} port {number(1024, 65535)} ssh2"),
+        (5, "sshd", "warn",
+         lambda: f"Failed password for invalid user {user()} from {address()} port {number(1024, 65535)} ssh2"),
+        (9, "postgres", "info",
+         lambda: f"duration: {number(0, 900)}.{number(100, 999)} ms  statement: SELECT * FROM {path()[8:]} WHERE id = {number(1, 900000)}"),
+        (7, "kernel", "info",
+         lambda: f"[{number(1000, 9999999)}.{number(100000, 999999)}] eth0: link up, {rnd.choice(['1000', '10000'])} Mbps, full duplex"),
+        (7, "app", "debug",
+         lambda: f"cache lookup key=session:{token()} hit={rnd.choice(['true', 'false'])} took={number(1, 90)}us"),
+        (5, "app", "error",
+         lambda: f"connection reset by peer: request={token()} user={user()} retries={number(0, 5)} after {number(1, 30)}s"),
     ]
 
 
