@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{
-    Cluster, Plan, Site,
+    Cluster, Plan, Server, Site, http,
     kafka::{self, Broker},
     numbers::{self, Writer},
     process, wait,
@@ -101,6 +101,59 @@ fn a_zombie_that_wakes_after_its_successor_published_changes_nothing() {
 fn bundles(folder: &Path) -> usize {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with(".work"));
     paths.map(|path| if path.is_dir() { bundles(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn a_broker_that_is_away_is_waited_for() {
+    let broker = Broker::start();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, Plan { indexers: 1, ..plan(&broker, "away") });
+    cluster.start();
+    site.append("app.log", "before it went\n");
+    cluster.server.wait_for_total("before", 1, DEADLINE);
+    broker.kill();
+    site.append("app.log", "while it was away\n");
+    let agent = Server { address: cluster.agent.address.clone() };
+    for server in [&agent, &cluster.server] {
+        wait::until_true("it says that it is not ready", DEADLINE, || {
+            let answer = http::get(&server.address, "/readyz").unwrap();
+            answer.status == 503 && answer.text().contains("topic")
+        });
+    }
+    // What is there is still found, and a start waits, too.
+    assert_eq!(cluster.server.search(&json!({ "q": "before", "limit": 0 }))["total"], 1);
+    cluster.agent.kill();
+    cluster.agent.start();
+    broker.restart();
+    cluster.wait_until_ready();
+    cluster.server.wait_for_total("before OR away", 2, DEADLINE);
+    assert_audit_is_complete(&site, &cluster, 2);
+}
+
+#[test]
+fn an_answer_that_may_lack_something_says_so() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, Plan { indexers: 1, seal_age: "1h", ..plan(broker, "partial") });
+    cluster.start();
+    site.append("app.log", "in memory only\n");
+    cluster.server.wait_for_total("memory", 1, DEADLINE);
+    let search = |cluster: &Cluster<'_>| site.run(&["search", "memory", "--server", &cluster.server.url()]);
+    assert_eq!(search(&cluster).code, Some(0));
+    cluster.indexers[0].kill();
+    let outcome = search(&cluster);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(5), ""), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("partial: "), "{}", outcome.stderr);
+    let answer = cluster.server.search(&json!({ "q": "*" }));
+    assert_eq!(answer["partial"], true);
+    assert!(!answer["missing"].as_array().unwrap().is_empty());
+    // It was never published: the topic still has it. An orderly end publishes it.
+    cluster.indexers[0].start();
+    cluster.server.wait_for_total("memory", 1, DEADLINE);
+    cluster.indexers[0].stop();
+    let answer = cluster.server.search(&json!({ "q": "memory" }));
+    assert_eq!((&answer["total"], &answer["partial"]), (&json!(1), &json!(true)), "{answer}");
+    assert_eq!(cluster.server.get("/api/v1/audit")["records"], 1);
 }
 
 #[test]

@@ -238,6 +238,41 @@ fn what_cannot_be_read_is_a_metric_and_no_more() {
 }
 
 #[test]
+fn folders_that_come_later_and_links_are_read_once() {
+    let site = Site::new(BINARY);
+    let logs = site.path("logs");
+    let settings = settings(&site).replace("*.log\"", &format!("*.log\", \"{}/later/*/*.log\"", logs.display()));
+    let up = site.up(&settings).started();
+    std::os::unix::fs::symlink("real.log", site.log("link.log")).unwrap();
+    fs::hard_link(site.write("logs/real.log", "under three names\n"), site.log("other.log")).unwrap();
+    up.server.wait_for_total("names", 1, DEADLINE);
+    fs::create_dir_all(site.log("later/deep")).unwrap();
+    site.append("later/deep/app.log", "in a folder that was not there\n");
+    up.server.wait_for_total("folder", 1, DEADLINE);
+    site.append("link.log", "under three names again\n");
+    up.server.wait_for_total("names", 2, DEADLINE);
+    assert_audit_is_complete(&up, 3);
+}
+
+#[test]
+fn a_file_that_is_truncated_is_read_on_and_never_called_complete() {
+    let site = Site::new(BINARY);
+    let up = up(&site);
+    site.append("app.log", "the old one\nthe old two\n");
+    up.server.wait_for_total("old", 2, DEADLINE);
+    fs::write(site.log("app.log"), "the new one\n").unwrap();
+    up.server.wait_for_total("new", 1, DEADLINE);
+    site.append("app.log", "the new two\n");
+    up.server.wait_for_total("new", 2, DEADLINE);
+    assert_eq!(up.server.whole_total("the"), Some(4));
+    wait::until_true("everything is published", DEADLINE, || up.server.get("/api/v1/audit")["records"] == json!(4));
+    // Nobody can know whether something was written between the last look and the truncation.
+    let outcome = up.run(&["audit"]);
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains("lost") && outcome.stdout.contains("at least 0"), "{}", outcome.stdout);
+}
+
+#[test]
 fn a_journal_is_read_from_its_folder() {
     let site = Site::new(BINARY);
     fs::create_dir(site.path("journal")).unwrap();
