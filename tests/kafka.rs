@@ -20,7 +20,7 @@ use std::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// A member that was killed is missed after six seconds; everything else takes moments, but on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
     Plan { broker: &broker.bootstrap, topic, name: "data", indexers: 2, seal_age: "1s" }
@@ -85,7 +85,9 @@ fn a_zombie_that_wakes_after_its_successor_published_changes_nothing() {
     let (successor, published) = (1 - zombie, "millrace_indexer_shards_total");
     cluster.indexers[zombie].process().signal("STOP");
     writer.write_until(6000);
-    wait::until_true("the successor has published", DEADLINE, || cluster.indexers[successor].metric(published) >= 1.0);
+    wait::until_true("the successor has published", DEADLINE, || {
+        cluster.indexers[successor].metric(published) >= 1.0
+    });
     cluster.indexers[zombie].process().signal("CONT");
     writer.write_until(7000);
     cluster.server.wait_for_total(numbers::QUERY, 7000, DEADLINE);
@@ -94,12 +96,17 @@ fn a_zombie_that_wakes_after_its_successor_published_changes_nothing() {
     numbers::assert_each_once(&cluster.server, 7000);
     // No bundle of the zombie's stays, published or not.
     let known = cluster.indexers.iter().map(|indexer| indexer.metric(published)).sum::<f64>();
-    wait::until_true("only what was published lies there", DEADLINE, || bundles(&site.path("data/shards")) == known as usize);
+    wait::until_true("only what was published lies there", DEADLINE, || {
+        bundles(&site.path("data/shards")) == known as usize
+    });
 }
 
 /// How many bundles lie in a folder and below, what is being worked on aside.
 fn bundles(folder: &Path) -> usize {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with(".work"));
+    let paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with(".work"));
     paths.map(|path| if path.is_dir() { bundles(&path) } else { 1 }).sum()
 }
 
@@ -184,7 +191,11 @@ fn readers_and_writers_of_other_makers_are_understood() {
         "resource": { "service.name": "collector", "host.name": "elsewhere" },
     });
     foreign(broker, &["produce", "foreign"], &format!("{line}\n"));
-    cluster.server.wait_for_total("collector answer:42 level:error service:collector host:elsewhere", 1, DEADLINE);
+    cluster.server.wait_for_total(
+        "collector answer:42 level:error service:collector host:elsewhere",
+        1,
+        DEADLINE,
+    );
     let hit = cluster.server.hits("collector").remove(0);
     assert_eq!((&hit["body"], &hit["attributes"]["answer"]), (&line["body"], &json!(42)));
 
@@ -195,21 +206,31 @@ fn readers_and_writers_of_other_makers_are_understood() {
     site.append("app.log", "a line behind it\n");
     cluster.server.wait_for_total("behind", 1, DEADLINE);
     let dead = wait::until("the dead letters", DEADLINE, || {
-        let dead_topic = cluster.indexers.iter().map(|i| i.metric("millrace_indexer_dead_letters_total")).sum::<f64>();
-        let dead = if dead_topic >= 4.0 { foreign(broker, &["consume", "foreign.dead"], "") } else { Vec::new() };
-        let letters: Vec<Value> = dead.into_iter().filter(|message| message["headers"]["from"].is_string()).collect();
+        let dead_topic =
+            cluster.indexers.iter().map(|i| i.metric("millrace_indexer_dead_letters_total")).sum::<f64>();
+        let dead =
+            if dead_topic >= 4.0 { foreign(broker, &["consume", "foreign.dead"], "") } else { Vec::new() };
+        let letters: Vec<Value> =
+            dead.into_iter().filter(|message| message["headers"]["from"].is_string()).collect();
         (letters.len() >= 4).then_some(letters)
     });
     assert_eq!(dead.len(), 4);
     for letter in &dead {
-        let header = |name: &str| base64(letter["headers"][name].as_str().unwrap_or_else(|| panic!("{name} in {letter}")));
+        let header = |name: &str| {
+            base64(letter["headers"][name].as_str().unwrap_or_else(|| panic!("{name} in {letter}")))
+        };
         assert_eq!(base64(letter["value"].as_str().unwrap()), "this is no OTLP");
-        assert_eq!((header("from").as_str(), header("millrace.dead.topic").as_str()), ("somewhere", "foreign"));
+        assert_eq!(
+            (header("from").as_str(), header("millrace.dead.topic").as_str()),
+            ("somewhere", "foreign")
+        );
         assert!(header("millrace.dead.reason").contains("OTLP"), "{}", header("millrace.dead.reason"));
         assert!(header("millrace.dead.offset").parse::<i64>().unwrap() >= 0);
     }
-    let partitions: BTreeSet<String> =
-        dead.iter().map(|letter| base64(letter["headers"]["millrace.dead.partition"].as_str().unwrap())).collect();
+    let partitions: BTreeSet<String> = dead
+        .iter()
+        .map(|letter| base64(letter["headers"]["millrace.dead.partition"].as_str().unwrap()))
+        .collect();
     assert_eq!(partitions.len(), 4);
 }
 
@@ -233,7 +254,8 @@ fn a_message_that_is_missing_is_a_hole_with_a_name() {
     foreign(broker, &["copy", "whole", "holed", &partition, &offset], "");
     drop(cluster);
 
-    let mut holed = Cluster::new(&site, Plan { topic: "holed", name: "holed", indexers: 1, ..plan(broker, "holed") });
+    let mut holed =
+        Cluster::new(&site, Plan { topic: "holed", name: "holed", indexers: 1, ..plan(broker, "holed") });
     holed.indexers[0].start();
     holed.query.start();
     holed.server.wait_for_total("line", 500 - records, DEADLINE);
@@ -243,7 +265,11 @@ fn a_message_that_is_missing_is_a_hole_with_a_name() {
     let outcome = site.run(&["audit", "--server", &holed.server.url()]);
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stdout.contains(&format!("missing {range}\n")), "{range} in {}", outcome.stdout);
-    assert!(outcome.stdout.contains("app.log") && outcome.stderr.contains("NOT complete"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("app.log") && outcome.stderr.contains("NOT complete"),
+        "{}",
+        outcome.stdout
+    );
     let other = site.run(&["audit", "--source", "*/other.log", "--server", &holed.server.url()]);
     assert_eq!(other.code, Some(0), "{}{}", other.stdout, other.stderr);
 }
@@ -269,9 +295,9 @@ fn a_copied_state_folder_loses_nothing_and_is_reported() {
     assert_eq!(cluster.server.whole_total("before"), Some(1));
     let outcome = wait::until("the audit reports it", DEADLINE, || {
         let outcome = site.run(&["audit", "--server", &cluster.server.url()]);
-        outcome.stdout.contains("copied").then_some(outcome)
+        outcome.stdout.contains("was copied").then_some(outcome)
     });
-    println!("{}exit code {:?}", outcome.stdout, outcome.code);
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
 
     // A state that comes back in its own folder, as a machine from its image does, is a clone that nothing else tells.
     clone.stop();
@@ -305,7 +331,11 @@ fn foreign(broker: &Broker, arguments: &[&str], input: &str) -> Vec<Value> {
     file.write_all(input.as_bytes()).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
     let mut command = Command::new(python);
-    command.arg(root.join("tests/foreign.py")).arg(&broker.bootstrap).args(arguments).stdin(Stdio::from(file));
+    command
+        .arg(root.join("tests/foreign.py"))
+        .arg(&broker.bootstrap)
+        .args(arguments)
+        .stdin(Stdio::from(file));
     let outcome = process::run(&mut command, DEADLINE);
     assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
     outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,5 +1,7 @@
 //! `/api/v1/audit`: the ledger's account of every source, as of the last publish.
 
+mod clones;
+
 use super::{Api, ApiError};
 use crate::INDEXER_GROUP;
 use axum::{
@@ -29,10 +31,11 @@ pub async fn audit<L: Leaf + 'static>(
     let Query(parameters) =
         parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
     let stored = api.searcher.catalogue().all_sources(INDEXER_GROUP).await?;
+    let clones = clones::clones(&stored);
     let mut sources: Vec<(bool, Value)> = stored
         .iter()
         .filter(|source| parameters.source.as_ref().is_none_or(|glob| matches_glob(glob, path(source))))
-        .map(describe)
+        .map(|source| describe(source, clones.get(&source.id)))
         .collect();
     sources.sort_by_key(|(complete, _)| *complete);
     let complete = sources.iter().all(|(complete, _)| *complete);
@@ -46,11 +49,11 @@ fn path(source: &StoredSource) -> &str {
 }
 
 /// A source's account, and whether nothing is amiss with it.
-fn describe(source: &StoredSource) -> (bool, Value) {
+fn describe(source: &StoredSource, clone: Option<&String>) -> (bool, Value) {
     let state = &source.state;
     let account = account(state);
     // Two senders that claim one source are a finding even though nothing is lost.
-    let complete = account.is_complete() && state.stray_of.is_none();
+    let complete = account.is_complete() && state.stray_of.is_none() && clone.is_none();
     let mut value = json!({
         "source": source.id, "topic": source.topic, "partition": source.partition, "stream": state.stream,
         "verdict": account.verdict, "holes": account.holes, "lost_bytes": account.lost, "covered": account.covered,
@@ -62,11 +65,13 @@ fn describe(source: &StoredSource) -> (bool, Value) {
     if let Some(base) = state.stray_of {
         value["stray_of"] = json!(base);
         value["notice"] = json!("two agents claimed to be the same one; this is what the second one sent");
+    } else if let Some(notice) = clone {
+        value["notice"] = json!(notice);
     } else if let Some(before) =
         state.open.as_ref().filter(|open| open.because.as_deref() == Some("instance"))
     {
         value["notice"] = json!(format!(
-            "the agent's state folder was copied or moved: this goes on from source {}",
+            "the agent's state folder was moved: this goes on from source {}",
             before.continues.map(|id| id.to_string()).unwrap_or_default()
         ));
     }
