@@ -2,7 +2,7 @@
 //! written, and processes that are killed with `kill -9` at random moments. In the end each number is found once.
 //!
 //! `MILLRACE_CHAOS_LINES`, `MILLRACE_CHAOS_KILLS` (of each process) and `MILLRACE_CHAOS_SEED` change how much and when.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use millrace_test_support::{
     Cluster, Plan, Server, Site, kafka,
@@ -19,7 +19,7 @@ use std::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// From the last kill until everything is found.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 const FILES: usize = 20;
 /// Lines of a file until it is rotated.
 const ROTATE_AFTER: u64 = 5000;
@@ -34,7 +34,8 @@ struct Chaos {
 impl Chaos {
     fn from_environment() -> Self {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-        let seed = number("MILLRACE_CHAOS_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        let seed =
+            number("MILLRACE_CHAOS_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let lines = number("MILLRACE_CHAOS_LINES").unwrap_or(1_000_000);
         let kills = number("MILLRACE_CHAOS_KILLS").unwrap_or(10) as usize;
         println!("{lines} lines, {kills} kills of each process, MILLRACE_CHAOS_SEED={seed}");
@@ -83,12 +84,15 @@ fn prove(site: &Site, server: &Server, lines: u64) {
     server.wait_for_total(numbers::QUERY, lines, DEADLINE);
     println!("all {lines} found {:?} after the last kill", begun.elapsed());
     numbers::assert_each_once(server, lines);
-    wait::until_true("everything is published", DEADLINE, || server.get("/api/v1/audit")["records"] == json!(lines));
+    wait::until_true("everything is published", DEADLINE, || {
+        server.get("/api/v1/audit")["records"] == json!(lines)
+    });
     let outcome = site.run(&["audit", "--server", &server.url()]);
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     server.wait_for_total(numbers::QUERY, lines, DEADLINE);
     let audit = server.get("/api/v1/audit");
-    let again: u64 = audit["sources"].as_array().unwrap().iter().map(|s| s["duplicate_bytes"].as_u64().unwrap()).sum();
+    let again: u64 =
+        audit["sources"].as_array().unwrap().iter().map(|s| s["duplicate_bytes"].as_u64().unwrap()).sum();
     println!("each number once; {} {again} bytes had come again", outcome.stderr.trim());
 }
 

@@ -52,7 +52,8 @@ impl<'a> Cluster<'a> {
         let query = Role::new(site, plan, "query", "query", "");
         let server = Server { address: query.address.clone() };
         let seal = format!("seal_age = \"{}\"\n", plan.seal_age);
-        let indexers = (1..=plan.indexers).map(|nth| Role::new(site, plan, "indexer", &format!("indexer-{nth}"), &seal));
+        let indexers =
+            (1..=plan.indexers).map(|nth| Role::new(site, plan, "indexer", &format!("indexer-{nth}"), &seal));
         let indexers = indexers.collect();
         Self { agent: Self::agent(site, plan, "agent"), indexers, query, server }
     }
@@ -93,10 +94,10 @@ impl<'a> Cluster<'a> {
     /// # Panics
     /// When there is none.
     pub fn busiest(&self) -> usize {
-        let records = |role: &Role<'_>| server::metric(&role.address, "millrace_indexer_records_total").unwrap_or(0.0);
-        let busiest = (0..self.indexers.len()).max_by(|a, b| {
-            records(&self.indexers[*a]).total_cmp(&records(&self.indexers[*b]))
-        });
+        let records =
+            |role: &Role<'_>| server::metric(&role.address, "millrace_indexer_records_total").unwrap_or(0.0);
+        let busiest = (0..self.indexers.len())
+            .max_by(|a, b| records(&self.indexers[*a]).total_cmp(&records(&self.indexers[*b])));
         busiest.expect("there are indexers")
     }
 }
