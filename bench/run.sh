@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--short] [--write] [idle] [freshness] [throughput]
 #
-# Without names: all three. --short takes about a minute and is for trying it out; its figures are no result.
+# Without names: all three. --short takes a minute and a half and is for trying it out; its figures are no result.
 # --write puts the rows into bench/RESULTS.md as well. Settings from outside:
 #   MILLRACE_BIN            the binary [target/release/millrace]
 #   MILLRACE_CORPUS_TOOL    another generator for throughput: takes -n N --json FILE --raw FILE [bench/corpus.py]
