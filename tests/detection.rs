@@ -166,6 +166,37 @@ fn rules_change_while_it_runs_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn an_alert_that_is_over_is_resolved_and_told_once() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    let text = rule("Gamma", 4, "gamma").replace("window: 10m", "window: 1s") + "resolve_after: 2s\n";
+    let path = site.write("gamma.yml", &text);
+    let settings = settings(&site, &webhook) + &format!("[query.alerts]\nrules = [\"{path}\"]\n");
+    let up = site.up(&settings).started();
+    site.append("app.log", "gamma\n");
+    let told = || {
+        let posts = webhook.posts().into_iter();
+        posts
+            .map(|post| {
+                let body: Value = serde_json::from_str(&post.body).unwrap();
+                (body["status"].as_str().unwrap().to_owned(), body["alert"]["id"].clone())
+            })
+            .collect::<Vec<_>>()
+    };
+    wait::until_true("both posts", DEADLINE, || told().len() >= 2);
+    let both = told();
+    assert_eq!((both[0].0.as_str(), both[1].0.as_str()), ("firing", "resolved"));
+    assert_eq!(both[0].1, both[1].1);
+    assert_eq!(up.server.get("/api/v1/alerts?state=firing")["alerts"], json!([]));
+    assert_eq!(up.server.get("/api/v1/alerts?state=resolved")["alerts"][0]["id"], both[0].1);
+    // What comes later is another alert.
+    site.append("app.log", "gamma again\n");
+    wait::until_true("the second alert", DEADLINE, || told().len() >= 3);
+    assert_eq!(told()[2].0, "firing");
+    assert_ne!(told()[2].1, both[0].1);
+}
+
+#[test]
 fn rules_are_checked_on_the_command_line() {
     let site = Site::new(BINARY);
     let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules").display().to_string();

@@ -2,6 +2,8 @@
 //! its data does when two want it, or when its time is over.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+use millrace_catalogue::Catalogue;
+use millrace_model::{ShardId, SystemClock};
 use millrace_test_support::{
     Site, Up,
     numbers::{self, Writer},
@@ -12,6 +14,7 @@ use std::{
     fs,
     net::TcpListener,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -81,6 +84,46 @@ fn kill_9_at_any_moment_loses_nothing_and_repeats_nothing() {
     numbers::assert_each_once(&up.server, written);
     assert_audit_is_complete(&up, written);
     println!("{written} lines");
+}
+
+#[test]
+fn a_publish_that_is_killed_between_upload_and_transaction_changes_nothing() {
+    let site = Site::new(BINARY);
+    let mut up = site.up(&settings(&site)).started();
+    let mut writer = Writer::new(&site.path("logs"), 2, 700);
+    let (mut attempts, mut killed_between) = (0, 0);
+    while killed_between < 2 {
+        attempts += 1;
+        assert!(attempts <= 60, "of {attempts} kills {killed_between} came between upload and transaction");
+        let before = files(&site.path("data/shards"));
+        writer.write_until(writer.written() + 300);
+        let begun = Instant::now();
+        while files(&site.path("data/shards")) == before {
+            assert!(begun.elapsed() < DEADLINE, "nothing was published");
+        }
+        up.kill();
+        killed_between = unpublished(&site);
+        up.start();
+    }
+    println!("{killed_between} of {attempts} kills came between upload and transaction");
+    let written = writer.written();
+    up.server.wait_for_total(numbers::QUERY, written, DEADLINE);
+    numbers::assert_each_once(&up.server, written);
+    assert_audit_is_complete(&up, written);
+}
+
+/// How many bundles lie there that the catalogue does not know.
+fn unpublished(site: &Site) -> usize {
+    let Ok(entries) = fs::read_dir(site.path("data/shards/logs")) else { return 0 };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let ids: Vec<ShardId> =
+        names.filter_map(|name| Some(name.strip_suffix(".shard")?.parse().unwrap())).collect();
+    let url = format!("sqlite://{}", site.path("data/catalogue.db").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let catalogue = Catalogue::open(&url, Arc::new(SystemClock)).await.unwrap();
+        ids.len() - catalogue.known_shards(&ids).await.unwrap().len()
+    })
 }
 
 #[test]
