@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures target/release/millrace and prints markdown; builds nothing.
 #
-#   bench/run.sh [--short] [--write] [idle] [freshness] [throughput]
+#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput]
 #
-# Without names: all three. --short takes a minute and a half and is for trying it out; its figures are no result.
+# Without names: all four. --short takes two minutes and is for trying it out; its figures are no result.
 # --write puts the rows into bench/RESULTS.md as well. Settings from outside:
 #   MILLRACE_BIN            the binary [target/release/millrace]
 #   MILLRACE_CORPUS_TOOL    another generator for throughput: takes -n N --json FILE --raw FILE [bench/corpus.py]
@@ -23,12 +23,12 @@ for argument in "$@"; do
     case $argument in
         --short) short=true ;;
         --write) write=true ;;
-        idle | freshness | throughput) names+=("$argument") ;;
+        idle | files | freshness | throughput) names+=("$argument") ;;
         *) usage ;;
     esac
 done
 if [ ${#names[@]} -eq 0 ]; then
-    names=(idle freshness throughput)
+    names=(idle files freshness throughput)
 fi
 if $short && $write; then
     echo "bench: figures of a short run are not written" >&2
@@ -39,6 +39,7 @@ fi
 command_of() {
     case $1 in
         idle) echo "bench/idle.py --starts $($short && echo 3 || echo 9) --seconds $($short && echo 5 || echo 60)" ;;
+        files) echo "bench/idle.py --files $($short && echo 1000 || echo 10000) --seconds $($short && echo 5 || echo 60)" ;;
         freshness) echo "bench/freshness.py --seconds $($short && echo 20 || echo 300)" ;;
         throughput) echo "bench/throughput.py --lines $($short && echo 100000 || echo 2000000)" ;;
     esac
