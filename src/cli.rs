@@ -192,6 +192,10 @@ impl Code {
         if error.downcast_ref::<millrace_config::Report>().is_some() {
             return Self::Invalid;
         }
+        // Only librdkafka knows which of its keys there are.
+        if let Some(millrace_transport::Error::Setting { .. }) = error.downcast_ref() {
+            return Self::Invalid;
+        }
         error.downcast_ref::<Failure>().map_or(Self::Findings, |failure| failure.code)
     }
 }

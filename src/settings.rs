@@ -141,8 +141,14 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     } else {
         TopicSettings::read(&mut root.section_or_empty("topic"))
     };
-    let catalogue = url(root, "catalogue", role, format!("sqlite://{}", data.join("catalogue.db").display()));
-    let storage = url(root, "storage", role, format!("file://{}", data.join("shards").display()));
+    let catalogue = url(
+        root,
+        "catalogue",
+        "sqlite://",
+        role,
+        format!("sqlite://{}", data.join("catalogue.db").display()),
+    );
+    let storage = url(root, "storage", "file:///", role, format!("file://{}", data.join("shards").display()));
     let work_directory = match storage.as_deref().and_then(|url| url.strip_prefix("file://")) {
         Some(folder) => Path::new(folder).join(".work"),
         None => data.join("work"),
@@ -158,11 +164,15 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     })
 }
 
-/// Where something is kept; `default` where everything is kept in one folder.
-fn url(root: &mut Section<'_>, key: &str, role: Role, default: String) -> Option<String> {
+/// Where something is kept, an address with this `start`; `default` where everything is kept in one folder.
+fn url(root: &mut Section<'_>, key: &str, start: &str, role: Role, default: String) -> Option<String> {
     let mut section = root.section_or_empty(key);
-    match role {
-        Role::Indexer | Role::Query => section.required("url"),
-        Role::Agent | Role::Up | Role::Any => Some(section.or("url", default)),
+    let url = match role {
+        Role::Indexer | Role::Query => section.required::<String>("url")?,
+        Role::Agent | Role::Up | Role::Any => section.optional::<String>("url").unwrap_or(default),
+    };
+    if !url.starts_with(start) {
+        section.error("url", format!("an address that begins with {start} expected"));
     }
+    Some(url)
 }

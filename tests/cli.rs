@@ -99,6 +99,24 @@ fn all_mistakes_of_a_configuration_are_told_at_once_with_their_places() {
             outcome.stderr
         );
     }
+    let file = site.write(
+        "addresses.toml",
+        "[topic]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:1\"]\nlibrdkafka.no.such.key = 1\n\
+         [catalogue]\nurl = \"mysql://u:hunter2@h\"\n[storage]\nurl = \"file://relative\"\n",
+    );
+    let outcome = site.run(&["indexer", "--config", &file]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    for place in ["addresses.toml:6:7", "addresses.toml:8:7"] {
+        assert!(outcome.stderr.contains(place), "no {place} in\n{}", outcome.stderr);
+    }
+    let good = site.write(
+        "librdkafka.toml",
+        "[topic]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:1\"]\nlibrdkafka.no.such.key = 1\n\
+         [catalogue]\nurl = \"sqlite:///tmp/c.db\"\n[storage]\nurl = \"file:///tmp/s\"\n",
+    );
+    let outcome = site.run(&["indexer", "--config", &good]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("no.such.key"), "{}", outcome.stderr);
     let file = site.write("torn.toml", "[agent\nstate_dir = 1\n");
     let outcome = site.run(&["config", "check", "--config", &file]);
     assert_eq!(outcome.code, Some(3));
