@@ -50,7 +50,7 @@ impl Durable {
 
     /// Reads the newest generation that is whole. A damaged one is put aside as `name.damaged`, and said loudly.
     pub(crate) fn load<T: DeserializeOwned>(&self) -> Result<Loaded<T>, Error> {
-        let latest = self.read::<T>(&self.path)?;
+        let latest = read::<T>(&self.path)?;
         if let Found::Whole(state) = latest {
             return Ok(Loaded::Latest(state));
         }
@@ -60,7 +60,7 @@ impl Durable {
             fs::rename(&self.path, &aside).map_err(|source| Error::file(&self.path, "put aside", source))?;
         }
         let previous = self.beside(".1");
-        Ok(match (self.read::<T>(&previous)?, latest) {
+        Ok(match (read::<T>(&previous)?, latest) {
             (Found::Whole(state), _) => Loaded::Previous(state),
             (Found::Damaged(problem), _) => {
                 tracing::error!(path = %previous.display(), problem, "the generation before is damaged, too");
@@ -109,18 +109,18 @@ impl Durable {
         name.push(suffix);
         name.into()
     }
+}
 
-    fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Found<T>, Error> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(source) => return Err(Error::file(path, "read", source)),
-        };
-        Ok(match unwrap(&text) {
-            Ok(state) => Found::Whole(state),
-            Err(problem) => Found::Damaged(problem),
-        })
-    }
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Found<T>, Error> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(source) => return Err(Error::file(path, "read", source)),
+    };
+    Ok(match unwrap(&text) {
+        Ok(state) => Found::Whole(state),
+        Err(problem) => Found::Damaged(problem),
+    })
 }
 
 enum Found<T> {

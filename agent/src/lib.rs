@@ -11,6 +11,7 @@
 mod book;
 mod budget;
 mod checkpoint;
+mod desk;
 mod durable;
 mod error;
 pub mod framing;

@@ -4,10 +4,11 @@
 use crate::{
     Error,
     budget::Budget,
+    desk::Desk,
     identity::StateFolder,
     metrics::Metrics,
     settings::{Settings, SourceKind},
-    ship::{Desk, Shipper},
+    ship::Shipper,
     source::{Context, file, journald, removed},
     status::Status,
 };

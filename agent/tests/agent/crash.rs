@@ -4,7 +4,7 @@ use crate::support::{Host, Shipped, append, until};
 use std::{
     collections::BTreeSet,
     fs,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +23,7 @@ struct Pace {
 
 /// Writes numbered lines into a file and renames it now and then, as a logging program and logrotate do. A line may
 /// come in two pieces.
-fn write_and_rotate(folder: PathBuf, name: String, lines: usize, pace: Arc<Pace>) -> Vec<String> {
+fn write_and_rotate(folder: &Path, name: &str, lines: usize, pace: &Pace) -> Vec<String> {
     let mut written = Vec::new();
     let mut generation = 0usize;
     for number in 0..lines {
@@ -64,7 +64,7 @@ async fn killed_again_and_again(matching_rotated: bool) {
         .enumerate()
         .map(|(number, pace)| {
             let (folder, pace) = (folder.clone(), Arc::clone(pace));
-            thread::spawn(move || write_and_rotate(folder, format!("f{number}"), 24_000, pace))
+            thread::spawn(move || write_and_rotate(&folder, &format!("f{number}"), 24_000, &pace))
         })
         .collect();
 

@@ -244,8 +244,8 @@ async fn two_hundred_files_at_once() {
     host.watch("app", &["**/*.log"]);
     for file in 0..200 {
         fs::create_dir_all(host.path(&format!("{}", file % 7))).unwrap();
-        let lines: String = (0..50).map(|line| format!("{file}:{line}\n")).collect();
-        host.append(&format!("{}/{file}.log", file % 7), lines);
+        let lines: Vec<String> = (0..50).map(|line| format!("{file}:{line}\n")).collect();
+        host.append(&format!("{}/{file}.log", file % 7), lines.concat());
     }
     host.start();
     let shipped = host.shipped("10000 lines are shipped", |shipped| shipped.bodies().len() >= 10_000).await;

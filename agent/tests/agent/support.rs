@@ -22,12 +22,12 @@ use std::{
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits until it is so.
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -279,6 +279,8 @@ impl Shipped {
     }
 }
 
+type Life = (Runtime, JoinHandle<Result<(), millrace_agent::Error>>, CancellationToken);
+
 /// A host: a folder with logs, a folder with state, a topic, and (sometimes) an agent.
 pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
@@ -287,7 +289,7 @@ pub(crate) struct Host {
     pub(crate) status: Status,
     pub(crate) registry: Registry,
     /// A runtime a life: what a killed process would not finish ends with it.
-    running: Option<(Runtime, JoinHandle<Result<(), millrace_agent::Error>>, CancellationToken)>,
+    running: Option<Life>,
 }
 
 impl Host {
@@ -385,7 +387,7 @@ impl Host {
             task.abort();
             let outcome = task.await;
             end(runtime);
-            assert!(outcome.as_ref().is_err_and(|error| error.is_cancelled()), "{outcome:?}");
+            assert!(outcome.as_ref().is_err_and(JoinError::is_cancelled), "{outcome:?}");
         }
         self.topic.forget_held();
     }

@@ -3,26 +3,24 @@
 //! The bytes before the position are read again with each block. If they are not what they were, the file was replaced
 //! under our hands, however large it has grown since.
 
-use super::{FileContext, FileIdentity, Fingerprint, HEAD, MARKER};
+mod ending;
+
+use super::{
+    FileContext, FileIdentity, Fingerprint, HEAD, MARKER,
+    records::{put, resource},
+};
 use crate::{
     budget::Stopped,
     checkpoint::{Closing, Entry, FilePlace},
-    framing::{Framer, Piece},
-    source::{Mark, Outbox, Reading},
+    framing::Framer,
+    source::{Mark, Outbox},
 };
-use millrace_intake::{
-    batch::Raw,
-    smaller::{ORIGINAL_LENGTH, TRUNCATED},
-};
-use millrace_model::{
-    Attributes, SourceId, Timestamp,
-    wire::{SkipReason, SourceClose},
-};
+use millrace_model::{Attributes, SourceId};
 use std::{
     fs::File,
     io,
     os::{fd::AsRawFd, unix::fs::FileExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -356,7 +354,7 @@ impl Generation {
                 let place = Mark::File { head: *head, marker: mark.1, size: *size };
                 stopped = outbox.seal(place, None, &context.shared);
             }
-            put(piece, outbox, observed, resource, context);
+            put(&piece, outbox, observed, resource, context);
         });
         stopped.map_err(|_| Failure::Stopped)?;
         *mark = mark_at(*mark, outbox.end(), window, from);
@@ -386,53 +384,6 @@ impl Generation {
         let mark = Mark::File { head: self.head, marker: self.mark.1, size: self.size };
         self.outbox.seal(mark, None, &context.shared)
     }
-
-    /// Ends the source: a last line without its newline becomes a record. What it became is returned if its file must
-    /// be remembered.
-    pub(crate) fn close(
-        mut self,
-        reason: &'static str,
-        remember: bool,
-        context: &FileContext,
-    ) -> Result<Option<FilePlace>, Stopped> {
-        let unread = self.handle.is_none() && (self.unread || self.settled.is_none());
-        let destroyed = reason == "truncated" || (reason == "deleted" && unread);
-        let lost_at_least = destroyed.then(|| self.size.saturating_sub(self.read_to));
-        let shared = &context.shared;
-        if self.fresh && self.outbox.is_untouched() && self.framer.pending() == 0 && !remember {
-            shared.tell(Reading::Forgotten(vec![self.source]))?;
-            return Ok(None);
-        }
-        self.seal(context)?;
-        let closing = match self.closing.take() {
-            Some(decided) if self.read_to >= decided.end => decided,
-            Some(decided) => {
-                let missing = decided.end - self.read_to + decided.lost_at_least.unwrap_or(0);
-                Closing { end: self.read_to, lost_at_least: Some(missing), ..decided }
-            }
-            None => Closing { end: self.read_to, reason: reason.to_owned(), lost_at_least, remember },
-        };
-        shared.tell(Reading::Closing(self.source, closing.clone()))?;
-        context.count_closed(reason);
-        let observed = shared.clock.now();
-        let Self { framer, outbox, resource, .. } = &mut self;
-        framer.finish(&mut |piece| put(piece, outbox, observed, resource, context));
-        if self.unverified.is_none() {
-            self.mark = (self.read_to, Fingerprint::of(&self.tail));
-        }
-        let mark = Mark::File { head: self.head, marker: self.mark.1, size: self.size };
-        let close =
-            SourceClose { end: closing.end, reason: closing.reason, lost_at_least: closing.lost_at_least };
-        self.outbox.seal(mark, Some(close), shared)?;
-        Ok(closing.remember.then(|| FilePlace {
-            path: self.path,
-            at: self.at,
-            identity: self.identity,
-            head: self.head,
-            marker: self.mark.1,
-            size: self.read_to,
-        }))
-    }
 }
 
 enum Failure {
@@ -446,55 +397,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl Piece<'_> {
-    /// How many bytes a batch keeps of it.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Line { text, .. } => text.len(),
-            Self::OverLong { kept, .. } => kept.len(),
-            Self::Skipped { .. } => 0,
-        }
-    }
-}
-
 /// The fingerprint before `position`, which lies in the window that begins at `from`, or is where the mark is already.
 fn mark_at(mark: (u64, Fingerprint), position: u64, window: &[u8], from: u64) -> (u64, Fingerprint) {
     if mark.0 == position {
         return mark;
     }
     (position, Fingerprint::before((position - from) as usize, window))
-}
-
-/// `RawLine` → `LogRecord` → `Redacted` → `Batch`.
-fn put(
-    piece: Piece<'_>,
-    outbox: &mut Outbox,
-    observed: Timestamp,
-    resource: &Arc<Attributes>,
-    context: &FileContext,
-) {
-    let shared = &context.shared;
-    match piece {
-        Piece::Line { text, raw } => {
-            let record = context.settings.parse.parse(text, observed, resource);
-            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.policy.redact(record));
-        }
-        Piece::OverLong { kept, rest, rest_length, length } => {
-            let mut record = context.settings.parse.parse(kept, observed, resource);
-            record.attributes.set(TRUNCATED, true);
-            record.attributes.set(ORIGINAL_LENGTH, length as i64);
-            shared.metrics.truncated_records.inc();
-            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.policy.redact(record));
-            outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
-        }
-        Piece::Skipped { reason, raw, length } => outbox.skip(length, raw, reason, shared),
-    }
-}
-
-/// What every record of the file is about.
-fn resource(host: &str, path: &Path) -> Arc<Attributes> {
-    let mut resource = Attributes::new();
-    resource.set("host.name", host);
-    resource.set("log.file.path", path.display().to_string());
-    Arc::new(resource)
 }

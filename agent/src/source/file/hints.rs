@@ -122,7 +122,7 @@ impl Shared {
             Ok(event) => match event.kind {
                 EventKind::Access(_) => return,
                 EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
-                    changes.written.extend(event.paths)
+                    changes.written.extend(event.paths);
                 }
                 _ => changes.named.extend(event.paths),
             },

@@ -12,6 +12,7 @@ mod discover;
 mod generation;
 mod hints;
 mod identity;
+mod records;
 mod walk;
 
 pub(crate) use identity::{FileIdentity, Fingerprint, HEAD, MARKER};
@@ -40,13 +41,13 @@ use std::{
 /// With more open files than this, a file is closed after each turn and opened again for the next.
 const OPEN_FILES: usize = 256;
 /// A file that was quiet for so long is closed.
-const PARK_AFTER: Duration = Duration::from_secs(300);
+const PARK_AFTER: Duration = Duration::from_mins(5);
 /// A walk is not repeated before this many times its own length has passed.
 const WALK_SHARE: u32 = 100;
 /// Nor, where a change asks for one, before this many times.
 const WALK_SHARE_ASKED: u32 = 5;
 /// An ended source is forgotten when its file was nowhere for so long: a walk can miss a file that is being renamed.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+const FORGET_AFTER: Duration = Duration::from_mins(1);
 /// How long a reader without anything to do sleeps before it looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -169,7 +170,7 @@ impl Reader {
     }
 
     fn step(&mut self) -> Result<(), Stopped> {
-        if self.walk_due() == Some(Duration::ZERO) {
+        if self.walk_due().is_zero() {
             self.walk()?;
         }
         // A round for all that were waiting when it began.
@@ -180,7 +181,7 @@ impl Reader {
         }
         let batch_due = self.seal_aged()?;
         let wait = if self.queue.is_empty() {
-            [batch_due, self.walk_due(), Some(LOOK)].into_iter().flatten().min().unwrap_or(LOOK)
+            batch_due.unwrap_or(LOOK).min(self.walk_due()).min(LOOK)
         } else {
             Duration::ZERO
         };
@@ -190,11 +191,11 @@ impl Reader {
     }
 
     /// How long until the next walk.
-    fn walk_due(&self) -> Option<Duration> {
+    fn walk_due(&self) -> Duration {
         let regular = self.context.settings.rescan.max(self.walk_took * WALK_SHARE);
         let asked = self.walk_asked.then(|| self.walk_took * WALK_SHARE_ASKED);
         let wait = asked.map_or(regular, |asked| asked.min(regular));
-        Some(if self.walks == 0 { Duration::ZERO } else { wait.saturating_sub(self.last_walk.elapsed()) })
+        if self.walks == 0 { Duration::ZERO } else { wait.saturating_sub(self.last_walk.elapsed()) }
     }
 
     fn look_into(&mut self, changes: Changes) {

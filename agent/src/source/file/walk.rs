@@ -38,7 +38,7 @@ impl Reader {
         let mut new = Vec::new();
         for found in findings.files {
             if let Some(source) = self.by_identity.get(&found.identity).copied() {
-                self.sighted(source, found)?;
+                self.sighted(source, &found)?;
             } else if let Some((entry, file)) = self.begin(&found)? {
                 new.push((found.identity, entry, file));
             }
@@ -72,7 +72,7 @@ impl Reader {
     }
 
     /// A file that is being read was seen.
-    fn sighted(&mut self, source: SourceId, found: Found) -> Result<(), Stopped> {
+    fn sighted(&mut self, source: SourceId, found: &Found) -> Result<(), Stopped> {
         let walk = self.walks;
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         generation.walk = walk;
@@ -175,7 +175,9 @@ impl Reader {
             opened.push((source, entry));
         }
         self.open_all(opened)?;
-        generations.into_iter().for_each(|generation| self.add(generation));
+        for generation in generations {
+            self.add(generation);
+        }
         Ok(())
     }
 

@@ -99,14 +99,12 @@ impl Records {
             Arc::new(resource)
         };
         let key = (host, service);
-        match self.resources.get(&key) {
-            Some(resource) => Arc::clone(resource),
-            None => {
-                let resource = make(&key);
-                self.resources.insert(key, Arc::clone(&resource));
-                resource
-            }
+        if let Some(resource) = self.resources.get(&key) {
+            return Arc::clone(resource);
         }
+        let resource = make(&key);
+        self.resources.insert(key, Arc::clone(&resource));
+        resource
     }
 }
 

@@ -32,7 +32,7 @@ use std::{
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A child that lived so long was a good one: the next failure is a first one again.
-const GOOD_LIFE: Duration = Duration::from_secs(60);
+const GOOD_LIFE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
 /// So many gaps of a sequence are remembered, in case that what is missing comes late.
 const REMEMBERED_GAPS: usize = 64;
@@ -251,8 +251,9 @@ impl Reader {
     fn seal_aged(&mut self) -> Result<Option<Duration>, Stopped> {
         let since = self.begun.iter().filter_map(|name| self.sequences.get(name)?.outbox.since()).min();
         let Some(waited) = since.map(|since| since.elapsed()) else { return Ok(None) };
-        if waited < self.context.limits.age {
-            return Ok(Some(self.context.limits.age - waited));
+        let left = self.context.limits.age.saturating_sub(waited);
+        if !left.is_zero() {
+            return Ok(Some(left));
         }
         self.seal_all()?;
         Ok(None)

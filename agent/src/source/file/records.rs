@@ -1,0 +1,55 @@
+//! What a piece of a file becomes: a record in the batch, or bytes that are accounted for.
+
+use super::FileContext;
+use crate::{framing::Piece, source::Outbox};
+use millrace_intake::{
+    batch::Raw,
+    smaller::{ORIGINAL_LENGTH, TRUNCATED},
+};
+use millrace_model::{Attributes, Timestamp, wire::SkipReason};
+use std::{path::Path, sync::Arc};
+
+impl Piece<'_> {
+    /// How many bytes a batch keeps of it.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Line { text, .. } => text.len(),
+            Self::OverLong { kept, .. } => kept.len(),
+            Self::Skipped { .. } => 0,
+        }
+    }
+}
+
+/// `RawLine` → `LogRecord` → `Redacted` → `Batch`.
+pub(super) fn put(
+    piece: &Piece<'_>,
+    outbox: &mut Outbox,
+    observed: Timestamp,
+    resource: &Arc<Attributes>,
+    context: &FileContext,
+) {
+    let shared = &context.shared;
+    match *piece {
+        Piece::Line { text, raw } => {
+            let record = context.settings.parse.parse(text, observed, resource);
+            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.policy.redact(record));
+        }
+        Piece::OverLong { kept, rest, rest_length, length } => {
+            let mut record = context.settings.parse.parse(kept, observed, resource);
+            record.attributes.set(TRUNCATED, true);
+            record.attributes.set(ORIGINAL_LENGTH, length as i64);
+            shared.metrics.truncated_records.inc();
+            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.policy.redact(record));
+            outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
+        }
+        Piece::Skipped { reason, raw, length } => outbox.skip(length, raw, reason, shared),
+    }
+}
+
+/// What every record of the file is about.
+pub(super) fn resource(host: &str, path: &Path) -> Arc<Attributes> {
+    let mut resource = Attributes::new();
+    resource.set("host.name", host);
+    resource.set("log.file.path", path.display().to_string());
+    Arc::new(resource)
+}
