@@ -19,6 +19,7 @@ use millrace_store::Leaf;
 use millrace_transport::{DeliveryReport, Topic};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
+    net::TcpListener,
     sync::{Notify, mpsc},
     task::JoinSet,
 };
@@ -66,9 +67,8 @@ impl Base {
         Ok(tokio::task::spawn_blocking(move || Bundles::open(&url)).await??)
     }
 
-    /// Serves `router` and the probes on `listen` until the end.
-    async fn serve(&mut self, listen: SocketAddr, router: Router) -> anyhow::Result<()> {
-        let listener = admin::bind(listen).await?;
+    /// Serves `router` and the probes until the end.
+    fn serve(&mut self, listener: TcpListener, router: Router) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         let router = router.merge(std::mem::replace(&mut self.admin, Admin::new()).router());
         self.tasks.spawn(admin::serve(listener, router, self.shutdown.clone()));
@@ -111,51 +111,54 @@ async fn signalled() -> anyhow::Result<()> {
 /// `millrace agent`.
 pub(crate) async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mut base = Base::new();
-    let listen = settings.agent.listen;
+    let listener = admin::bind(settings.agent.listen).await?;
     let topic = base.topic(&settings).await?;
     start_agent(&mut base, settings.agent, &topic)?;
-    base.serve(listen, Router::new()).await?;
+    base.serve(listener, Router::new())?;
     base.run().await
 }
 
 /// `millrace indexer`.
 pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let mut base = Base::new();
-    let topic = base.topic(&settings).await?;
     let listen = settings.indexer.listen;
+    let listener = admin::bind(listen).await?;
+    let topic = base.topic(&settings).await?;
     let address = settings.indexer.advertise.clone().unwrap_or_else(|| listen.to_string());
     let catalogue = base.catalogue(&settings).await?;
     let leaf =
         start_indexer(&mut base, &settings, topic, catalogue, node("indexer", listen), Some(address)).await?;
-    base.serve(listen, leaf.router()).await?;
+    base.serve(listener, leaf.router())?;
     base.run().await
 }
 
 /// `millrace query`.
 pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
     let mut base = Base::new();
+    let listen = settings.query.listen;
+    let listener = admin::bind(listen).await?;
     let topic = base.topic(&settings).await?;
     let catalogue = base.catalogue(&settings).await?;
-    let listen = settings.query.listen;
     let api =
         start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, node("query", listen), None).await?;
-    base.serve(listen, api).await?;
+    base.serve(listener, api)?;
     base.run().await
 }
 
 /// `millrace up`: everything in one process.
 pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let mut base = Base::new();
+    let listen = settings.query.listen;
+    let listener = admin::bind(listen).await?;
     let topic = base.topic(&settings).await?;
     let catalogue = base.catalogue(&settings).await?;
-    let listen = settings.query.listen;
     let name = node("up", listen);
     let leaf =
         start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
     let local = Some((name.clone(), leaf));
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, name, local).await?;
     start_agent(&mut base, settings.agent, &topic)?;
-    base.serve(listen, api).await?;
+    base.serve(listener, api)?;
     base.run().await
 }
 

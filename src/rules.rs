@@ -52,9 +52,15 @@ fn own_cases(rules: &Arc<RuleSet>, output: Output) -> anyhow::Result<Code> {
     let mut out = io::stdout().lock();
     for outcome in &outcomes {
         match (output, &outcome.problem) {
-            (Output::Text, None) => written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?,
+            (Output::Text, None) => {
+                written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?
+            }
             (Output::Text, Some(problem)) => {
-                written(writeln!(out, "FAILED  {}: {}\n        {problem}", outcome.rule_title, outcome.name))?;
+                written(writeln!(
+                    out,
+                    "FAILED  {}: {}\n        {problem}",
+                    outcome.rule_title, outcome.name
+                ))?;
             }
             _ => written(writeln!(out, "{}", json!(outcome)))?,
         }

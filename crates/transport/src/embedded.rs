@@ -45,11 +45,15 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{OnceCell, mpsc};
 use writer::{Inbox, Waiting, Writer, describe, refuse};
 
+/// How long the lock of another process is waited for: a killed one takes a moment to be taken down.
+const TAKEN_DOWN: Duration = Duration::from_secs(3);
+/// How often the lock is tried in that time.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// How often commits are stored, files synced (`fsync = "interval"`) and retention looks.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How many bytes a producer may have under way.
@@ -291,10 +295,14 @@ fn sync(log: &Log, synced: &mut i64) -> Result<(), Error> {
 fn take_lock(path: &Path) -> Result<File, Error> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = open.map_err(file_error(path, "open it"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(file_error(path, "lock it")(source)),
+    let deadline = Instant::now() + TAKEN_DOWN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(file_error(path, "lock it")(source)),
+        }
     }
 }
 

@@ -20,8 +20,14 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What was taken in is made durable at least so often.
+/// What was taken in is made durable so often; less often where rules have counted so much that storing it takes long.
 const COMMIT: Duration = Duration::from_secs(1);
+/// Rule state of so many bytes makes a commit wait as long again, up to [`SLOWEST`] times.
+const HEAVY: usize = 1 << 20;
+/// See [`HEAVY`].
+const SLOWEST: u32 = 30;
+/// What people wait for is made durable in this part of the usual time.
+const URGENT: u32 = 20;
 /// Rules are told that time has passed so often.
 const TICK: Duration = Duration::from_millis(500);
 /// Rule files are looked at so often.
@@ -88,6 +94,8 @@ pub struct Watch {
     /// Something happened that people wait for.
     urgent: bool,
     committed: Instant,
+    /// How long until the next commit.
+    pause: Duration,
 }
 
 impl Watch {
@@ -123,6 +131,7 @@ impl Watch {
             lifecycle: Lifecycle::new(parts.receivers.clone(), firing),
             urgent: false,
             committed: Instant::now(),
+            pause: COMMIT,
             parts,
         })
     }
@@ -162,7 +171,8 @@ impl Watch {
                     None => anyhow::bail!("the consumer ended"),
                 },
             }
-            if self.urgent || self.committed.elapsed() >= COMMIT {
+            let due = if self.urgent { self.pause / URGENT } else { self.pause };
+            if self.committed.elapsed() >= due {
                 self.commit().await?;
             }
         }
@@ -313,6 +323,8 @@ impl Watch {
             });
         }
         cut.topic = topic;
+        let bytes: usize = cut.documents.iter().map(|document| document.body.len()).sum();
+        self.pause = COMMIT * u32::try_from(1 + bytes / HEAVY).unwrap_or(SLOWEST).min(SLOWEST);
         let sent = !cut.notifications.is_empty();
         match self.parts.catalogue.publish(&cut).await {
             Ok(()) => {}

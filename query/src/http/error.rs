@@ -22,6 +22,8 @@ pub enum ApiError {
     },
     /// There is no such thing.
     NotFound(String),
+    /// There is, but it is not asked like that.
+    Method,
     /// It took too long.
     Timeout,
     /// Something that the answer needs cannot be reached or read.
@@ -56,6 +58,10 @@ impl IntoResponse for ApiError {
                 json!({ "code": "parameter_invalid", "message": format!("{name}: {problem}"), "parameter": name }),
             ),
             Self::NotFound(what) => (StatusCode::NOT_FOUND, json!({ "code": "not_found", "message": what })),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                json!({ "code": "method_not_allowed", "message": "this path takes other methods: see `allow`" }),
+            ),
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),

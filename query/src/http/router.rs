@@ -1,8 +1,8 @@
 //! The table of contents of the API.
 
-use super::{alerts, audit, gzip, page, search};
+use super::{ApiError, alerts, audit, gzip, page, search};
 use crate::{Searcher, alert::RuleBook};
-use axum::{Router, middleware, routing::get};
+use axum::{Router, http::Uri, middleware, routing::get};
 use millrace_store::Leaf;
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +25,8 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/audit", get(audit::audit::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
+        .method_not_allowed_fallback(|| async { ApiError::Method })
+        .fallback(|uri: Uri| async move { ApiError::NotFound(format!("no path {}", uri.path())) })
         .layer(middleware::from_fn(gzip::compress))
         .with_state(api)
 }

@@ -160,10 +160,12 @@ impl Health {
     pub(crate) fn told(&self, error: &KafkaError, reason: &str) {
         use RDKafkaErrorCode::{
             AllBrokersDown, Authentication, BrokerTransportFailure, ClusterAuthorizationFailed,
-            GroupAuthorizationFailed, Resolve, SSL, SaslAuthenticationFailed, TopicAuthorizationFailed,
+            GroupAuthorizationFailed, PartitionEOF, Resolve, SSL, SaslAuthenticationFailed, TopicAuthorizationFailed,
             UnknownTopic, UnknownTopicOrPartition,
         };
         match error.rdkafka_error_code() {
+            // Whoever reads to the end on purpose is told so twice.
+            Some(PartitionEOF) => {}
             Some(AllBrokersDown | Authentication | SaslAuthenticationFailed) => {
                 self.brokers(Some(reason.to_owned()));
             }
