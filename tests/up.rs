@@ -338,6 +338,10 @@ fn probes_metrics_and_the_page_are_there() {
     assert_eq!(up.server.get("/readyz"), json!({ "ready": true, "problems": [] }));
     assert_eq!(up.server.get("/version"), json!({ "version": env!("CARGO_PKG_VERSION") }));
     assert_eq!(get("/nowhere").status, 404);
+    assert!(get("/api/v1/nowhere").text().starts_with("{\"error\":{\"code\":\"not_found\""));
+    let wrong = http::post(&up.server.address, "/api/v1/audit", "{}").unwrap();
+    assert_eq!((wrong.status, wrong.header("allow").is_some()), (405, true));
+    assert!(wrong.text().contains("\"code\":\"method_not_allowed\""), "{}", wrong.text());
     let page = get("/");
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
