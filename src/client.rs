@@ -101,6 +101,9 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
         Output::Text => written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?,
     }
     written(out.flush())?;
+    for missing in answer["missing"].as_array().into_iter().flatten() {
+        eprintln!("not in this account: {}", missing["reason"].as_str().unwrap_or_default());
+    }
     let verdict = if complete { "complete" } else { "NOT complete" };
     eprintln!("{verdict}: {} sources, {} records published", sources.len(), answer["records"]);
     Ok(if complete { Code::Ok } else { Code::Findings })

@@ -53,7 +53,7 @@ fn own_cases(rules: &Arc<RuleSet>, output: Output) -> anyhow::Result<Code> {
     for outcome in &outcomes {
         match (output, &outcome.problem) {
             (Output::Text, None) => {
-                written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?
+                written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?;
             }
             (Output::Text, Some(problem)) => {
                 written(writeln!(

@@ -66,6 +66,19 @@ fn a_line_is_found_as_soon_as_it_is_written() {
 }
 
 #[test]
+fn an_audit_tells_of_what_was_not_due_to_be_published_yet() {
+    let site = Site::new(BINARY);
+    let settings = settings(&site).replace("seal_age = \"1s\"", "seal_age = \"1h\"");
+    let mut up = site.up(&settings).started();
+    site.append("app.log", "a line that is still hot\n".repeat(500));
+    up.server.wait_for_total("hot", 500, DEADLINE);
+    let outcome = up.run(&["audit"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("500 records published"), "{}", outcome.stderr);
+    up.stop();
+}
+
+#[test]
 fn watching_is_told_on_the_command_line_alone() {
     let site = Site::new(BINARY);
     site.append("old.log", "written before the start\n");

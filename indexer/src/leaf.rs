@@ -35,6 +35,9 @@ impl HotLeaf {
 
     /// Searches all rows as they stand now. Blocks a thread: uses a core for as long as the rows take.
     pub fn search_now(&self, request: &HotRequest) -> HotResponse {
+        if request.publish {
+            self.shards.want_cut();
+        }
         let topic = self.shards.topic();
         let parts =
             self.shards.held().into_iter().map(|held| search_partition(topic, &held, request)).collect();

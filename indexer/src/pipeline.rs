@@ -268,7 +268,7 @@ impl<'a> Flow<'a> {
     fn consider_cut(&mut self) {
         let (open, frozen) = self.shards.weight();
         let old = self.open_since.is_some_and(|since| since.elapsed() >= self.settings.seal_age);
-        if self.in_flight.is_none() && (open >= self.settings.seal_bytes || old) {
+        if self.in_flight.is_none() && (open >= self.settings.seal_bytes || old || self.shards.cut_wanted()) {
             self.freeze_and_publish();
         }
         let full = open + frozen >= self.settings.memory;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How far ahead of its observation a record's own time is believed.
 const AHEAD: Duration = Duration::from_hours(24);
-/// Set on a record that is sorted by when it was observed, because its own time cannot be right.
+/// Set on a record that is sorted by when it was observed, because its own time cannot be right: what that time was.
 const ADJUSTED: &str = "log.time_adjusted";
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -37,7 +37,7 @@ pub fn route(streams: &Streams, stream: &StreamName, record: &mut LogRecord, now
     let time = if believed {
         time
     } else {
-        record.attributes.set(ADJUSTED, true);
+        record.attributes.set(ADJUSTED, time.to_string());
         observed
     };
     if time < now.minus(retention) {

@@ -7,7 +7,10 @@ use millrace_model::{OffsetRange, Partition, StreamName, Timestamp, TopicId};
 use millrace_store::{HotRow, HotRows, HotShard};
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Which hot shard a row goes to.
@@ -101,12 +104,14 @@ struct State {
 pub struct Shards {
     topic: String,
     state: RwLock<State>,
+    /// Somebody waits for the next cut.
+    wanted: AtomicBool,
 }
 
 impl Shards {
     /// None yet.
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), state: RwLock::default() }
+        Self { topic: topic.to_owned(), ..Self::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -185,6 +190,16 @@ impl Shards {
         if let Some(owned) = self.write().owned.get_mut(&partition) {
             owned.end = owned.end.max(end);
         }
+    }
+
+    /// Asks for a cut before its time.
+    pub fn want_cut(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// Was a cut asked for since the last call?
+    pub fn cut_wanted(&self) -> bool {
+        self.wanted.swap(false, Ordering::AcqRel)
     }
 
     /// How far each partition of ours reaches, as last seen.

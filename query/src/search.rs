@@ -3,6 +3,7 @@
 pub mod fanout;
 pub mod merge;
 pub mod plan;
+pub mod settle;
 
 use crate::{Leaves, Metrics, shards::OpenShards};
 use millrace_catalogue::Catalogue;
@@ -119,6 +120,14 @@ impl<L: Leaf> Searcher<L> {
         }
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    /// Has what the topic holds now published, so that the ledger tells of it. What was not in time is returned.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn settle(&self) -> Result<Vec<Missing>, millrace_catalogue::Error> {
+        settle::settle(&self.catalogue, &self.leaves).await
     }
 
     /// The catalogue that it reads.

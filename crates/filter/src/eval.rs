@@ -133,7 +133,9 @@ fn on_string(predicate: &Predicate, value: &str) -> bool {
         Predicate::Regex(pattern) => pattern.is_match(value),
         Predicate::Cidr(network) => network.contains(value),
         Predicate::Compare(sign, literal) => admits(*sign, compare_string(value, literal)),
-        Predicate::Range { low, high } => in_range(low.as_ref(), high.as_ref(), |literal| compare_string(value, literal)),
+        Predicate::Range { low, high } => {
+            in_range(low.as_ref(), high.as_ref(), |literal| compare_string(value, literal))
+        }
     }
 }
 

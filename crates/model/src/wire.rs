@@ -191,7 +191,7 @@ pub struct Envelope {
 /// A message ready for the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payload {
-    /// The key: the host's id.
+    /// The key: the sender's agent id, so that other tools see which messages are of one host.
     pub key: Bytes,
     /// Names and values, in order.
     pub headers: Vec<(String, Bytes)>,

@@ -126,6 +126,9 @@ pub struct HotRequest {
     /// What the catalogue's snapshot already covers. Rows below are left out; a partition that is not listed has
     /// nothing published.
     pub published: Vec<Published>,
+    /// The asker wants to see what is held published soon: an audit rests on what is published.
+    #[serde(default)]
+    pub publish: bool,
 }
 
 /// What an indexer holds of one partition.

@@ -1,4 +1,4 @@
-//! `/api/v1/audit`: the ledger's account of every source, as of the last publish.
+//! `/api/v1/audit`: the ledger's account of every source, with all that is in the topic when it is asked.
 
 mod clones;
 
@@ -30,6 +30,7 @@ pub async fn audit<L: Leaf + 'static>(
 ) -> Result<Json<Value>, ApiError> {
     let Query(parameters) =
         parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
+    let missing = api.searcher.settle().await?;
     let stored = api.searcher.catalogue().all_sources(INDEXER_GROUP).await?;
     let clones = clones::clones(&stored);
     let mut sources: Vec<(bool, Value)> = stored
@@ -38,10 +39,11 @@ pub async fn audit<L: Leaf + 'static>(
         .map(|source| describe(source, clones.get(&source.id)))
         .collect();
     sources.sort_by_key(|(complete, _)| *complete);
-    let complete = sources.iter().all(|(complete, _)| *complete);
+    // What is not in the account cannot be called complete.
+    let complete = missing.is_empty() && sources.iter().all(|(complete, _)| *complete);
     let records: u64 = sources.iter().filter_map(|(_, source)| source["records"].as_u64()).sum();
     let sources: Vec<Value> = sources.into_iter().map(|(_, source)| source).collect();
-    Ok(Json(json!({ "complete": complete, "records": records, "sources": sources })))
+    Ok(Json(json!({ "complete": complete, "records": records, "missing": missing, "sources": sources })))
 }
 
 fn path(source: &StoredSource) -> &str {

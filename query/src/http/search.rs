@@ -8,8 +8,9 @@ use super::{
 use crate::{Hits, SearchRequest};
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
+use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
 use millrace_store::{Leaf, Order};
 use serde_json::{Value as Json_, json};
@@ -25,13 +26,13 @@ pub async fn get<L: Leaf + 'static>(
     answer(&api, &parameters).await
 }
 
-/// `POST`: parameters as JSON.
+/// `POST`: parameters as JSON, whatever the content type says.
 pub async fn post<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
-    parameters: Result<Json<Parameters>, JsonRejection>,
+    body: Bytes,
 ) -> Result<Json<Json_>, ApiError> {
-    let Json(parameters) =
-        parameters.map_err(|e| ApiError::Parameter { name: "body", problem: e.body_text() })?;
+    let parameters = serde_json::from_slice(&body)
+        .map_err(|e| ApiError::Parameter { name: "body", problem: e.to_string() })?;
     answer(&api, &parameters).await
 }
 

@@ -39,6 +39,7 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
             })
         })
         .collect();
-    let hot = HotRequest { request: sealed.clone(), streams: request.streams.clone(), published };
+    let hot =
+        HotRequest { request: sealed.clone(), streams: request.streams.clone(), published, publish: false };
     Ok(Plan { snapshot, sealed, hot })
 }

@@ -46,6 +46,7 @@ fn requests_travel_as_json() {
             partition: Partition(3),
             next_offset: 9,
         }],
+        publish: true,
     };
     let json = serde_json::to_string(&request).unwrap();
     assert_eq!(serde_json::from_str::<HotRequest>(&json).unwrap(), request);

@@ -54,11 +54,11 @@ pub(crate) fn under_way_bytes(config: &ClientConfig) -> u32 {
     kib.unwrap_or(32 << 10).clamp(64, 2 << 20).saturating_mul(1024)
 }
 
-/// For members of a group.
+/// For members of a group. The cluster knows it as `<topic>.<group>`, so that readers of other topics are not in it.
 pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
     let mut config = plain(settings);
     config
-        .set("group.id", group)
+        .set("group.id", format!("{}.{group}", settings.name))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
@@ -160,8 +160,8 @@ impl Health {
     pub(crate) fn told(&self, error: &KafkaError, reason: &str) {
         use RDKafkaErrorCode::{
             AllBrokersDown, Authentication, BrokerTransportFailure, ClusterAuthorizationFailed,
-            GroupAuthorizationFailed, PartitionEOF, Resolve, SSL, SaslAuthenticationFailed, TopicAuthorizationFailed,
-            UnknownTopic, UnknownTopicOrPartition,
+            GroupAuthorizationFailed, PartitionEOF, Resolve, SSL, SaslAuthenticationFailed,
+            TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition,
         };
         match error.rdkafka_error_code() {
             // Whoever reads to the end on purpose is told so twice.

@@ -21,7 +21,7 @@ fn plan(next_offset: Option<i64>) -> Plan {
         owner_epoch: 2,
         owner: "a".into(),
     }];
-    let hot = HotRequest { request: sealed.clone(), streams: None, published: Vec::new() };
+    let hot = HotRequest { request: sealed.clone(), streams: None, published: Vec::new(), publish: false };
     Plan { snapshot: Snapshot { shards: Vec::new(), partitions, nodes: Vec::new() }, sealed, hot }
 }
 

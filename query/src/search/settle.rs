@@ -1,0 +1,89 @@
+//! Before an audit: indexers are asked to publish what they hold, and waited for, so that the ledger tells of everything
+//! that is in the topic at this moment and not only of what happened to be published.
+
+use super::Missing;
+use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
+use millrace_catalogue::{Catalogue, Snapshot};
+use millrace_filter::Filter;
+use millrace_model::{Partition, TimeRange, Timestamp, TopicId};
+use millrace_store::{Leaf, Order};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How long a cut is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the catalogue is asked meanwhile.
+const EVERY: Duration = Duration::from_millis(50);
+
+type Ends = BTreeMap<(String, Option<TopicId>, Partition), i64>;
+
+/// Asks for a cut and waits until all that was in the topic is published. Returns what is not.
+pub async fn settle<L: Leaf>(
+    catalogue: &Catalogue,
+    leaves: &Leaves<L>,
+) -> Result<Vec<Missing>, millrace_catalogue::Error> {
+    let nothing = SearchRequest {
+        filter: Filter::ALL,
+        range: TimeRange { from: Timestamp::MAX, to: Timestamp::MAX },
+        streams: None,
+        limit: 0,
+        order: Order::NewestFirst,
+        after: None,
+        histogram: None,
+    };
+    let mut plan = plan::plan(catalogue, &nothing).await?;
+    plan.hot.publish = true;
+    let answers = leaves.ask(&plan.snapshot.nodes, &plan.hot).await;
+    let mut missing = Vec::new();
+    if answers.is_empty() {
+        missing.push(Missing::of("no indexer is running: what is not published yet is not in this account"));
+    }
+    let mut ends = Ends::new();
+    for (node, answer) in answers {
+        match answer {
+            Ok(response) => {
+                for part in response.parts {
+                    let end = ends.entry((part.topic, part.topic_id, part.partition)).or_insert(part.end);
+                    *end = part.end.max(part.held_to).max(*end);
+                }
+            }
+            Err(error) => missing.push(Missing::of(format!("indexer {node}: {error}"))),
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let snapshot = catalogue.snapshot(INDEXER_GROUP, nothing.range, None).await?;
+        let behind = behind(&snapshot, &ends);
+        if behind.is_empty() || Instant::now() >= deadline {
+            missing.extend(behind);
+            return Ok(missing);
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// The partitions that are not published up to their ends.
+fn behind(snapshot: &Snapshot, ends: &Ends) -> Vec<Missing> {
+    let mut behind = Vec::new();
+    for ((topic, topic_id, partition), end) in ends {
+        let published = snapshot
+            .partitions
+            .iter()
+            .find(|row| row.topic == *topic && row.topic_id == *topic_id && row.partition == *partition)
+            .and_then(|row| row.next_offset)
+            .unwrap_or(0);
+        if published < *end {
+            let lag = end - published;
+            behind.push(Missing {
+                partition: Some(*partition),
+                lag: Some(lag),
+                ..Missing::of(format!(
+                    "{lag} messages of partition {partition} of {topic} are not published yet"
+                ))
+            });
+        }
+    }
+    behind
+}
