@@ -93,7 +93,7 @@ impl World {
                 stored["groups"][group]["next"][partition.to_string()].as_i64()
             }
             TopicSettings::Kafka(settings) => {
-                let (settings, group) = (settings.clone(), group.to_owned());
+                let (settings, group) = (settings.clone(), format!("{}.{group}", settings.name));
                 let ask = move || {
                     let client: BaseConsumer = config(&settings).set("group.id", &group).create().unwrap();
                     let mut list = TopicPartitionList::new();
