@@ -5,26 +5,39 @@ use crate::{Glob, Literal};
 use millrace_model::{FieldRef, text};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::Range};
 
 /// The longest regular expression, in characters.
 const MAX_PATTERN: usize = 1000;
 /// The largest compiled regular expression, in bytes.
 const MAX_COMPILED: usize = 1 << 20;
 
-/// A predicate over records.
-#[derive(Debug, Clone, PartialEq)]
+/// A predicate over records. Two are equal when they say the same, wherever it stood.
+#[derive(Debug, Clone)]
 pub struct Filter {
     pub(crate) root: Expr,
+    pub(crate) spans: Vec<Range<usize>>,
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
 }
 
 impl Filter {
     /// Matches every record.
-    pub const ALL: Self = Self { root: Expr::All };
+    pub const ALL: Self = Self { root: Expr::All, spans: Vec::new() };
 
     /// Out of an expression, flattened.
     pub fn new(root: Expr) -> Self {
-        Self { root: root.flattened() }
+        Self { root: root.flattened(), spans: Vec::new() }
+    }
+
+    /// Where each of its leaves (everything but `And`, `Or` and `Not`), in the order in which they stand, was in the query
+    /// that it was read from, in bytes. Empty for a filter that was built.
+    pub fn spans(&self) -> &[Range<usize>] {
+        &self.spans
     }
 
     /// The expression.

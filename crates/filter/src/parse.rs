@@ -18,13 +18,13 @@ const MAX_TERMS: usize = 1000;
 /// With the span, what is wrong there, and where possible what to write instead.
 pub fn parse(query: &str) -> Result<Filter, ParseError> {
     let tokens = tokens(query)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, end: query.len(), terms: 0 };
+    let mut parser = Parser { tokens: &tokens, at: 0, end: query.len(), terms: 0, spans: Vec::new() };
     if tokens.is_empty() {
         return Ok(Filter::ALL);
     }
     let root = parser.expression(0, 0)?;
     match parser.peek() {
-        None => Ok(Filter::new(root)),
+        None => Ok(Filter { spans: parser.spans, ..Filter::new(root) }),
         Some(token) => Err(unexpected(token)),
     }
 }
@@ -38,6 +38,8 @@ struct Parser<'a> {
     at: usize,
     end: usize,
     terms: usize,
+    /// Of the leaves so far, in order.
+    spans: Vec<Range<usize>>,
 }
 
 impl<'a> Parser<'a> {
@@ -49,6 +51,11 @@ impl<'a> Parser<'a> {
         let token = self.peek();
         self.at += usize::from(token.is_some());
         token
+    }
+
+    fn leaf(&mut self, span: Range<usize>, leaf: Expr) -> Expr {
+        self.spans.push(span);
+        leaf
     }
 
     fn here(&self) -> Range<usize> {
@@ -110,9 +117,12 @@ impl<'a> Parser<'a> {
                 Ok(Expr::Not(Box::new(self.term(depth + 1)?)))
             }
             Kind::Open => self.group(token, depth, |parser, depth| parser.expression(0, depth)),
-            Kind::Word(word) => Ok(bare_word(word)),
-            Kind::Quoted(text) => Ok(Expr::Text(Text::phrase(text))),
-            Kind::Regex(text) => Ok(Expr::Text(Text::Regex(pattern(text, &token.span)?))),
+            Kind::Word(word) => Ok(self.leaf(token.span.clone(), bare_word(word))),
+            Kind::Quoted(text) => Ok(self.leaf(token.span.clone(), Expr::Text(Text::phrase(text)))),
+            Kind::Regex(text) => {
+                let pattern = pattern(text, &token.span)?;
+                Ok(self.leaf(token.span.clone(), Expr::Text(Text::Regex(pattern))))
+            }
             Kind::Field(name) => self.field(name, token, depth),
             _ => Err(unexpected(token)),
         }
@@ -153,11 +163,18 @@ impl<'a> Parser<'a> {
             Kind::Open => self.group(token, depth, |parser, depth| parser.values(name, 0, depth)),
             Kind::Compare(sign) => {
                 let (literal, span) = self.literal(token.span.end)?;
-                check_bound(name, &literal, span)?;
-                Ok(test(Predicate::Compare(*sign, literal)))
+                check_bound(name, &literal, span.clone())?;
+                Ok(self.leaf(field.span.start..span.end, test(Predicate::Compare(*sign, literal))))
             }
-            Kind::RangeOpen(inside) => Ok(test(self.range(name, token, *inside)?)),
-            _ => value(name, token),
+            Kind::RangeOpen(inside) => {
+                let range = test(self.range(name, token, *inside)?);
+                let end = self.tokens.get(self.at - 1).map_or(self.end, |last| last.span.end);
+                Ok(self.leaf(field.span.start..end, range))
+            }
+            _ => {
+                let value = value(name, token)?;
+                Ok(self.leaf(field.span.start..token.span.end, value))
+            }
         }
     }
 
@@ -201,7 +218,10 @@ impl<'a> Parser<'a> {
         match &token.kind {
             Kind::Not => Ok(Expr::Not(Box::new(self.one_value(name, depth + 1)?))),
             Kind::Open => self.group(token, depth, |parser, depth| parser.values(name, 0, depth)),
-            _ => value(name, token),
+            _ => {
+                let value = value(name, token)?;
+                Ok(self.leaf(token.span.clone(), value))
+            }
         }
     }
 

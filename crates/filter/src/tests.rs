@@ -187,6 +187,15 @@ fn a_mistake_is_shown_where_it_is() {
 }
 
 #[test]
+fn every_leaf_knows_where_it_stood() {
+    let query = "größe OR k:(b -\"c d\") !e:>5 * n:[1 TO 2] /x/ f:g*";
+    let filter = parse(query).unwrap();
+    let leaves: Vec<&str> = filter.spans().iter().map(|span| &query[span.clone()]).collect();
+    assert_eq!(leaves, ["größe", "b", "\"c d\"", "e:>5", "*", "n:[1 TO 2]", "/x/", "f:g*"]);
+    assert_eq!(filter, parse(&filter.to_string()).unwrap());
+}
+
+#[test]
 fn hostile_queries_are_refused() {
     assert!(parse(&"(".repeat(100_000)).is_err());
     assert!(parse(&"NOT ".repeat(100_000)).is_err());
