@@ -5,11 +5,10 @@
 use millrace_catalogue::Catalogue;
 use millrace_model::{ShardId, SystemClock};
 use millrace_test_support::{
-    Site, Up,
+    Site,
     numbers::{self, Writer},
     wait,
 };
-use serde_json::json;
 use std::{
     fs,
     net::TcpListener,
@@ -30,15 +29,6 @@ fn settings(site: &Site) -> String {
     )
 }
 
-#[track_caller]
-fn assert_audit_is_complete(up: &Up<'_>, records: u64) {
-    wait::until_true("everything is published", DEADLINE, || {
-        up.server.get("/api/v1/audit")["records"] == json!(records)
-    });
-    let outcome = up.run(&["audit"]);
-    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
-}
-
 #[test]
 fn an_orderly_restart_loses_nothing_and_repeats_nothing() {
     let site = Site::new(BINARY);
@@ -54,7 +44,7 @@ fn an_orderly_restart_loses_nothing_and_repeats_nothing() {
     }
     up.server.wait_for_total(numbers::QUERY, 12_000, DEADLINE);
     numbers::assert_each_once(&up.server, 12_000);
-    assert_audit_is_complete(&up, 12_000);
+    up.assert_audit_is_complete(12_000);
 }
 
 #[test]
@@ -82,7 +72,7 @@ fn kill_9_at_any_moment_loses_nothing_and_repeats_nothing() {
     let written = writer.written();
     up.server.wait_for_total(numbers::QUERY, written, DEADLINE);
     numbers::assert_each_once(&up.server, written);
-    assert_audit_is_complete(&up, written);
+    up.assert_audit_is_complete(written);
     println!("{written} lines");
 }
 
@@ -109,7 +99,7 @@ fn a_publish_that_is_killed_between_upload_and_transaction_changes_nothing() {
     let written = writer.written();
     up.server.wait_for_total(numbers::QUERY, written, DEADLINE);
     numbers::assert_each_once(&up.server, written);
-    assert_audit_is_complete(&up, written);
+    up.assert_audit_is_complete(written);
 }
 
 /// How many bundles lie there that the catalogue does not know.
@@ -133,7 +123,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     let mut writer = Writer::new(&site.path("logs"), 2, 1000);
     writer.write_until(3000);
     up.server.wait_for_total(numbers::QUERY, 3000, DEADLINE);
-    assert_audit_is_complete(&up, 3000);
+    up.assert_audit_is_complete(3000);
     up.kill();
     let checkpoint = site.path("data/agent/checkpoint.json");
     let length = fs::metadata(&checkpoint).unwrap().len();
@@ -142,7 +132,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     up.start();
     up.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
     numbers::assert_each_once(&up.server, 4000);
-    assert_audit_is_complete(&up, 4000);
+    up.assert_audit_is_complete(4000);
     let log = up.process().log();
     assert!(log.contains("ERROR") && log.contains("checkpoint.json"), "a damaged checkpoint is said loudly");
 }
@@ -199,7 +189,7 @@ fn a_stream_loses_its_shards_when_their_time_is_over() {
     assert_eq!(up.server.whole_total("remembered"), Some(1));
     assert_eq!(up.server.metric("millrace_indexer_expired_shards_total"), Some(1.0));
     // What has expired was not lost.
-    assert_audit_is_complete(&up, 2);
+    up.assert_audit_is_complete(2);
 }
 
 /// How many files lie in a folder and below, what is being worked on aside.

@@ -156,7 +156,7 @@ fn a_file_that_is_renamed_is_read_to_its_end_and_its_successor_too() {
         append(&renamed, format!("generation{generation} ends\n").as_bytes());
     }
     up.server.wait_for_total("ends", 3, DEADLINE);
-    assert_audit_is_complete(&up, 6);
+    up.assert_audit_is_complete(6);
 }
 
 #[test]
@@ -169,18 +169,7 @@ fn files_that_are_rotated_faster_than_they_are_found_are_read_once() {
     writer.write_until(10_000);
     up.server.wait_for_total(numbers::QUERY, 10_000, DEADLINE);
     numbers::assert_each_once(&up.server, 10_000);
-    assert_audit_is_complete(&up, 10_000);
-}
-
-/// The audit says complete, of so many records, with exit code 0.
-#[track_caller]
-fn assert_audit_is_complete(up: &Up<'_>, records: u64) {
-    wait::until_true("everything is published", DEADLINE, || {
-        up.server.get("/api/v1/audit")["records"] == json!(records)
-    });
-    let outcome = up.run(&["audit"]);
-    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
-    assert!(outcome.stderr.starts_with("complete"), "{}", outcome.stderr);
+    up.assert_audit_is_complete(10_000);
 }
 
 #[test]
@@ -196,7 +185,7 @@ fn bytes_that_are_no_utf8_and_a_missing_line_end_lose_nothing() {
     assert_eq!(up.server.whole_total("unfinished"), Some(0), "a line is found when it is whole");
     site.append("odd.log", " no more\n");
     assert_eq!(one(&up, "unfinished")["body"], "unfinished no more");
-    assert_audit_is_complete(&up, 5);
+    up.assert_audit_is_complete(5);
     let audit = up.server.get("/api/v1/audit");
     assert_eq!(audit["sources"][0]["skipped"], json!({ "blank": 5 }));
     assert_eq!(audit["sources"][0]["covered"], fs::metadata(site.log("odd.log")).unwrap().len());
@@ -224,7 +213,7 @@ fn a_line_of_50_mb_is_one_truncated_record_between_intact_neighbours() {
     let record = up.server.get(&format!("/api/v1/records/{}", hit["_id"].as_str().unwrap()));
     assert_eq!(record["body"].as_str().unwrap().len() as u64, cut);
     assert!((1_000_000..=LENGTH as u64).contains(&cut), "{cut} bytes were kept");
-    assert_audit_is_complete(&up, 3);
+    up.assert_audit_is_complete(3);
     let audit = up.server.get("/api/v1/audit");
     assert_eq!(audit["sources"][0]["skipped"]["over_long"], LENGTH as u64 + 1 - cut);
 }
@@ -265,7 +254,7 @@ fn folders_that_come_later_and_links_are_read_once() {
     up.server.wait_for_total("folder", 1, DEADLINE);
     site.append("link.log", "under three names again\n");
     up.server.wait_for_total("names", 2, DEADLINE);
-    assert_audit_is_complete(&up, 3);
+    up.assert_audit_is_complete(3);
 }
 
 #[test]
@@ -312,7 +301,7 @@ fn a_journal_is_read_from_its_folder() {
     journal(&site, "second", 300..400);
     up.start();
     up.server.wait_for_total("service:sshd", 400, DEADLINE);
-    assert_audit_is_complete(&up, 400);
+    up.assert_audit_is_complete(400);
 }
 
 /// Adds a journal file with these entries, as `systemd-journal-remote` of another machine would.

@@ -145,6 +145,20 @@ impl Up<'_> {
         self
     }
 
+    /// Waits until so many records are published; then the audit must say complete, with exit code 0.
+    ///
+    /// # Panics
+    /// When it does not, within a minute.
+    #[track_caller]
+    pub fn assert_audit_is_complete(&self, records: u64) {
+        crate::wait::until_true("everything is published", Duration::from_mins(1), || {
+            self.server.get("/api/v1/audit")["records"].as_u64() == Some(records)
+        });
+        let outcome = self.run(&["audit"]);
+        assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stderr.starts_with("complete"), "{}", outcome.stderr);
+    }
+
     /// The running process.
     ///
     /// # Panics
