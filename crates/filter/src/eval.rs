@@ -17,13 +17,27 @@ fn expr(e: &Expr, record: &impl Fields) -> bool {
         Expr::And(terms) => terms.iter().all(|term| expr(term, record)),
         Expr::Or(terms) => terms.iter().any(|term| expr(term, record)),
         Expr::Not(inner) => !expr(inner, record),
-        Expr::Text(test) => on_text(test, &value_text(record.body())),
-        Expr::Field(test) => field(test, record),
+        Expr::Text(test) => test.matches(&value_text(record.body())),
+        Expr::Field(test) => record.field(&test.field).is_some_and(|value| test.matches(&value)),
     }
 }
 
-/// A value's text: itself, lossily for bytes, or as JSON.
-fn value_text(value: &Value) -> Cow<'_, str> {
+impl Text {
+    /// Does this text, a body's or a part of one that begins and ends between words, match?
+    pub fn matches(&self, text: &str) -> bool {
+        on_text(self, text)
+    }
+}
+
+impl FieldTest {
+    /// Does a field with this value match?
+    pub fn matches(&self, value: &ValueRef<'_>) -> bool {
+        on_field(&self.predicate, value)
+    }
+}
+
+/// A value's text, which bare words look at: itself, lossily for bytes, or as JSON.
+pub fn value_text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => Cow::Borrowed(text),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
@@ -88,15 +102,14 @@ fn contains_ignoring_case(bytes: &[u8], part: &[u8]) -> bool {
     false
 }
 
-fn field(FieldTest { field, predicate, .. }: &FieldTest, record: &impl Fields) -> bool {
-    match record.field(field) {
-        None => false,
-        Some(ValueRef::Value(value)) => on_value(predicate, value),
-        Some(ValueRef::Text(text)) => on_string(predicate, &text),
-        Some(ValueRef::Int(value)) => on_number(predicate, Number::Int(value), &value.to_string()),
-        Some(ValueRef::Time(time)) => match predicate {
+fn on_field(predicate: &Predicate, value: &ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Value(value) => on_value(predicate, value),
+        ValueRef::Text(text) => on_string(predicate, text),
+        ValueRef::Int(value) => on_number(predicate, Number::Int(*value), &value.to_string()),
+        ValueRef::Time(time) => match predicate {
             Predicate::Exists => true,
-            Predicate::Equals(literal) => literal.time == Some(time),
+            Predicate::Equals(literal) => literal.time == Some(*time),
             Predicate::Compare(sign, literal) => {
                 literal.time.is_some_and(|bound| sign.admits(time.cmp(&bound)))
             }
@@ -107,7 +120,7 @@ fn field(FieldTest { field, predicate, .. }: &FieldTest, record: &impl Fields) -
             Predicate::Regex(pattern) => pattern.is_match(&time.to_string()),
             Predicate::Cidr(_) => false,
         },
-        Some(ValueRef::Level { text, severity }) => on_level(predicate, text, severity),
+        ValueRef::Level { text, severity } => on_level(predicate, text, *severity),
     }
 }
 

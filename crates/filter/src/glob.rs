@@ -95,7 +95,34 @@ impl Glob {
 
     /// Does a part of `folded` match?
     pub fn matches_part(&self, folded: &str) -> bool {
-        folded.char_indices().map(|(at, _)| at).chain([folded.len()]).any(|at| self.run(&folded[at..], false))
+        let lead: String = self
+            .steps
+            .iter()
+            .map_while(|step| if let Step::Char(c) = step { Some(*c) } else { None })
+            .collect();
+        if lead.is_empty() {
+            // What begins with `*` matches from the start if it matches anywhere.
+            let everywhere = self.steps.first() != Some(&Step::Any);
+            let starts = folded.char_indices().map(|(at, _)| at).chain([folded.len()]);
+            return starts
+                .take(if everywhere { usize::MAX } else { 1 })
+                .any(|at| self.run(&folded[at..], false));
+        }
+        // It can match where its first characters stand only; and where a `*` follows them, the first such place is as
+        // good as any.
+        let any_follows = self.steps.get(lead.chars().count()) == Some(&Step::Any);
+        let mut from = 0;
+        while let Some(found) = memchr::memmem::find(&folded.as_bytes()[from..], lead.as_bytes()) {
+            let at = from + found;
+            if self.run(&folded[at..], false) {
+                return true;
+            }
+            if any_follows {
+                return false;
+            }
+            from = at + folded[at..].chars().next().map_or(1, char::len_utf8);
+        }
+        false
     }
 
     /// Greedy with one point of return: the last `*`.
@@ -154,6 +181,19 @@ mod tests {
                 })
                 .collect(),
         )
+    }
+
+    #[test]
+    fn a_part_matches_as_if_it_were_tried_everywhere() {
+        let naive = |glob: &Glob, text: &str| {
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| glob.run(&text[at..], false))
+        };
+        for pattern in ["ab*c", "a?b", "*b", "?", "b", "ba*", "é?a", "aab", "a*a?b", "??", "a*b*c"] {
+            for text in ["", "aab", "xaabxxc", "éxab", "aaab", "abab", "cab", "aéa", "ééa", "bac"] {
+                let glob = glob(pattern);
+                assert_eq!(glob.matches_part(text), naive(&glob, text), "{pattern} {text}");
+            }
+        }
     }
 
     #[test]

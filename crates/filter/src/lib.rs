@@ -36,6 +36,7 @@ mod token;
 
 pub use ast::{Cidr, Comparison, Expr, FieldTest, Filter, Pattern, Predicate, Text};
 pub use error::ParseError;
+pub use eval::value_text;
 pub use glob::{Glob, GlobPart};
 pub use literal::{Literal, Number};
 pub use parse::parse;

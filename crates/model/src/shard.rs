@@ -18,6 +18,35 @@ pub struct OffsetRange {
     pub to: i64,
 }
 
+impl OffsetRange {
+    /// All offsets that lie in any of `ranges`, in as few ranges as can say it, in order: what touches or overlaps is one,
+    /// what is empty is none. Two sets of ranges hold the same offsets exactly if their unions are equal.
+    pub fn union<'a>(ranges: impl IntoIterator<Item = &'a OffsetRange>) -> Vec<OffsetRange> {
+        let mut sorted: Vec<&OffsetRange> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        sorted.sort_unstable();
+        let mut union: Vec<OffsetRange> = Vec::new();
+        for range in sorted {
+            match union.last_mut() {
+                Some(last) if last.is_of_same(range) && range.from <= last.to => {
+                    last.to = last.to.max(range.to);
+                }
+                _ => union.push(range.clone()),
+            }
+        }
+        union
+    }
+
+    /// Does no offset lie inside?
+    pub fn is_empty(&self) -> bool {
+        self.from >= self.to
+    }
+
+    /// Same incarnation of the topic, same partition?
+    fn is_of_same(&self, other: &OffsetRange) -> bool {
+        self.partition == other.partition && self.topic == other.topic && self.topic_id == other.topic_id
+    }
+}
+
 /// A sealed shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardMeta {
@@ -43,4 +72,59 @@ pub struct ShardMeta {
     pub offsets: Vec<OffsetRange>,
     /// When it was sealed.
     pub created: Timestamp,
+    /// How often its records were rewritten since they were sealed, at most: 0 as sealed.
+    #[serde(default)]
+    pub rewrites: u32,
+    /// The start of the time bucket that all of its records lie in; `None`: several buckets share it, or nobody knows.
+    #[serde(default)]
+    pub bucket: Option<Timestamp>,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn range(partition: i32, from: i64, to: i64) -> OffsetRange {
+        OffsetRange { topic: "t".to_owned(), topic_id: None, partition: Partition(partition), from, to }
+    }
+
+    #[test]
+    fn a_union_joins_what_touches_and_keeps_what_does_not() {
+        let ranges = [range(1, 0, 5), range(0, 10, 20), range(0, 0, 10), range(0, 25, 30), range(0, 7, 7)];
+        assert_eq!(OffsetRange::union(&ranges), [range(0, 0, 20), range(0, 25, 30), range(1, 0, 5)]);
+        let anew = OffsetRange { topic_id: Some(TopicId(1)), ..range(0, 20, 25) };
+        let both = OffsetRange::union([&ranges[1], &anew]);
+        assert_eq!(both, [ranges[1].clone(), anew], "offsets of another topic are others");
+        assert!(OffsetRange::union(&[range(0, 3, 3)]).is_empty());
+    }
+
+    #[test]
+    fn a_shard_from_before_merges_can_be_read() {
+        let json = r#"{"id":"00000000000000000000000000000001","schema_version":1,"stream":"app",
+            "first":"2026-01-15T00:00:00.000000000Z","last":"2026-01-15T00:01:00.000000000Z","records":4,"bytes":5641,
+            "sha256":"387b","key":"app/00000000000000000000000000000001.shard",
+            "offsets":[{"topic":"millrace.logs","topic_id":null,"partition":2,"from":70,"to":74}],
+            "created":"1970-01-01T00:00:00.000000099Z"}"#;
+        let shard: ShardMeta = serde_json::from_str(json).unwrap();
+        assert_eq!((shard.rewrites, shard.bucket), (0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_union_holds_the_same_offsets(ranges in prop::collection::vec((0..3i32, 0..40i64, 0..9i64), 0..12)) {
+            let ranges: Vec<_> = ranges.iter().map(|&(p, from, length)| range(p, from, from + length)).collect();
+            let offsets = |ranges: &[OffsetRange]| -> BTreeSet<(i32, i64)> {
+                ranges.iter().flat_map(|r| (r.from..r.to).map(|offset| (r.partition.0, offset))).collect()
+            };
+            let union = OffsetRange::union(&ranges);
+            prop_assert_eq!(offsets(&union), offsets(&ranges));
+            prop_assert_eq!(&OffsetRange::union(&union), &union);
+            for pair in union.windows(2) {
+                prop_assert!(pair[0].partition < pair[1].partition || pair[0].to < pair[1].from);
+            }
+        }
+    }
 }

@@ -2,7 +2,10 @@
 //! its last value.
 
 use serde::{Deserialize, Serialize, ser::SerializeMap, ser::SerializeSeq};
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 /// Any value that a record can hold.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,25 +35,6 @@ impl Value {
         match self {
             Self::String(text) => Some(text),
             _ => None,
-        }
-    }
-
-    /// From JSON. A whole number beyond `i64` becomes a double.
-    pub fn from_json(json: serde_json::Value) -> Self {
-        match json {
-            serde_json::Value::Null => Self::Null,
-            serde_json::Value::Bool(value) => Self::Bool(value),
-            serde_json::Value::Number(number) => match number.as_i64() {
-                Some(value) => Self::Int(value),
-                None => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            serde_json::Value::String(value) => Self::String(value),
-            serde_json::Value::Array(values) => {
-                Self::Array(values.into_iter().map(Self::from_json).collect())
-            }
-            serde_json::Value::Object(map) => {
-                Self::Map(map.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect())
-            }
         }
     }
 }
@@ -122,10 +106,57 @@ impl Serialize for Value {
     }
 }
 
+/// From JSON. A whole number beyond `i64` becomes a double; names keep their order.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_json::Value::deserialize(deserializer).map(Self::from_json)
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Value;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(Value::Int(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(i64::try_from(value).map_or(Value::Double(value as f64), Value::Int))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(Value::Double(value))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(Value::String(value.to_owned()))
+            }
+            fn visit_string<E>(self, value: String) -> Result<Value, E> {
+                Ok(Value::String(value))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(Value::Array(values))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+                read_entries(map).map(Value::Map)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
+}
+
+fn read_entries<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Attributes, A::Error> {
+    let mut attributes = Attributes::new();
+    while let Some((key, value)) = map.next_entry::<String, Value>()? {
+        attributes.push(key, value);
+    }
+    Ok(attributes.with_last_of_each())
 }
 
 /// Named values in the order in which they came.
@@ -195,6 +226,34 @@ impl Attributes {
         self.0.push((key, value));
     }
 
+    /// Keys that were pushed more than once keep their first place and their last value, as [`Self::set`] has it.
+    #[must_use]
+    pub fn with_last_of_each(self) -> Self {
+        let repeated = if self.0.len() > 24 {
+            let mut seen = HashSet::with_capacity(self.0.len());
+            self.0.iter().any(|(key, _)| !seen.insert(key.as_str()))
+        } else {
+            self.0
+                .iter()
+                .enumerate()
+                .any(|(at, (key, _))| self.0[..at].iter().any(|(before, _)| before == key))
+        };
+        if !repeated {
+            return self;
+        }
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(self.0.len());
+        let mut kept: Vec<(String, Value)> = Vec::with_capacity(self.0.len());
+        for (key, value) in self.0 {
+            if let Some(place) = places.get(&key) {
+                kept[*place].1 = value;
+            } else {
+                places.insert(key.clone(), kept.len());
+                kept.push((key, value));
+            }
+        }
+        Self(kept)
+    }
+
     /// Calls `visit` with the dotted path of every value that is not a map. Elements of an array share its path.
     pub fn each_leaf<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a Value)) {
         fn walk<'a>(prefix: &mut String, value: &'a Value, visit: &mut dyn FnMut(&str, &'a Value)) {
@@ -254,12 +313,8 @@ impl<'de> Deserialize<'de> for Attributes {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
-                let mut attributes = Attributes::new();
-                while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    attributes.set(key, value);
-                }
-                Ok(attributes)
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Attributes, A::Error> {
+                read_entries(map)
             }
         }
         deserializer.deserialize_map(Visitor)
@@ -267,6 +322,7 @@ impl<'de> Deserialize<'de> for Attributes {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -300,6 +356,22 @@ mod tests {
         let mut paths = Vec::new();
         sample().each_leaf(&mut |path, value| paths.push(format!("{path}={value}")));
         assert_eq!(paths, ["a.b=1", "a.c.d=x", "a.b=flat"]);
+    }
+
+    #[test]
+    fn json_keeps_the_order_of_names_and_the_last_of_each() {
+        let read: Value =
+            serde_json::from_str(r#"{"b":1,"a":[{"z":18446744073709551615,"y":-0.0}],"b":null}"#).unwrap();
+        assert_eq!(
+            format!("{read:?}"),
+            r#"Map(Attributes([("b", Null), ("a", Array([Map(Attributes([("z", Double(1.8446744073709552e19)), ("y", Double(-0.0))]))]))]))"#
+        );
+        let many: Attributes = serde_json::from_str(&format!(
+            "{{{}}}",
+            (0..99).map(|n| format!("\"k{}\":{n}", n % 50)).collect::<Vec<_>>().join(",")
+        ))
+        .unwrap();
+        assert_eq!((many.len(), many.get("k3")), (50, Some(&Value::Int(53))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{DROPPED_ATTRIBUTES, names};
 use millrace_model::{Attributes, LogRecord, Value};
 use serde::de::{DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::{cell::Cell, collections::HashSet, fmt};
+use std::{cell::Cell, fmt};
 
 /// Protobuf readers refuse messages nested deeper than 100; each level of ours takes three of theirs.
 pub(super) const MAX_DEPTH: usize = 16;
@@ -146,21 +146,6 @@ impl<'de> Visitor<'de> for Level<'_> {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Value::Map(if has_repeated_keys(&attributes) {
-            attributes.into_iter().collect()
-        } else {
-            attributes
-        }))
+        Ok(Value::Map(attributes.with_last_of_each()))
     }
-}
-
-fn has_repeated_keys(attributes: &Attributes) -> bool {
-    if attributes.len() > 24 {
-        let mut seen = HashSet::with_capacity(attributes.len());
-        return attributes.iter().any(|(key, _)| !seen.insert(key));
-    }
-    attributes
-        .iter()
-        .enumerate()
-        .any(|(at, (key, _))| attributes.iter().take(at).any(|(earlier, _)| earlier == key))
 }
