@@ -99,6 +99,8 @@ fn shard(moves: &[Move], round: u64) -> ShardMeta {
         key: format!("logs/19700101/{id}.shard"),
         offsets: offsets.collect(),
         created: at,
+        rewrites: 0,
+        bucket: Some(Timestamp::default()),
     }
 }
 

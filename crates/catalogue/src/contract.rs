@@ -1,10 +1,13 @@
 //! What every catalogue must do, whatever database it stands on. Each function is given a [`Bed`]: two handles on one
 //! empty catalogue, as two processes would have them, and the clock that both go by.
 
+pub(crate) mod aliases;
 pub(crate) mod expiry;
+pub(crate) mod merging;
 pub(crate) mod ownership;
 pub(crate) mod publishing;
 pub(crate) mod records;
+pub(crate) mod refusing;
 
 use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
 use millrace_ledger::{SourceState, Span};
@@ -48,6 +51,22 @@ macro_rules! tests {
             records: a_notification_is_claimed_once_and_comes_back_when_due;
             records: documents_are_compared_and_set;
             records: nodes_live_as_long_as_their_heartbeat;
+            records: a_lease_is_one_holders_until_it_is_over;
+            merging: a_merge_takes_effect_at_once;
+            refusing: a_merge_of_a_shard_that_is_not_live_changes_nothing;
+            merging: of_two_merges_of_the_same_shards_one_happens;
+            merging: a_zombies_merge_is_as_good_as_its_shards;
+            merging: a_merge_and_an_expiry_in_either_order;
+            refusing: a_lost_answer_is_no_refusal;
+            refusing: no_record_is_lost_or_added;
+            refusing: a_replacement_that_contradicts_itself_is_refused;
+            merging: a_merge_of_several_partitions_is_in_the_trail_of_each;
+            merging: the_trail_tells_a_merge_that_cannot_be;
+            merging: a_snapshot_has_the_shards_from_before_or_from_after;
+            merging: what_can_be_merged_is_live_in_one_bucket_and_rewritten_seldom;
+            aliases: aliases_come_in_order_and_once;
+            aliases: what_does_not_happen_adds_no_alias;
+            aliases: aliases_are_bounded_and_the_refused_are_counted;
         }
     };
     (@each $lay:path; $($module:ident: $test:ident;)+) => {$(
@@ -89,6 +108,8 @@ pub(crate) fn shard(step: &Move) -> ShardMeta {
             to: step.to,
         }],
         created: Timestamp::from_millis(3_000),
+        rewrites: 0,
+        bucket: Some(Timestamp::from_millis(0)),
     }
 }
 
@@ -157,6 +178,8 @@ pub(crate) struct Everything {
     pub(crate) alerts: Vec<Alert>,
     pub(crate) due: Vec<crate::DueNotification>,
     pub(crate) documents: Vec<crate::Document>,
+    pub(crate) hidden: Vec<crate::HiddenShard>,
+    pub(crate) aliases: Vec<crate::Alias>,
 }
 
 pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
@@ -172,5 +195,7 @@ pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
         alerts: catalogue.alerts(None, 1_000).await.unwrap(),
         due: catalogue.due_notifications(1_000).await.unwrap(),
         documents: catalogue.documents("rule").await.unwrap(),
+        hidden: catalogue.hidden(Timestamp::MAX).await.unwrap(),
+        aliases: catalogue.aliases_since(0).await.unwrap().1,
     }
 }

@@ -1,6 +1,6 @@
 //! What is published together, as plain data, and what must hold in it before the database is asked.
 
-use crate::{Alert, Error, Notification};
+use crate::{Alert, Alias, Error, Notification, aliases};
 use millrace_ledger::{Change, SourceState};
 use millrace_model::{Partition, ShardMeta, SourceId};
 
@@ -23,6 +23,8 @@ pub struct Cut {
     pub notifications: Vec<Notification>,
     /// Small documents.
     pub documents: Vec<DocumentWrite>,
+    /// Aliases of templates. One that is there already is left as it is.
+    pub aliases: Vec<Alias>,
 }
 
 /// One partition's step.
@@ -87,6 +89,7 @@ impl Cut {
                 "shards or sources, but no partition that proves who owns them".to_owned(),
             ));
         }
+        aliases::check(&self.aliases).map_err(contradiction)?;
         self.shards.iter().try_for_each(|shard| self.check_shard(shard))
     }
 

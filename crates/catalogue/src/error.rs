@@ -121,6 +121,54 @@ pub enum Error {
     Cut(String),
 }
 
+/// Shards were not replaced. Except after [`Failed`](Self::Failed) from the commit itself, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// A shard that was to be removed is not live: it has expired, was replaced by another, or never was one of this
+    /// group. The bundles of the added shards may be deleted.
+    #[error("shard {shard} is not there any more: nothing was replaced")]
+    Gone {
+        /// The first such shard.
+        shard: ShardId,
+    },
+    /// Records would be lost, or come twice.
+    #[error(
+        "{removed} records would be replaced by {added}, with {deleted} left out on purpose: nothing was replaced"
+    )]
+    Records {
+        /// How many the removed shards hold.
+        removed: u128,
+        /// How many the added shards hold.
+        added: u128,
+        /// How many are left out on purpose.
+        deleted: u64,
+    },
+    /// The shards are not all of one stream.
+    #[error("shard {shard} is of another stream: nothing was replaced")]
+    Stream {
+        /// The first that is of another stream than the rest.
+        shard: ShardId,
+    },
+    /// The replacement is wrong in itself: a bug of whoever made it, never worth another try.
+    #[error("the replacement contradicts itself: {problem}")]
+    Contradiction {
+        /// How.
+        problem: String,
+    },
+    /// An added shard is in the catalogue already: this replacement has happened before. **Its bundle must not be
+    /// deleted.**
+    #[error("shard {shard} was added before: nothing was replaced now")]
+    Duplicate {
+        /// The first such shard.
+        shard: ShardId,
+    },
+    /// The catalogue itself failed. A commit whose answer was lost may have happened: before bundles are deleted the
+    /// same replacement is tried again, until the answer is another one than this.
+    #[error("the shards were not replaced")]
+    Failed(#[from] Error),
+}
+
 /// A cut was not published. Except after [`Failed`](Self::Failed) from the commit itself, nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,5 +1,6 @@
 //! The one commit point. What the topic has delivered becomes durable here and nowhere else: shards, offsets, the
-//! ledger, alerts and their outbox change together, in one transaction, or not at all.
+//! ledger, alerts and their outbox change together, in one transaction, or not at all. Shards are replaced by others
+//! that hold the same records here too.
 //!
 //! It owns the database and its schema. It does not own the bundles (`storage`) or what a source's state means
 //! (`ledger`).
@@ -7,30 +8,36 @@
 //! **Invariants:**
 //! - A cut is published by the partition's present owner from the offset where its row stands, or not at all.
 //! - A reader's [`Snapshot`] is one instant: shards and offsets in it belong together.
-//! - Each publish, expiry and recreation appends to its partition's hash chain in the same transaction.
+//! - A shard ends once, by expiry or by replacement, and no snapshot has both a shard and what took its place, or neither.
+//! - Each publish, merge, expiry and recreation appends to its partition's hash chain in the same transaction.
 //!
 //! `SQLite` (WAL, `synchronous=FULL`): what has been committed survives `kill -9` and power loss. Several processes may
 //! share the file; each has one writing connection, whose transactions begin `IMMEDIATE`, and a few that only read.
 
 mod alerts;
+mod aliases;
 mod cut;
 mod documents;
 mod error;
+mod leases;
 mod nodes;
 mod open;
 mod partitions;
 mod publish;
+mod replace;
 mod shards;
 mod sources;
 mod trail;
 
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
+pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
 pub use cut::{Cut, DocumentWrite, Move, SourceWrite};
 pub use documents::Document;
-pub use error::{Error, PublishError};
+pub use error::{Error, PublishError, ReplaceError};
 pub use nodes::{NODE_TTL, Node};
 pub use partitions::{Ownership, PartitionRow};
-pub use shards::Snapshot;
+pub use replace::Replacement;
+pub use shards::{HiddenShard, Snapshot};
 pub use sources::{SourceLabel, StoredSource};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
@@ -38,7 +45,10 @@ pub use trail::{
 
 use millrace_model::Clock;
 use sqlx::{Sqlite, SqlitePool};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 type Transaction = sqlx::Transaction<'static, Sqlite>;
 
@@ -53,6 +63,7 @@ pub struct Catalogue {
     readers: SqlitePool,
     patience: open::Patience,
     clock: Arc<dyn Clock>,
+    refused_aliases: Arc<AtomicU64>,
 }
 
 impl Catalogue {

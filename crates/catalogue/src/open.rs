@@ -67,7 +67,8 @@ impl Catalogue {
         let writer = open_writer(&path, patience).await?;
         let read = options(&path, patience).pragma("query_only", "ON");
         let readers = pool(READERS).connect_lazy_with(read);
-        Ok(Self { path: Arc::new(path), writer, readers, patience, clock })
+        let refused_aliases = Arc::default();
+        Ok(Self { path: Arc::new(path), writer, readers, patience, clock, refused_aliases })
     }
 }
 

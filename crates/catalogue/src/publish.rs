@@ -1,10 +1,10 @@
 //! Publishing a cut: the only way in which records become durable.
 //!
 //! One transaction, in this order: shards, offsets (where a zombie is found out), sources, alerts and their outbox,
-//! documents, trail. Any refusal drops the transaction, which rolls all of it back.
+//! documents, aliases, trail. Any refusal drops the transaction, which rolls all of it back.
 
 use crate::{Catalogue, Cut, Move, PublishError, TrailEvent, TrailShard, Transaction, partitions::Place};
-use millrace_model::Timestamp;
+use millrace_model::{ShardMeta, Timestamp};
 
 impl Catalogue {
     /// Publishes `cut`, whole or not at all. When this returns, it survives `kill -9` and power loss.
@@ -35,8 +35,10 @@ impl Catalogue {
         for document in &cut.documents {
             self.write_document(&mut transaction, document, now).await?;
         }
+        let refused = self.add_aliases(&mut transaction, &cut.aliases, now).await?;
         self.append_moves(&mut transaction, cut, now).await?;
         transaction.commit().await.map_err(self.failed("commit a cut"))?;
+        self.count_refused_aliases(refused);
         Ok(())
     }
 
@@ -74,16 +76,10 @@ impl Catalogue {
         for Move { partition, epoch, from, to } in cut.moves.iter().filter(|step| step.from != Some(step.to))
         {
             let place = Place { group: &cut.group, topic: &cut.topic, partition: *partition };
-            let shards = cut
-                .shards
-                .iter()
-                .filter(|shard| shard.offsets.iter().any(|range| range.partition == *partition))
-                .map(|shard| TrailShard {
-                    id: shard.id,
-                    sha256: shard.sha256.clone(),
-                    records: shard.records,
-                })
-                .collect();
+            let holds_rows = |shard: &&ShardMeta| {
+                shard.offsets.iter().any(|range| range.partition == *partition && !range.is_empty())
+            };
+            let shards = cut.shards.iter().filter(holds_rows).map(TrailShard::from).collect();
             let event = TrailEvent::Published { epoch: *epoch, from: *from, to: *to, shards };
             self.append(transaction, place, now, event).await?;
         }

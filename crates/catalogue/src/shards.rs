@@ -1,7 +1,8 @@
 //! Sealed shards: what is published, what a query sees of it at one instant, and how it goes away again.
 //!
-//! A shard's end has three steps, so that no query loses a file under its hands: expired (at once in no snapshot), its
-//! bundle deleted by the caller after a grace, forgotten here.
+//! A shard's end has three steps, so that no query loses a file under its hands: expired, or replaced by others (at once
+//! in no snapshot), its bundle deleted by the caller after a grace, forgotten here. `expired_ns` says since when it is
+//! hidden, whichever it was; `replaced` tells the two apart.
 
 use crate::{
     Catalogue, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction,
@@ -11,13 +12,13 @@ use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Times
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 use std::collections::{BTreeMap, HashSet};
 
-const COLUMNS: &str =
-    "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, bundle_key, offsets, created_ns";
+pub(crate) const COLUMNS: &str = "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, \
+    bundle_key, offsets, created_ns, rewrites, bucket_ns, replaced";
 
 /// One instant of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The shards asked for that are neither expired nor forgotten, by their latest time, oldest first.
+    /// The shards asked for that are neither expired, replaced nor forgotten, by their latest time, oldest first.
     pub shards: Vec<ShardMeta>,
     /// Where every partition of the group stands: rows below `next_offset` are in shards, the rest is with the owners.
     pub partitions: Vec<PartitionRow>,
@@ -25,8 +26,17 @@ pub struct Snapshot {
     pub nodes: Vec<Node>,
 }
 
+/// A shard that is in no snapshot any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HiddenShard {
+    /// Which.
+    pub shard: ShardMeta,
+    /// Others took its place and hold its records; else it has expired, and its records with it.
+    pub replaced: bool,
+}
+
 #[derive(FromRow)]
-struct Stored {
+pub(crate) struct Stored {
     id: String,
     stream: String,
     schema_version: i64,
@@ -38,6 +48,9 @@ struct Stored {
     bundle_key: String,
     offsets: String,
     created_ns: i64,
+    rewrites: i64,
+    bucket_ns: Option<i64>,
+    replaced: bool,
 }
 
 impl Catalogue {
@@ -67,7 +80,7 @@ impl Catalogue {
         })
     }
 
-    /// The streams that have shards, by name: expired ones do not count.
+    /// The streams that have shards, by name: expired and replaced ones do not count.
     pub async fn streams(&self, group: &str) -> Result<Vec<StreamName>, Error> {
         let names: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT stream FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL ORDER BY stream",
@@ -110,20 +123,33 @@ impl Catalogue {
         Ok(shards)
     }
 
-    /// The shards of all groups that expired before `before`: their bundles may be deleted.
-    pub async fn expired(&self, before: Timestamp) -> Result<Vec<ShardMeta>, Error> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE expired_ns < "));
-        query.push_bind(before.0).push(" ORDER BY expired_ns, id");
-        let rows = query
-            .build_query_as()
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.failed("read expired shards"))?;
+    /// The shards that may be merged with others: all of one bucket, rewritten less than `rewrites` times, in no order.
+    pub async fn mergeable(&self, group: &str, rewrites: u32) -> Result<Vec<ShardMeta>, Error> {
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT {COLUMNS} FROM shards WHERE expired_ns IS NULL AND bucket_ns IS NOT NULL AND consumer_group = "
+        ));
+        query.push_bind(group).push(" AND rewrites < ").push_bind(i64::from(rewrites));
+        let rows =
+            query.build_query_as().fetch_all(&self.readers).await.map_err(self.failed("read shards"))?;
         self.metas(rows)
     }
 
-    /// Removes the rows of expired shards whose bundles are gone. A shard that has not expired stays.
+    /// The shards of all groups that expired or were replaced before `before`: their bundles may be deleted.
+    pub async fn hidden(&self, before: Timestamp) -> Result<Vec<HiddenShard>, Error> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE expired_ns < "));
+        query.push_bind(before.0).push(" ORDER BY expired_ns, id");
+        let rows: Vec<Stored> = query
+            .build_query_as()
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("read hidden shards"))?;
+        rows.into_iter()
+            .map(|row| Ok(HiddenShard { replaced: row.replaced, shard: self.meta(row)? }))
+            .collect()
+    }
+
+    /// Removes the rows of hidden shards whose bundles are gone. A shard that is live stays.
     pub async fn forget(&self, ids: &[ShardId]) -> Result<(), Error> {
         let mut transaction = self.begin("forget shards").await?;
         for some in ids.chunks(IDS_A_STATEMENT) {
@@ -134,7 +160,7 @@ impl Catalogue {
         transaction.commit().await.map_err(self.failed("forget shards"))
     }
 
-    /// Which of `ids` the catalogue knows, expired ones included. A bundle whose shard is not known belongs to a publish
+    /// Which of `ids` the catalogue knows, hidden ones included. A bundle whose shard is not known belongs to a publish
     /// that has not happened.
     pub async fn known_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
         let mut known = HashSet::new();
@@ -164,8 +190,8 @@ impl Catalogue {
         let offsets = serde_json::to_string(&shard.offsets).map_err(self.unreadable("a shard's offsets"))?;
         let inserted = sqlx::query(
             "INSERT INTO shards (id, consumer_group, stream, schema_version, first_ns, last_ns, records, bytes, \
-             sha256, bundle_key, offsets, created_ns, published_ns) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING",
+             sha256, bundle_key, offsets, created_ns, published_ns, rewrites, bucket_ns) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING",
         )
         .bind(shard.id.to_string())
         .bind(group)
@@ -180,13 +206,15 @@ impl Catalogue {
         .bind(offsets)
         .bind(shard.created.0)
         .bind(now.0)
+        .bind(i64::from(shard.rewrites))
+        .bind(shard.bucket.map(|bucket| bucket.0))
         .execute(&mut **transaction)
         .await
         .map_err(self.failed("insert a shard"))?;
         Ok(inserted.rows_affected() == 1)
     }
 
-    fn metas(&self, rows: Vec<Stored>) -> Result<Vec<ShardMeta>, Error> {
+    pub(crate) fn metas(&self, rows: Vec<Stored>) -> Result<Vec<ShardMeta>, Error> {
         rows.into_iter().map(|row| self.meta(row)).collect()
     }
 
@@ -203,15 +231,17 @@ impl Catalogue {
             key: row.bundle_key,
             offsets: serde_json::from_str(&row.offsets).map_err(self.unreadable("a shard's offsets"))?,
             created: Timestamp(row.created_ns),
+            rewrites: row.rewrites as u32,
+            bucket: row.bucket_ns.map(Timestamp),
         })
     }
 }
 
 /// The shards that hold rows of each partition.
-fn by_partition(shards: &[ShardMeta]) -> BTreeMap<(&str, Partition), Vec<ShardId>> {
+pub(crate) fn by_partition(shards: &[ShardMeta]) -> BTreeMap<(&str, Partition), Vec<ShardId>> {
     let mut places: BTreeMap<(&str, Partition), Vec<ShardId>> = BTreeMap::new();
     for shard in shards {
-        for range in &shard.offsets {
+        for range in shard.offsets.iter().filter(|range| !range.is_empty()) {
             let ids = places.entry((&range.topic, range.partition)).or_default();
             if ids.last() != Some(&shard.id) {
                 ids.push(shard.id);

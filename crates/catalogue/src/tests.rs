@@ -1,5 +1,7 @@
 //! `SQLite`: the contract, files that cannot be opened, and being killed.
 
+mod merges;
+
 use crate::{
     Catalogue, Error, PublishError,
     contract::{self, Bed, GROUP, TOPIC, cut, everything, own, step},
@@ -142,7 +144,7 @@ async fn a_newer_schema_is_refused() {
         .await
         .unwrap();
     let error = open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 9999, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, Error::Newer { found: 9999, known: 2, .. }), "{error:?}");
     assert!(error.to_string().contains("use the newer program"), "{error}");
 }
 

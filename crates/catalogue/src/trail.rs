@@ -1,15 +1,16 @@
-//! The trail: what was published, expired and begun anew, as one hash chain per (group, topic, partition).
+//! The trail: what was published, merged, expired and begun anew, as one hash chain per (group, topic, partition).
 //!
 //! A row's hash is SHA-256 over the hash of the row before (64 zeros before the first) and the entry's JSON, byte for
 //! byte. The entry names its own place and number, so that no row can be changed, left out from the middle or moved
-//! without [`TrailCheck`] noticing; what is cut off at the end shows against the partition's row.
+//! without [`TrailCheck`] noticing; what is cut off at the end shows against the partition's row. Besides, the events must
+//! make sense: offsets follow on, and a shard ends once, after it began.
 
 use crate::{Catalogue, Error, Transaction, partitions::Place};
-use millrace_model::{Partition, ShardId, StreamName, Timestamp, TopicId};
+use millrace_model::{Partition, ShardId, ShardMeta, StreamName, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 const BEFORE_THE_FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -37,6 +38,17 @@ pub enum TrailEvent {
         /// Which shards.
         shards: Vec<ShardId>,
     },
+    /// Shards with rows of it were replaced by others that hold the same records.
+    Merged {
+        /// The stream.
+        stream: StreamName,
+        /// The shards with rows of this partition that ended.
+        removed: Vec<ShardId>,
+        /// The shards that hold these rows from here on.
+        added: Vec<TrailShard>,
+        /// How many records were left out on purpose, of all partitions.
+        deleted: u64,
+    },
     /// The topic was found to have been deleted and created again.
     Recreated {
         /// The new topic.
@@ -57,6 +69,12 @@ pub struct TrailShard {
     pub sha256: String,
     /// How many records it holds, of all partitions.
     pub records: u64,
+}
+
+impl From<&ShardMeta> for TrailShard {
+    fn from(shard: &ShardMeta) -> Self {
+        Self { id: shard.id, sha256: shard.sha256.clone(), records: shard.records }
+    }
 }
 
 /// One link: an event, its place and its number.
@@ -148,12 +166,29 @@ pub enum TrailFault {
         /// Where the publish begins.
         found: Option<i64>,
     },
+    /// A shard ends that is not there: it never began, or it has ended before.
+    #[error("link {sequence} ends shard {shard}, which is not there")]
+    NotLive {
+        /// Which.
+        sequence: u64,
+        /// The first such shard.
+        shard: ShardId,
+    },
+    /// A shard begins that is there already.
+    #[error("link {sequence} adds shard {shard}, which is there already")]
+    AlreadyLive {
+        /// Which.
+        sequence: u64,
+        /// The first such shard.
+        shard: ShardId,
+    },
 }
 
-/// Checks one chain link by link, so that a long one need not be held in memory.
+/// Checks one chain link by link, so that a long one need not be held in memory: only the ids of live shards are.
 #[derive(Debug, Clone, Default)]
 pub struct TrailCheck {
     head: Option<TrailHead>,
+    live: BTreeSet<ShardId>,
 }
 
 impl TrailCheck {
@@ -184,12 +219,42 @@ impl TrailCheck {
             TrailEvent::Published { from, .. } if *from != stood => {
                 return Err(TrailFault::Gap { sequence, expected: stood, found: *from });
             }
-            TrailEvent::Published { to, .. } => Some(*to),
-            TrailEvent::Expired { .. } => stood,
+            TrailEvent::Published { to, shards, .. } => {
+                self.change(sequence, &[], shards)?;
+                Some(*to)
+            }
+            TrailEvent::Expired { shards, .. } => {
+                self.change(sequence, shards, &[])?;
+                stood
+            }
+            TrailEvent::Merged { removed, added, .. } => {
+                self.change(sequence, removed, added)?;
+                stood
+            }
             TrailEvent::Recreated { .. } => None,
         };
         self.head = Some(TrailHead { sequence, hash: row.hash.clone(), next_offset });
         Ok(entry)
+    }
+
+    /// The shards that end were live, those that begin were not.
+    fn change(&mut self, sequence: u64, ended: &[ShardId], begun: &[TrailShard]) -> Result<(), TrailFault> {
+        for shard in ended {
+            if !self.live.remove(shard) {
+                return Err(TrailFault::NotLive { sequence, shard: *shard });
+            }
+        }
+        for shard in begun {
+            if !self.live.insert(shard.id) {
+                return Err(TrailFault::AlreadyLive { sequence, shard: shard.id });
+            }
+        }
+        Ok(())
+    }
+
+    /// The shards that hold rows of the partition after the last verified link: compare them with the catalogue's.
+    pub fn live(&self) -> &BTreeSet<ShardId> {
+        &self.live
     }
 
     /// What has been verified so far; `None`: no link yet.
@@ -207,7 +272,7 @@ pub fn verify_trail(rows: &[TrailRow]) -> Result<Option<TrailHead>, TrailFault> 
     Ok(check.head)
 }
 
-fn link_hash(previous: &str, entry: &str) -> String {
+pub(crate) fn link_hash(previous: &str, entry: &str) -> String {
     let digest = Sha256::new().chain_update(previous).chain_update(entry).finalize();
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing into a string cannot fail.

@@ -1,7 +1,7 @@
 //! How shards are seen and how they go, and the chain that remembers it.
 
 use super::{Bed, GROUP, TOPIC, cut, everything, own, shard, step};
-use crate::{Cut, Move, TrailEvent, TrailFault, TrailRow, verify_trail};
+use crate::{Cut, HiddenShard, Move, TrailEvent, TrailFault, TrailRow, verify_trail};
 use millrace_model::{Clock, Partition, ShardMeta, StreamName, TimeRange, Timestamp};
 use std::time::Duration;
 
@@ -63,13 +63,14 @@ pub(crate) async fn expiry_hides_at_once_and_forgetting_removes(bed: &Bed) {
     assert_eq!(bed.second.streams(GROUP).await.unwrap(), [app]);
 
     // Its bundle goes after a grace.
-    assert!(bed.second.expired(bed.clock.now()).await.unwrap().is_empty());
+    assert!(bed.second.hidden(bed.clock.now()).await.unwrap().is_empty());
     bed.clock.advance(Duration::from_mins(1));
-    let mut gone = bed.second.expired(bed.clock.now()).await.unwrap();
-    gone.sort_by_key(|shard| shard.stream.clone());
-    assert_eq!(gone, [shards[0].clone(), shards[2].clone()]);
+    let mut gone = bed.second.hidden(bed.clock.now()).await.unwrap();
+    gone.sort_by_key(|hidden| hidden.shard.stream.clone());
+    let expired = |shard: &ShardMeta| HiddenShard { shard: shard.clone(), replaced: false };
+    assert_eq!(gone, [expired(&shards[0]), expired(&shards[2])]);
     bed.second.forget(&[shards[0].id, shards[2].id, still_there]).await.unwrap();
-    assert!(bed.second.expired(bed.clock.now()).await.unwrap().is_empty());
+    assert!(bed.second.hidden(bed.clock.now()).await.unwrap().is_empty());
     let known = bed.second.known_shards(&[shards[0].id, still_there]).await.unwrap();
     assert_eq!(known.into_iter().collect::<Vec<_>>(), [still_there], "what has not expired is not forgotten");
 

@@ -141,3 +141,25 @@ pub(crate) async fn nodes_live_as_long_as_their_heartbeat(bed: &Bed) {
         "the silent are forgotten"
     );
 }
+
+pub(crate) async fn a_lease_is_one_holders_until_it_is_over(bed: &Bed) {
+    let minute = Duration::from_mins(1);
+    assert!(bed.first.lease("merge/logs", "a", minute).await.unwrap());
+    assert!(!bed.second.lease("merge/logs", "b", minute).await.unwrap());
+    assert!(bed.second.lease("merge/app", "b", minute).await.unwrap(), "another lease is free");
+    bed.clock.advance(Duration::from_secs(59));
+    assert!(bed.first.lease("merge/logs", "a", minute).await.unwrap(), "its holder renews it");
+    bed.clock.advance(Duration::from_secs(59));
+    assert!(!bed.second.lease("merge/logs", "b", minute).await.unwrap());
+    bed.second.release("merge/logs", "b").await.unwrap();
+    assert!(!bed.second.lease("merge/logs", "b", minute).await.unwrap(), "only its holder gives it back");
+    // A holder that died: its lease passes on, and its ghost finds that it is gone.
+    bed.clock.advance(Duration::from_secs(1));
+    assert!(bed.second.lease("merge/logs", "b", minute).await.unwrap());
+    bed.first.release("merge/logs", "a").await.unwrap();
+    assert!(!bed.first.lease("merge/logs", "a", minute).await.unwrap());
+    bed.second.release("merge/logs", "b").await.unwrap();
+    assert!(bed.first.lease("merge/logs", "a", minute).await.unwrap());
+    let (a, b) = tokio::join!(bed.first.lease("both", "a", minute), bed.second.lease("both", "b", minute));
+    assert_ne!(a.unwrap(), b.unwrap(), "one of two");
+}
