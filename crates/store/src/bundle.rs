@@ -26,7 +26,7 @@ use std::{
 };
 
 /// The layout that this program writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"millrshd";
 const TRAILER: usize = 20;
@@ -172,7 +172,7 @@ impl Bundle {
         if trailer[12..] != *MAGIC {
             return Err(bad("its last bytes are not those of a bundle"));
         }
-        if number(8) > SCHEMA_VERSION {
+        if number(8) != SCHEMA_VERSION {
             return Err(Error::Version { path: path.to_owned(), found: number(8), known: SCHEMA_VERSION });
         }
         let body =
@@ -204,10 +204,9 @@ impl Bundle {
         &self.meta
     }
 
-    /// The names of the files inside.
-    #[cfg(test)]
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|entry| entry.name.as_str())
+    /// The files inside, by name, and where they lie.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, Range<u64>)> {
+        self.files.iter().map(|entry| (entry.name.as_str(), entry.from..entry.to))
     }
 
     /// Where a file lies.
@@ -221,6 +220,14 @@ impl Bundle {
         bytes.truncate((range.end - from) as usize);
         bytes.drain(..(range.start - from) as usize);
         Ok(bytes)
+    }
+
+    /// Bytes of the bundle, checked; an error names the bundle.
+    pub(crate) fn part(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        self.read(range).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => Error::corrupt(&self.path, error.to_string()),
+            _ => Error::io(&self.path, "reading")(error),
+        })
     }
 
     /// The whole blocks around bytes of the bundle, checked, and where they begin.

@@ -24,14 +24,14 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
-    /// The layout is newer than this program.
-    #[error("{path} has shard layout {found}; this program reads up to {known}")]
+    /// The layout is another than this program's.
+    #[error("{path} has shard layout {found}; this program reads layout {known}")]
     Version {
         /// The bundle.
         path: PathBuf,
         /// Its layout.
         found: u32,
-        /// The newest layout that is known here.
+        /// The layout that is known here.
         known: u32,
     },
     /// The index in the bundle could not be written or read.
@@ -41,16 +41,6 @@ pub enum Error {
         path: PathBuf,
         /// The index's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A record's stored bytes are not a record.
-    #[error("{path}: the record of document {document} cannot be read")]
-    Record {
-        /// The bundle.
-        path: PathBuf,
-        /// Which one, by its rank in time.
-        document: u32,
-        /// Why not.
-        source: millrace_model::wire::DecodeError,
     },
     /// Nothing to seal: no row lies inside the offsets of the cut.
     #[error("shard {0} would hold no rows")]

@@ -1,12 +1,26 @@
 //! Hot rows: records that are not sealed yet, searchable from the moment they are appended. It owns no thread and no
-//! file: the topic is its write-ahead log. Rows lie in blocks that never change once somebody looks at them, so a
-//! search holds no lock.
+//! file: the topic is its write-ahead log. A row is its shape and the values of the shape's slots, which takes a fraction
+//! of the record's room. Rows lie in blocks that never change once somebody looks at them, so a search holds no lock.
 
-use millrace_model::{Partition, Row, TimeRange, Timestamp};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod search;
+
+use crate::{
+    bytes::Malformed,
+    plan::{Origin, RowView},
+    shape::{Line, RowFacts, Shape, Slots, same_attributes},
+    shaper::{Fit, Shaper},
+    strings::Strings,
+};
+use millrace_model::{Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Small appends are gathered into blocks of about this many rows.
 const BLOCK_ROWS: usize = 4096;
+/// Shapes of one shard; the records of further ones are kept whole.
+const MAX_SHAPES: usize = 8192;
 
 /// A row and the message that brought it.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,63 +33,161 @@ pub struct HotRow {
     pub row: Row,
 }
 
+/// A row in its block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) time: Timestamp,
+    pub(crate) observed: Timestamp,
+    pub(crate) position: u64,
+    pub(crate) index: u32,
+    /// Which of the shard's origins.
+    pub(crate) origin: u32,
+    /// Which of the shard's shapes.
+    pub(crate) shape: u32,
+    /// The first of its values in the block.
+    values: u32,
+    pub(crate) partition: Partition,
+    pub(crate) offset: i64,
+}
+
 #[derive(Debug, Clone)]
-struct Block {
-    rows: Vec<HotRow>,
+pub(crate) struct Block {
+    pub(crate) heads: Vec<Head>,
+    values: Strings,
     first: Timestamp,
     last: Timestamp,
 }
 
 impl Block {
-    fn extend(&mut self, rows: Vec<HotRow>) {
-        for hot in &rows {
-            self.first = self.first.min(hot.row.time);
-            self.last = self.last.max(hot.row.time);
-        }
-        self.rows.extend(rows);
+    fn new() -> Self {
+        Self { heads: Vec::new(), values: Strings::default(), first: Timestamp::MAX, last: Timestamp::MIN }
     }
+
+    fn weight(&self) -> usize {
+        self.heads.len() * size_of::<Head>() + self.values.byte_len() + self.values.len() * size_of::<u32>()
+    }
+
+    fn extend(&mut self, other: Self) {
+        let values = self.values.len() as u32;
+        self.heads.extend(other.heads.into_iter().map(|head| Head { values: head.values + values, ..head }));
+        self.values.extend_from(&other.values);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// The values of one row.
+pub(crate) struct HotSlots<'a> {
+    values: &'a Strings,
+    first: usize,
+}
+
+impl Slots for HotSlots<'_> {
+    fn slot(&self, number: usize) -> &[u8] {
+        self.values.get(self.first + number)
+    }
+}
+
+/// What rows of a shard share, by number.
+#[derive(Debug, Clone, Default)]
+struct Shared {
+    shapes: Vec<Arc<Shape>>,
+    origins: Vec<Origin>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    stream: StreamName,
     blocks: Vec<Arc<Block>>,
+    shared: Arc<Shared>,
     rows: usize,
     weight: usize,
+}
+
+/// The numbers of shapes and origins, for the writer alone.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// By where the shape lies; the shard's list keeps it alive.
+    shapes: HashMap<usize, u32>,
+    origins: HashMap<SourceId, Vec<u32>>,
+    last: Option<(Origin, u32)>,
 }
 
 /// The rows of one stream and bucket, in the order in which they came. Shared by the writer that appends and any
 /// number of searches.
 #[derive(Debug, Default)]
 pub struct HotShard {
+    shaper: Shaper,
+    numbers: Mutex<Numbers>,
     state: Mutex<State>,
 }
 
 impl HotShard {
-    /// One without rows.
-    pub fn new() -> Self {
-        Self::default()
+    /// One without rows. Shards that share a shaper find each other's shapes.
+    pub fn new(shaper: &Shaper) -> Self {
+        Self { shaper: shaper.clone(), ..Self::default() }
     }
 
-    /// Adds rows; the next [`HotShard::snapshot`] has them. Holds the lock for a move of the rows at most.
+    /// Adds rows; the next [`HotShard::snapshot`] has them. All rows of a shard are of one stream. Searches wait for a
+    /// move of the rows at most.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "rows are given away: what is kept of them is another thing"
+    )]
     pub fn append(&self, rows: Vec<HotRow>) {
-        if rows.is_empty() {
-            return;
-        }
-        let weight: usize = rows.iter().map(|hot| hot.row.weight()).sum();
+        let Some(first) = rows.first() else { return };
+        let stream = first.row.stream.clone();
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = Arc::clone(&self.lock().shared);
+        let block = self.block(&rows, &mut numbers, &mut shared);
+        let weight = block.weight();
         let mut state = self.lock();
+        state.stream = stream;
+        state.shared = shared;
         state.rows += rows.len();
         state.weight += weight;
         // A block that a snapshot holds is left as it is: `get_mut` says so.
         if let Some(last) = state.blocks.last_mut()
-            && last.rows.len() + rows.len() <= BLOCK_ROWS
-            && let Some(block) = Arc::get_mut(last)
+            && last.heads.len() + rows.len() <= BLOCK_ROWS
+            && let Some(last) = Arc::get_mut(last)
         {
-            block.extend(rows);
+            last.extend(block);
         } else {
-            let mut block = Block { rows: Vec::new(), first: Timestamp::MAX, last: Timestamp::MIN };
-            block.extend(rows);
             state.blocks.push(Arc::new(block));
         }
+    }
+
+    /// Finds shapes and values; new shapes and origins go to a copy of what is shared where a snapshot has it.
+    fn block(&self, rows: &[HotRow], numbers: &mut Numbers, shared: &mut Arc<Shared>) -> Block {
+        let mut shaper = self.shaper.lock();
+        let mut block = Block::new();
+        for HotRow { partition, offset, row } in rows {
+            let values = block.values.len() as u32;
+            let (mut shape, fit) =
+                shaper.take(&row.record, row.time, Fit::Close, &mut |value| block.values.push(value));
+            if fit == Fit::Close
+                && numbers.shapes.len() >= MAX_SHAPES
+                && !numbers.shapes.contains_key(&(Arc::as_ptr(&shape) as usize))
+            {
+                block.values.truncate(values as usize);
+                (shape, _) =
+                    shaper.take(&row.record, row.time, Fit::Loose, &mut |value| block.values.push(value));
+            }
+            block.heads.push(Head {
+                time: row.time,
+                observed: row.record.observed_timestamp,
+                position: row.id.position,
+                index: row.id.index,
+                origin: numbers.origin(row, shared),
+                shape: numbers.shape(shape, shared),
+                values,
+                partition: *partition,
+                offset: *offset,
+            });
+            block.first = block.first.min(row.time);
+            block.last = block.last.max(row.time);
+        }
+        block
     }
 
     /// About how many bytes the rows hold in memory.
@@ -95,7 +207,12 @@ impl HotShard {
 
     /// The rows as they are now. Costs a reference count for each few thousand rows; later appends do not show in it.
     pub fn snapshot(&self) -> HotRows {
-        HotRows { blocks: self.lock().blocks.clone() }
+        let state = self.lock();
+        HotRows {
+            stream: state.stream.clone(),
+            blocks: state.blocks.clone(),
+            shared: Arc::clone(&state.shared),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,93 +221,122 @@ impl HotShard {
     }
 }
 
+impl Numbers {
+    fn shape(&mut self, shape: Arc<Shape>, shared: &mut Arc<Shared>) -> u32 {
+        *self.shapes.entry(Arc::as_ptr(&shape) as usize).or_insert_with(|| {
+            let shapes = &mut Arc::make_mut(shared).shapes;
+            shapes.push(shape);
+            shapes.len() as u32 - 1
+        })
+    }
+
+    fn origin(&mut self, row: &Row, shared: &mut Arc<Shared>) -> u32 {
+        let (source, resource) = (row.id.source, &row.record.resource);
+        if let Some((origin, number)) = &self.last
+            && origin.source == source
+            && Arc::ptr_eq(&origin.resource, resource)
+        {
+            return *number;
+        }
+        // Each batch brings its own copy of a resource, so it is known by what it says.
+        let of_source = self.origins.entry(source).or_default();
+        let known = of_source.iter().copied().find(|number| {
+            let known = shared.origins.get(*number as usize);
+            known.is_some_and(|known| same_attributes(&known.resource, resource))
+        });
+        let number = known.unwrap_or_else(|| {
+            let origins = &mut Arc::make_mut(shared).origins;
+            origins.push(Origin { source, resource: Arc::clone(resource) });
+            of_source.push(origins.len() as u32 - 1);
+            origins.len() as u32 - 1
+        });
+        self.last = Some((Origin { source, resource: Arc::clone(resource) }, number));
+        number
+    }
+}
+
 /// Rows that no longer change. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct HotRows {
+    stream: StreamName,
     blocks: Vec<Arc<Block>>,
+    shared: Arc<Shared>,
 }
 
 impl HotRows {
-    /// All rows, in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = &HotRow> + Clone {
-        self.blocks.iter().flat_map(|block| &block.rows)
-    }
-
-    /// At least the rows inside `range`: blocks that lie outside are passed over whole. What
-    /// [`search_rows`](crate::search_rows) should be given.
-    pub fn near(&self, range: TimeRange) -> impl Iterator<Item = &HotRow> + Clone {
-        self.blocks
-            .iter()
-            .filter(move |block| range.overlaps_closed(block.first, block.last))
-            .flat_map(|block| &block.rows)
-    }
-
     /// How many.
     pub fn len(&self) -> usize {
-        self.blocks.iter().map(|block| block.rows.len()).sum()
+        self.blocks.iter().map(|block| block.heads.len()).sum()
     }
 
     /// None?
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
+
+    /// All rows, rebuilt, in the order in which they came.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        let mut line = Line::default();
+        self.blocks.iter().flat_map(|block| (0..block.heads.len()).map(move |at| (block, at))).filter_map(
+            move |(block, at)| {
+                let slots = block.slots(at);
+                self.view(&block.heads[at], &slots).and_then(|view| view.row(&mut line)).ok()
+            },
+        )
+    }
+
+    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
+        &self.blocks
+    }
+
+    pub(crate) fn shapes(&self) -> &[Arc<Shape>] {
+        &self.shared.shapes
+    }
+
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.shared.origins
+    }
+
+    fn view<'a>(
+        &'a self,
+        head: &Head,
+        slots: &'a HotSlots<'a>,
+    ) -> Result<RowView<'a, HotSlots<'a>>, Malformed> {
+        let unknown = Malformed("a row of known shape and origin expected");
+        let shape = self.shared.shapes.get(head.shape as usize).ok_or(unknown)?;
+        let origin = self.shared.origins.get(head.origin as usize).ok_or(unknown)?;
+        Ok(RowView {
+            shape,
+            slots,
+            facts: RowFacts { time: head.time, observed: head.observed, resource: &origin.resource },
+            origin: head.origin as usize,
+            id: RecordId { source: origin.source, position: head.position, index: head.index },
+            stream: &self.stream,
+        })
+    }
+}
+
+impl Block {
+    /// The values of a row.
+    pub(crate) fn slots(&self, row: usize) -> HotSlots<'_> {
+        HotSlots {
+            values: &self.values,
+            first: self.heads.get(row).map_or(usize::MAX / 2, |head| head.values as usize),
+        }
+    }
+
+    fn overlaps(&self, range: TimeRange) -> bool {
+        range.overlaps_closed(self.first, self.last)
+    }
 }
 
 impl FromIterator<HotRow> for HotRows {
     fn from_iter<I: IntoIterator<Item = HotRow>>(rows: I) -> Self {
-        let shard = HotShard::new();
+        let shard = HotShard::default();
         shard.append(rows.into_iter().collect());
         shard.snapshot()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use millrace_model::{LogRecord, RecordId, SourceId, StreamName};
-
-    fn row(offset: i64, time: i64) -> HotRow {
-        let id = RecordId { source: SourceId(1), position: offset as u64, index: 0 };
-        let row =
-            Row { id, stream: StreamName::default(), time: Timestamp(time), record: LogRecord::default() };
-        HotRow { partition: Partition(0), offset, row }
-    }
-
-    #[test]
-    fn a_snapshot_does_not_see_later_rows_and_the_shard_does() {
-        let shard = HotShard::new();
-        shard.append(vec![row(0, 10), row(1, 20)]);
-        let before = shard.snapshot();
-        shard.append(vec![row(2, 30)]);
-        shard.append(Vec::new());
-        assert_eq!((before.len(), shard.len(), shard.snapshot().len()), (2, 3, 3));
-        assert_eq!(shard.snapshot().iter().map(|hot| hot.offset).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(shard.weight(), 3 * row(0, 0).row.weight());
-        assert!(HotShard::new().is_empty() && HotShard::new().snapshot().is_empty());
-    }
-
-    #[test]
-    fn small_appends_share_a_block_until_somebody_looks() {
-        let shard = HotShard::new();
-        (0..10).for_each(|n| shard.append(vec![row(n, n)]));
-        assert_eq!(shard.lock().blocks.len(), 1);
-        let snapshot = shard.snapshot();
-        shard.append(vec![row(10, 10)]);
-        assert_eq!(shard.lock().blocks.len(), 2);
-        drop(snapshot);
-        (0..2 * BLOCK_ROWS as i64).for_each(|n| shard.append(vec![row(n, n)]));
-        assert_eq!(shard.lock().blocks.len(), 4);
-    }
-
-    #[test]
-    fn blocks_outside_the_range_are_passed_over() {
-        let shard = HotShard::new();
-        shard.append((0..BLOCK_ROWS as i64).map(|n| row(n, n)).collect());
-        shard.append(vec![row(7, 1_000_000)]);
-        let range = |from, to| TimeRange { from: Timestamp(from), to: Timestamp(to) };
-        let rows = shard.snapshot();
-        assert_eq!(rows.near(range(500_000, 2_000_000)).count(), 1);
-        assert_eq!(rows.near(range(0, 1)).count(), BLOCK_ROWS);
-        assert_eq!(rows.near(range(5_000, 1_000_000)).count(), 0);
-    }
-}
+mod tests;

@@ -8,20 +8,28 @@
 //! them to it. **Invariant:** nothing outside this crate knows what a document is. It is synchronous: callers bring the
 //! threads.
 
+mod bits;
+mod blocks;
 mod bundle;
-mod documents;
+mod bytes;
+mod chunks;
+mod column;
+mod directory;
 mod error;
 mod hot;
-mod layout;
+mod index;
 mod leaf;
-mod lower;
-mod rows;
+mod plan;
 #[cfg(test)]
 mod sample;
 mod seal;
 mod sealed;
-mod tables;
+mod shape;
+mod shaper;
+mod strings;
 mod terms;
+mod time_text;
+mod zstd_frame;
 
 pub use bundle::SCHEMA_VERSION;
 pub use error::Error;
@@ -29,6 +37,6 @@ pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{
     HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse, Order, Place, Published,
 };
-pub use rows::search_rows;
-pub use seal::{SealInput, SealedBundle, seal};
+pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::SealedShard;
+pub use shaper::Shaper;

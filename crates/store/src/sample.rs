@@ -5,6 +5,7 @@ use crate::HotRow;
 use millrace_filter::{
     Comparison, Expr, FieldTest, Filter, Glob, GlobPart, Literal, Predicate, Text, arbitrary,
 };
+use millrace_intake::{Parser, Parsers};
 use millrace_model::{
     Attributes, LogRecord, Partition, RecordId, Row, Severity, SourceId, StreamName, Timestamp, Value, wire,
 };
@@ -47,6 +48,8 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
             "1.5", "10.0.0.1", "10.1.2.3", "192.168.0.7", "::1", "2001:db8::1", "10.0.0.1:80", "true", "false", "null",
             "2026-01-15T00:00:00Z",
         ][..]).prop_map(str::to_owned),
+        1 => select(&["blk_-17", "17", "50010", "nfoo1", "foo1", "n2", "root", "get", "043", "05", "2026", "15t00"][..])
+            .prop_map(str::to_owned),
         1 => Just(String::new()),
         1 => Just(" ".to_owned()),
         1 => (select(&["l", "é", "L"][..]), 120usize..140, ".{0,3}").prop_map(|(c, n, end)| c.repeat(n) + &end),
@@ -119,9 +122,93 @@ prop_compose! {
     }
 }
 
+/// A JSON text, spelled in one of the many ways: white space, escapes, keys that repeat.
+fn json(value: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = String> {
+    (value, select(&["", " ", "\t"][..]), 0u8..4).prop_map(|(value, space, escapes)| {
+        let plain = serde_json::to_string(&value).unwrap_or_default();
+        let mut text = String::new();
+        let (mut quoted, mut escaped) = (false, false);
+        for c in plain.chars() {
+            quoted ^= c == '"' && !escaped;
+            escaped = quoted && c == '\\' && !escaped;
+            match c {
+                ':' | ',' if !quoted => text.extend([space, c.encode_utf8(&mut [0; 4]), space]),
+                'é' | 'ö' | 'o' if escapes == 1 && quoted && !escaped => {
+                    text.extend(["\\u".to_owned(), format!("{:04x}", c as u32)]);
+                }
+                '/' | '-' if escapes == 2 && quoted => text += "\\/",
+                c => text.push(c),
+            }
+        }
+        text
+    })
+}
+
+/// Lines as programs write them, cut by every rule of masks.
+fn line() -> impl Strategy<Value = String> {
+    let word = || {
+        prop_oneof![
+            3 => text(),
+            2 => select(&[
+                "blk_-17", "blk_4", "10.0.0.1:50010", "2026-01-15 00:00:00,043", "12:30:05", "user=root", "\"GET /x HTTP/1.1\"",
+                "550e8400-e29b-41d4-a716-446655440000", "deadbeef", "-5", "code -1", "a.b.C$1", "[x]", "\nfoo1", "\\n2",
+            ][..]).prop_map(str::to_owned),
+            1 => any::<i32>().prop_map(|number| number.to_string()),
+            1 => any::<f32>().prop_map(|number| number.to_string()),
+        ]
+    };
+    let prose = move || vec(word(), 0..6).prop_map(|words| words.join(" "));
+    let names = &[
+        "message",
+        "msg",
+        "level",
+        "timestamp",
+        "ts",
+        "host",
+        "a",
+        "b",
+        "a.b",
+        "trace_id",
+        "error",
+        "n",
+    ][..];
+    let level = select(&["info", "WARN", "error", "odd", ""][..]).prop_map(Value::from);
+    let time = select(TIMES).prop_map(|nanos| Value::String(Timestamp(nanos).to_string()));
+    let field = prop_oneof![
+        3 => prose().prop_map(Value::String),
+        2 => value(),
+        1 => level,
+        1 => time,
+        1 => Just(Value::from("0af7651916cd43dd8448eb211c80319c")),
+    ];
+    let object = vec((select(names).prop_map(str::to_owned), field), 0..6)
+        .prop_map(|fields| Value::Map(fields.into_iter().collect()));
+    prop_oneof![3 => json(object), 3 => prose(), 1 => any::<String>()]
+}
+
+/// A record as an agent makes it of a line; another parser's attributes may come along.
+fn parsed(resources: Vec<Attributes>) -> impl Strategy<Value = LogRecord> {
+    let resources: Vec<Arc<Attributes>> = resources.into_iter().map(Arc::new).collect();
+    let parsers = select(&[Parser::Auto, Parser::Json, Parser::Plain][..]);
+    (line(), parsers, select(TIMES), select(resources), option::of(0usize..4)).prop_map(
+        |(line, parser, observed, resource, found)| {
+            let parsers: Parsers = [parser].into_iter().collect();
+            let mut record = parsers.parse(line.as_bytes(), Timestamp(observed), &resource);
+            // As one that cuts a line at its spaces would.
+            if let Some(word) = found.and_then(|at| line.split(' ').nth(at)) {
+                record.attributes.set("word", word);
+                if let Ok(number) = word.parse::<i64>() {
+                    record.attributes.set("number", number);
+                }
+            }
+            record
+        },
+    )
+}
+
 /// A record as it comes off the wire.
 fn record(resources: Vec<Attributes>) -> impl Strategy<Value = LogRecord> {
-    prop_oneof![own_record(resources), arbitrary::record()]
+    prop_oneof![own_record(resources.clone()), arbitrary::record(), parsed(resources)]
         .prop_map(|record| wire::decode_record(&wire::encode_record(&record)).unwrap_or_default())
 }
 

@@ -1,28 +1,30 @@
-//! Sealing: rows become one immutable bundle. The rows are put in order, written as a tantivy segment in memory, and
-//! packed with their tables. Nothing is published here: a bundle that no catalogue row names does not exist.
+//! Sealing: rows become one immutable bundle. The rows are put in their total order and grouped by shape; each group is
+//! cut into chunks, each chunk encoded column by column; the index is made of what the chunks hold. Nothing is published
+//! here: a bundle that no catalogue row names does not exist.
+
+mod order;
+mod words;
 
 use crate::{
-    Error, HotRow, HotRows,
+    Error, HotRows, SealedShard,
+    blocks::{BlockWriter, RowHead},
     bundle::{self, SCHEMA_VERSION},
-    layout::{self, Layout, TABLES},
-    tables::TablesWriter,
-    terms::TermWriter,
+    bytes::Malformed,
+    chunks::{CHUNK_BYTES, CHUNK_ROWS, ChunkWriter},
+    directory::{self, Directory},
+    index::IndexWriter,
+    shape::{Shape, Slots, line_length},
+    strings::Strings,
 };
-use millrace_model::{
-    Attributes, LogRecord, OffsetRange, Row, ShardId, ShardMeta, StreamName, Timestamp, Value, wire,
-};
+use millrace_filter::Filter;
+use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
+use order::{Gathered, HeadInput};
 use std::{
-    borrow::Cow,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tantivy::{
-    Directory, Index, SingleSegmentIndexWriter, TantivyDocument,
-    directory::{OwnedBytes, RamDirectory},
-};
-
-/// How large tantivy makes its hash table of terms at first, as if it had this many bytes; it grows as it must.
-const ARENA_BYTES: usize = 64 << 20;
+use words::Words;
 
 /// What a shard is made of.
 #[derive(Debug, Clone)]
@@ -37,6 +39,10 @@ pub struct SealInput {
     pub offsets: Vec<OffsetRange>,
     /// Now.
     pub created: Timestamp,
+    /// How often the rows were rewritten before: 0 for rows that were never sealed.
+    pub rewrites: u32,
+    /// The start of the time bucket that all of the rows lie in; `None`: several buckets share the shard.
+    pub bucket: Option<Timestamp>,
 }
 
 /// A bundle on disk, not published yet.
@@ -51,115 +57,192 @@ pub struct SealedBundle {
 }
 
 /// Writes the bundle `<id>.shard` into `directory`, which must exist, and syncs both. CPU bound and blocking, for an
-/// OS thread; takes memory for about half of the rows' raw bytes. A bundle that fails half way leaves nothing under
-/// its name.
+/// OS thread. A bundle that fails half way leaves nothing under its name.
 ///
 /// # Errors
 /// [`Error::Empty`] where no row lies inside the offsets; otherwise what the disk or the index says.
 pub fn seal(input: &SealInput, directory: &Path) -> Result<SealedBundle, Error> {
     let path = directory.join(format!("{}.shard", input.id));
     let given = input.rows.iter().map(HotRows::len).sum::<usize>();
-    let rows = in_order(input);
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Err(Error::Empty(input.id)) };
-    if u32::try_from(rows.len()).is_err() {
-        return Err(Error::TooManyRows { id: input.id, rows: rows.len() });
-    }
-    let mut meta = ShardMeta {
-        id: input.id,
+    let mut gathered = Gathered::of_hot(&input.rows, &input.offsets);
+    let meta = meta(input.id, input.stream.clone(), input.offsets.clone(), input.bucket, input.created);
+    let meta = ShardMeta { rewrites: input.rewrites, ..meta };
+    let meta = write(&mut gathered, meta, &path)?;
+    Ok(SealedBundle { left_out: given as u64 - meta.records, path, meta })
+}
+
+/// What a merged shard is made of.
+#[derive(Debug)]
+pub struct MergeInput<'a> {
+    /// The new shard's id.
+    pub id: ShardId,
+    /// The shards, of one stream, in any order.
+    pub shards: &'a [SealedShard],
+    /// What is deleted.
+    pub deletions: &'a [Deletion],
+    /// Now.
+    pub created: Timestamp,
+}
+
+/// Records that are deleted: those that match, in a stretch of time.
+#[derive(Debug, Clone)]
+pub struct Deletion {
+    /// Which.
+    pub filter: Filter,
+    /// When.
+    pub range: TimeRange,
+}
+
+/// Writes the rows of several shards into one, `<id>.shard` in `directory`: as [`seal`] would have written them, in one
+/// order and with one set of shapes. CPU bound and blocking, for an OS thread; holds about 150 bytes a row in memory.
+/// What is deleted is left out, and counted.
+///
+/// # Errors
+/// [`Error::Empty`] where nothing is left; otherwise what a shard, the disk or the index says.
+pub fn merge(input: &MergeInput<'_>, directory: &Path) -> Result<SealedBundle, Error> {
+    let path = directory.join(format!("{}.shard", input.id));
+    let Some(first) = input.shards.first() else { return Err(Error::Empty(input.id)) };
+    let metas = || input.shards.iter().map(SealedShard::meta);
+    let offsets = OffsetRange::union(metas().flat_map(|meta| &meta.offsets));
+    let bucket = first.meta().bucket.filter(|bucket| metas().all(|meta| meta.bucket == Some(*bucket)));
+    let meta = meta(input.id, first.meta().stream.clone(), offsets, bucket, input.created);
+    let meta =
+        ShardMeta { rewrites: metas().map(|meta| meta.rewrites).max().unwrap_or_default() + 1, ..meta };
+    let mut gathered = Gathered::of_sealed(input.shards, input.deletions)?;
+    let meta = write(&mut gathered, meta, &path)?;
+    let given: u64 = input.shards.iter().map(|shard| shard.meta().records).sum();
+    Ok(SealedBundle { left_out: given - meta.records, path, meta })
+}
+
+fn meta(
+    id: ShardId,
+    stream: StreamName,
+    offsets: Vec<OffsetRange>,
+    bucket: Option<Timestamp>,
+    created: Timestamp,
+) -> ShardMeta {
+    ShardMeta {
+        id,
         schema_version: SCHEMA_VERSION,
-        stream: input.stream.clone(),
-        first: first.time,
-        last: last.time,
-        records: rows.len() as u64,
+        first: Timestamp::default(),
+        last: Timestamp::default(),
+        records: 0,
         bytes: 0,
         sha256: String::new(),
-        key: format!("{}/{}.shard", input.stream, input.id),
-        offsets: input.offsets.clone(),
-        created: input.created,
-    };
-    let files = index(&rows).map_err(Error::index(&path))?;
-    bundle::write(&path, &mut meta, files.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())))?;
-    Ok(SealedBundle { path, meta, left_out: (given - rows.len()) as u64 })
-}
-
-/// The rows of the cut, in the order of answers: documents are numbered by it.
-fn in_order(input: &SealInput) -> Vec<&Row> {
-    let inside = |hot: &&HotRow| {
-        input
-            .offsets
-            .iter()
-            .any(|range| range.partition == hot.partition && (range.from..range.to).contains(&hot.offset))
-    };
-    let mut rows: Vec<&Row> =
-        input.rows.iter().flat_map(HotRows::iter).filter(inside).map(|hot| &hot.row).collect();
-    rows.sort_by_key(|row| row.order());
-    rows
-}
-
-/// The files of the index and the tables, by name.
-fn index(rows: &[&Row]) -> tantivy::Result<Vec<(String, OwnedBytes)>> {
-    let layout = Layout::new();
-    let files = RamDirectory::create();
-    let mut writer: SingleSegmentIndexWriter = Index::builder()
-        .schema(layout.schema.clone())
-        .settings(layout::settings())
-        .tokenizers(layout::tokenizers())
-        .single_segment_index_writer(files.clone(), ARENA_BYTES)?;
-    let mut tables = TablesWriter::new();
-    let mut documents = DocumentMaker { layout, terms: TermWriter::new(), nothing: Arc::default() };
-    for row in rows {
-        let (source, resource) = (tables.source(row), tables.resource(row));
-        writer.add_document(documents.make(row, source, resource))?;
+        key: format!("{stream}/{id}.shard"),
+        stream,
+        offsets,
+        created,
+        rewrites: 0,
+        bucket,
     }
-    let mut names: Vec<PathBuf> = writer.finalize()?.directory().list_managed_files().into_iter().collect();
-    names.sort();
-    let mut all = Vec::with_capacity(names.len() + 1);
-    for name in names {
-        let bytes = files.open_read(&name)?.read_bytes()?;
-        all.push((name.to_string_lossy().into_owned(), bytes));
+}
+
+/// Writes a bundle of gathered rows; the meta gets what follows from them.
+fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Result<ShardMeta, Error> {
+    gathered.sort();
+    let (Some(first), Some(last)) = (gathered.heads.first(), gathered.heads.last()) else {
+        return Err(Error::Empty(meta.id));
+    };
+    if u32::try_from(gathered.heads.len()).is_err() {
+        return Err(Error::TooManyRows { id: meta.id, rows: gathered.heads.len() });
     }
-    all.push((TABLES.to_owned(), OwnedBytes::new(tables.finish()?)));
-    Ok(all)
+    (meta.first, meta.last, meta.records) = (first.time, last.time, gathered.heads.len() as u64);
+    let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
+    let mut words = Words::new(seed());
+    let (chunks, lengths) = write_chunks(gathered, &mut words, path)?;
+    let mut blocks = BlockWriter::default();
+    for (head, length) in gathered.heads.iter().zip(lengths) {
+        let HeadInput { time, observed, position, index, origin, shape, .. } = *head;
+        blocks.push(RowHead { time, observed, position, index, origin, shape, length }).map_err(io)?;
+    }
+    blocks.finish().map_err(io)?;
+    let (files, filters) = IndexWriter::write(&words.set).map_err(Error::index(path))?;
+    drop(words);
+    let directory = Directory {
+        shapes: gathered.shapes.clone(),
+        rows: gathered.rows.clone(),
+        origins: gathered.origins.clone(),
+        chunks: chunks.chunks,
+        groups: chunks.groups,
+        blocks: blocks.places,
+    };
+    let directory_file = directory.write().map_err(io)?;
+    let ranks = directory::compressed(&blocks.ranks).map_err(io)?;
+    // What a search reads first lies last, beside the footer.
+    let own: [(&str, &[u8]); 7] = [
+        (directory::COLUMNS, &chunks.columns),
+        (directory::POOLS, &chunks.pools),
+        (directory::BLOCKS, &blocks.blocks),
+        (directory::HEADS, &chunks.heads),
+        (directory::RANKS, &ranks),
+        (directory::FILTERS, &filters),
+        (directory::DIRECTORY, &directory_file),
+    ];
+    let all = own
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), *bytes))
+        .chain(files.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
+    bundle::write(path, &mut meta, all)?;
+    Ok(meta)
 }
 
-struct DocumentMaker {
-    layout: Layout,
-    terms: TermWriter,
-    nothing: Arc<Attributes>,
-}
-
-impl DocumentMaker {
-    fn make(&mut self, row: &Row, source: u64, resource: u64) -> TantivyDocument {
-        let layout = &self.layout;
-        let mut document = TantivyDocument::new();
-        document.add_text(layout.body, body_text(&row.record.body));
-        self.terms.each(row, resource, &mut |term| document.add_bytes(layout.terms, term));
-        document.add_i64(layout.time, row.time.0);
-        if let Some(timestamp) = row.record.timestamp {
-            document.add_i64(layout.timestamp, timestamp.0.wrapping_sub(row.time.0));
+/// Encodes all chunks, shape by shape, and measures the line of each row.
+fn write_chunks(
+    gathered: &mut Gathered<'_>,
+    words: &mut Words,
+    path: &Path,
+) -> Result<(ChunkWriter, Vec<u64>), Error> {
+    let broken = |problem: Malformed| Error::corrupt(path, problem.to_string());
+    let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
+    let mut lengths = vec![0; gathered.heads.len()];
+    let mut writer = ChunkWriter::default();
+    let mut columns: Vec<Strings> = Vec::new();
+    let by_shape = gathered.by_shape();
+    for (number, heads) in by_shape.iter().enumerate() {
+        let shape = Arc::clone(&gathered.shapes[number]);
+        let slots = shape.slots();
+        if columns.len() < slots {
+            columns.resize(slots, Strings::default());
         }
-        document.add_i64(layout.observed, row.record.observed_timestamp.0.wrapping_sub(row.time.0));
-        document.add_u64(layout.severity, row.record.severity.number().into());
-        document.add_u64(layout.source, source);
-        document.add_u64(layout.position, row.id.position);
-        document.add_u64(layout.index, row.id.index.into());
-        document.add_u64(layout.resource, resource);
-        let alone = LogRecord {
-            timestamp: None,
-            observed_timestamp: Timestamp::default(),
-            resource: Arc::clone(&self.nothing),
-            ..row.record.clone()
-        };
-        document.add_bytes(layout.record, &wire::encode_record(&alone));
-        document
+        let mut done = 0;
+        while done < heads.len() {
+            columns[..slots].iter_mut().for_each(Strings::clear);
+            let (mut rows, mut bytes) = (0, 0);
+            let mut origins = BTreeSet::new();
+            while rows < CHUNK_ROWS && bytes < CHUNK_BYTES && done + rows < heads.len() {
+                let head = gathered.heads[heads[done + rows] as usize];
+                gathered.values(&head, &mut columns[..slots])?;
+                let length = |slot: usize| columns[slot].get(rows).len();
+                bytes += (0..slots).map(length).sum::<usize>();
+                lengths[heads[done + rows] as usize] = body_length(&shape, head.time, &columns, rows);
+                origins.insert(head.origin);
+                rows += 1;
+            }
+            let columns = &columns[..slots];
+            words.add_chunk(&shape, columns, rows, &origins, &gathered.origins).map_err(broken)?;
+            writer.push(number as u32, done as u32, rows as u32, columns).map_err(io)?;
+            done += rows;
+        }
+    }
+    writer.finish().map_err(io)?;
+    Ok((writer, lengths))
+}
+
+/// The bytes of a row's line: what stands between its position and the next line's, but for the line's end.
+pub(crate) fn body_length(shape: &Shape, time: Timestamp, columns: &[Strings], row: usize) -> u64 {
+    let slots = crate::chunks::ColumnSlots { columns, row };
+    let own_time = shape.own_time(time, &slots).ok().flatten().unwrap_or(time);
+    match &shape.body {
+        crate::shape::Body::Text(mask) => {
+            line_length(mask, own_time, |slot| columns[slot].get(row).len()) as u64
+        }
+        crate::shape::Body::Bytes(slot) => slots.slot(*slot).len() as u64,
+        _ => 0,
     }
 }
 
-/// The text whose words are indexed: what bare words of a query look at.
-fn body_text(body: &Value) -> Cow<'_, str> {
-    match body {
-        Value::String(text) => Cow::Borrowed(text),
-        Value::Null => Cow::Borrowed(""),
-        other => Cow::Owned(other.to_string()),
-    }
+/// Random, so that nobody can choose words whose keys meet.
+fn seed() -> u64 {
+    ShardId::random().0 as u64
 }

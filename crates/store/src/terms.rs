@@ -17,8 +17,7 @@
 //! has one term of the lower-case letters but `f`. So the distinct values of a field can be read from the dictionary
 //! alone, and whoever has the records of each has them all.
 
-use millrace_model::{Attributes, LogRecord, Row, Value, fields::hex, text::fold};
-use std::collections::HashMap;
+use millrace_model::{Attributes, Severity, Value, text::fold};
 
 /// The longest text of a value that is kept whole, in bytes.
 pub(crate) const MAX_TEXT: usize = 256;
@@ -68,80 +67,17 @@ pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
     term
 }
 
-/// What the rest of a term after `key NUL` says of the field's value. Bytes come back as the text that predicates see.
-pub(crate) fn parse(rest: &[u8]) -> Spelled {
-    let Some((kind, text)) = rest.split_first() else { return Spelled::Open };
-    let Ok(text) = std::str::from_utf8(text) else { return Spelled::Open };
-    match kind {
-        b's' | b'y' => Spelled::Value(Value::String(text.to_owned())),
-        b'i' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Int(number))),
-        b'd' => text.parse().map_or(Spelled::Open, |number| Spelled::Value(Value::Double(number))),
-        b'b' => Spelled::Value(Value::Bool(text == "true")),
-        b'n' => Spelled::Value(Value::Null),
-        b'm' => Spelled::Value(Value::Map(Attributes::new())),
-        b'f' | b'S' | b'I' | b'D' => Spelled::Helper,
-        _ => Spelled::Open,
-    }
-}
-
-/// See [`parse`].
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Spelled {
-    /// This value; a map stands for any map.
-    Value(Value),
-    /// A value that only the record knows.
-    Open,
-    /// Another spelling of a value that has a term of its own.
-    Helper,
-}
-
-/// Spells the terms of rows. Resources are spelled once each.
-pub(crate) struct TermWriter {
-    resources: HashMap<u64, Vec<Vec<u8>>>,
-}
-
-impl TermWriter {
-    pub(crate) fn new() -> Self {
-        Self { resources: HashMap::new() }
-    }
-
-    /// Calls `visit` with each term of `row`, whose resource has the ordinal `resource`.
-    pub(crate) fn each(&mut self, row: &Row, resource: u64, visit: &mut dyn FnMut(&[u8])) {
-        let record = &row.record;
-        let about = self.resources.entry(resource).or_insert_with(|| {
-            let mut terms = Vec::new();
-            each_of(Scope::Resource, &record.resource, &mut |term| terms.push(term.to_vec()));
-            terms
-        });
-        for term in &*about {
-            visit(term);
-        }
-        each_of(Scope::Attributes, &record.attributes, visit);
-        for (key, id) in [
-            (TRACE_ID, record.trace_id.as_ref().map(<[u8; 16]>::as_slice)),
-            (SPAN_ID, record.span_id.as_ref().map(<[u8; 8]>::as_slice)),
-        ] {
-            if let Some(id) = id {
-                visit(key);
-                visit(&term(key, b's', &hex(id)));
-            }
-        }
-        if record.body != Value::Null {
-            visit(BODY);
-        }
-        visit(&level(record));
-    }
-}
-
-fn level(record: &LogRecord) -> Vec<u8> {
-    let text = format!("{:02}{}", record.severity.number(), record.severity_text);
+/// The term of a level.
+pub(crate) fn level(severity: Severity, text: &str) -> Vec<u8> {
+    let text = format!("{:02}{text}", severity.number());
     match cut(&text) {
         (whole, false) => term(LEVEL, b's', whole),
         (begin, true) => term(LEVEL, b'c', begin),
     }
 }
 
-fn each_of(scope: Scope, root: &Attributes, visit: &mut dyn FnMut(&[u8])) {
+/// Calls `visit` with each term of named values.
+pub(crate) fn each_of(scope: Scope, root: &Attributes, visit: &mut dyn FnMut(&[u8])) {
     each_value(root, &mut |path, value| {
         // Of two spellings of one path only the one that a query sees has terms.
         if !root.at(path).is_some_and(|seen| std::ptr::eq(seen, value)) {
@@ -153,7 +89,8 @@ fn each_of(scope: Scope, root: &Attributes, visit: &mut dyn FnMut(&[u8])) {
     });
 }
 
-fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
+/// Calls `visit` with each term of a value.
+pub(crate) fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
     let mut bounded = |kind: u8, text: &str| match cut(text) {
         (whole, false) => visit(&term(key, kind, whole)),
         (begin, true) => visit(&term(key, b'c', begin)),

