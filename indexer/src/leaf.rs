@@ -2,7 +2,7 @@
 
 use crate::shards::{HeldPartition, Shards};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
-use millrace_store::{HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse, search_rows};
+use millrace_store::{HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -85,12 +85,7 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         .rows
         .iter()
         .filter(|(stream, _)| request.streams.as_ref().is_none_or(|streams| streams.contains(stream)))
-        .map(|(_, rows)| {
-            search_rows(
-                rows.near(request.request.range).filter(|row| row.offset >= published),
-                &request.request,
-            )
-        })
+        .map(|(_, rows)| rows.search(&request.request, published))
         .fold(LeafResponse::default(), |all, one| all.merge(one, order, limit));
     HotPart {
         topic: topic.to_owned(),

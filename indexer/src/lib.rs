@@ -8,10 +8,12 @@
 //! - Only a [`cut`] makes records durable, and it moves offsets, shards and ledger in one transaction.
 //! - A partition's hot rows are exactly the new records of the offsets `[held_from, next)` of its owner's epoch.
 //! - What is not published when a partition is taken away is dropped here and read again by the successor.
+//! - A [`merge`] changes no offset and no record, and happens whole or not at all.
 
 pub mod cut;
 mod dead_letter;
 pub mod leaf;
+pub mod merge;
 pub mod metrics;
 pub mod parts;
 pub mod pipeline;

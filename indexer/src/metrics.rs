@@ -42,6 +42,20 @@ pub struct Metrics {
     pub shard_bytes: Counter,
     /// Shards whose retention ended.
     pub expired: Counter,
+    /// Merges that took effect.
+    pub merges: Counter,
+    /// Shards that merges replaced.
+    pub merged_shards: Counter,
+    /// Records that merges rewrote.
+    pub merged_records: Counter,
+    /// Bytes of the shards that merges made.
+    pub merged_bytes: Counter,
+    /// Merges that came too late: a shard had expired, or another had merged it.
+    pub refused_merges: Counter,
+    /// Merges that failed.
+    pub failed_merges: Counter,
+    /// Merges that are due.
+    pub waiting_merges: Gauge,
     /// Bytes of hot rows in memory.
     pub hot_bytes: Gauge,
     /// Rows of unpublished data given up because a partition was taken away.
@@ -67,6 +81,13 @@ impl Metrics {
         counter("shard_bytes", "Bytes of published shards", &self.shard_bytes);
         counter("expired_shards", "Shards whose retention ended", &self.expired);
         counter("abandoned_rows", "Unpublished rows left to a successor", &self.abandoned);
+        counter("merges", "Merges of shards that took effect", &self.merges);
+        counter("merged_shards", "Shards that merges replaced", &self.merged_shards);
+        counter("merged_records", "Records that merges rewrote", &self.merged_records);
+        counter("merged_bytes", "Bytes of the shards that merges made", &self.merged_bytes);
+        counter("refused_merges", "Merges that came too late: a shard had ended", &self.refused_merges);
+        counter("failed_merges", "Merges that failed, to be tried again", &self.failed_merges);
+        registry.register("waiting_merges", "Merges that are due", self.waiting_merges.clone());
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
         registry.register("hot_bytes", "Bytes of hot rows in memory", self.hot_bytes.clone());
     }

@@ -8,6 +8,7 @@ mod hand_over;
 use crate::{
     GROUP, HotLeaf, Parts, Settings, Status,
     dead_letter::DeadLetters,
+    merge,
     metrics::Reason,
     publish::{self, Outcome, Publication},
     retention,
@@ -68,6 +69,10 @@ impl Indexer {
         }
         let retention =
             tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.clone(), shutdown.clone()));
+        let merging = self.settings.merge.then(|| {
+            let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
+            tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
+        });
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
@@ -77,6 +82,9 @@ impl Indexer {
             }
         }
         retention.await?;
+        if let Some(merging) = merging {
+            merging.await?;
+        }
         Ok(())
     }
 }
@@ -111,7 +119,7 @@ struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     fn new(indexer: &'a Indexer, consumer: AnyConsumer) -> Self {
-        let Indexer { settings, parts, shards, status } = indexer;
+        let Indexer { settings, parts, shards, status, .. } = indexer;
         Self {
             settings,
             parts,

@@ -10,6 +10,7 @@ use crate::{
 use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};
 use millrace_ledger::Change;
 use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId};
+use millrace_store::SealedBundle;
 use std::{sync::Arc, time::Duration};
 
 /// How a cut ended.
@@ -123,16 +124,26 @@ async fn upload_part(parts: &Arc<Parts>, part: Part, offsets: Vec<OffsetRange>) 
     let directory = parts.work_directory.clone();
     let now = parts.clock.now();
     let bundle = tokio::task::spawn_blocking(move || cut::seal(&part, &offsets, &directory, now)).await??;
-    let stored = parts.bundles.put(&bundle.meta.key, &bundle.path).await;
-    if let Err(error) = tokio::fs::remove_file(&bundle.path).await {
-        tracing::warn!(path = %bundle.path.display(), %error, "a sealed bundle's work file stays behind");
-    }
-    stored?;
+    store(parts, &bundle).await?;
     Ok(bundle.meta)
 }
 
-/// Deletes the bundles of a cut that was refused: nobody will ever see them.
-async fn discard(parts: &Parts, shards: &[ShardMeta]) {
+/// Puts a bundle where bundles lie, and removes its work file, whatever comes of that.
+pub(crate) async fn store(parts: &Parts, bundle: &SealedBundle) -> Result<(), millrace_storage::Error> {
+    let stored = parts.bundles.put(&bundle.meta.key, &bundle.path).await;
+    remove_work_file(bundle).await;
+    stored.map(drop)
+}
+
+/// Removes the file of a bundle that is stored by now, or is not wanted.
+pub(crate) async fn remove_work_file(bundle: &SealedBundle) {
+    if let Err(error) = tokio::fs::remove_file(&bundle.path).await {
+        tracing::warn!(path = %bundle.path.display(), %error, "a sealed bundle's work file stays behind");
+    }
+}
+
+/// Deletes the bundles of what was refused: nobody will ever see them.
+pub(crate) async fn discard(parts: &Parts, shards: &[ShardMeta]) {
     for shard in shards {
         if let Err(error) = parts.bundles.delete(&shard.key).await {
             tracing::warn!(key = shard.key, %error, "an unpublished bundle stays behind");

@@ -1,7 +1,8 @@
-//! The end of a shard's life: hidden in the catalogue as soon as its retention is over, its file removed after a grace
-//! period that is longer than any search.
+//! The end of a shard's life: hidden in the catalogue as soon as its retention is over, or when a merge replaces it; its
+//! file removed after a grace period that is longer than any search.
 
 use crate::{GROUP, Settings, parts::Parts, settings::Streams};
+use millrace_catalogue::HiddenShard;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -30,7 +31,7 @@ pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationTo
     }
 }
 
-/// One pass: expires what is over, deletes what has been expired for `grace`. Returns (expired, deleted).
+/// One pass: expires what is over, deletes what has been expired or replaced for `grace`. Returns (expired, deleted).
 pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::Result<(usize, usize)> {
     let now = parts.clock.now();
     let mut expired = 0;
@@ -42,9 +43,9 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         parts.metrics.expired.inc_by(shards.len() as u64);
         expired += shards.len();
     }
-    let over = parts.catalogue.expired(now.minus(grace)).await?;
+    let over = parts.catalogue.hidden(now.minus(grace)).await?;
     let mut gone = Vec::with_capacity(over.len());
-    for shard in over {
+    for HiddenShard { shard, .. } in over {
         parts.bundles.delete(&shard.key).await?;
         gone.push(shard.id);
     }

@@ -46,10 +46,19 @@ pub fn route(streams: &Streams, stream: &StreamName, record: &mut LogRecord, now
     Route::Keep { time, bucket: bucket(time, retention), adjusted: !believed }
 }
 
-/// The start of the bucket that holds `time`: hours where retention is a week or less, else days.
+/// The start of the bucket that holds `time`.
 fn bucket(time: Timestamp, retention: Duration) -> Timestamp {
-    let width = if retention <= Duration::from_hours(168) { HOUR } else { DAY };
+    let width = width(retention);
     Timestamp(time.0.div_euclid(width).saturating_mul(width))
+}
+
+/// How long a bucket is: an hour where retention is a week or less, else a day.
+pub fn bucket_width(retention: Duration) -> Duration {
+    Duration::from_nanos(width(retention).unsigned_abs())
+}
+
+fn width(retention: Duration) -> i64 {
+    if retention <= Duration::from_hours(168) { HOUR } else { DAY }
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ pub struct Settings {
     pub memory: u64,
     /// How long rows are kept after they were published, for searches that began before.
     pub linger: Duration,
-    /// How long the file of an expired shard stays for searches that have begun: `expired_grace`, default 2 min.
+    /// How long the file of an expired or merged shard stays for searches that have begun: `expired_grace`, default 2 min.
     pub expired_grace: Duration,
+    /// Are small shards merged into larger ones? `merge`, default true.
+    pub merge: bool,
     /// What is kept for how long.
     pub streams: Streams,
 }
@@ -35,6 +37,7 @@ impl Default for Settings {
             memory: 256 << 20,
             linger: Duration::from_mins(1),
             expired_grace: Duration::from_mins(2),
+            merge: true,
             streams: Streams::default(),
         }
     }
@@ -52,6 +55,7 @@ impl Settings {
             memory: section.or("memory", ByteSize(default.memory)).0.max(1),
             linger: default.linger,
             expired_grace: section.or("expired_grace", Age(default.expired_grace)).0,
+            merge: section.or("merge", default.merge),
             streams,
         }
     }

@@ -4,7 +4,7 @@
 //! one short lock, so that the offsets that it reports and the rows that it searches belong together.
 
 use millrace_model::{OffsetRange, Partition, StreamName, Timestamp, TopicId};
-use millrace_store::{HotRow, HotRows, HotShard};
+use millrace_store::{HotRow, HotRows, HotShard, Shaper};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -103,6 +103,8 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Shards {
     topic: String,
+    /// Hot shards come and go; what shapes records have is remembered.
+    shaper: Shaper,
     state: RwLock<State>,
     /// Somebody waits for the next cut.
     wanted: AtomicBool,
@@ -181,7 +183,7 @@ impl Shards {
         owned.end = owned.end.max(end.unwrap_or(next)).max(next);
         let open = state.open();
         for (key, rows) in by_key {
-            open.shards.entry(key).or_default().append(rows);
+            open.shards.entry(key).or_insert_with(|| HotShard::new(&self.shaper)).append(rows);
         }
     }
 

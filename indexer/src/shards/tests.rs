@@ -18,7 +18,10 @@ fn row(partition: Partition, offset: i64) -> (StreamName, Timestamp, HotRow) {
 
 fn offsets(shards: &Shards, partition: Partition) -> Vec<i64> {
     let held = shards.held().into_iter().find(|held| held.partition == partition).unwrap();
-    held.rows.iter().flat_map(|(_, rows)| rows.iter().map(|row| row.offset).collect::<Vec<_>>()).collect()
+    held.rows
+        .iter()
+        .flat_map(|(_, rows)| rows.rows().map(|row| row.id.position as i64).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
