@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures target/release/millrace and prints markdown; builds nothing.
 #
-#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput]
+#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput] [store]
 #
-# Without names: all four. --short takes two minutes and is for trying it out; its figures are no result.
+# Without names: the first four, and store where MILLRACE_CORPORA is set (bench/store says what it must hold, and which
+# program it needs). --short takes a few minutes and is for trying it out; its figures are no result.
 # --write puts the rows into bench/RESULTS.md as well. Settings from outside:
 #   MILLRACE_BIN            the binary [target/release/millrace]
 #   MILLRACE_CORPUS_TOOL    another generator for throughput: takes -n N --json FILE --raw FILE [bench/corpus.py]
@@ -12,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-    sed -n '2,10s/^# \{0,1\}//p' bench/run.sh >&2
+    sed -n '2,11s/^# \{0,1\}//p' bench/run.sh >&2
     exit 2
 }
 
@@ -23,12 +24,15 @@ for argument in "$@"; do
     case $argument in
         --short) short=true ;;
         --write) write=true ;;
-        idle | files | freshness | throughput) names+=("$argument") ;;
+        idle | files | freshness | throughput | store) names+=("$argument") ;;
         *) usage ;;
     esac
 done
 if [ ${#names[@]} -eq 0 ]; then
     names=(idle files freshness throughput)
+    if [ -n "${MILLRACE_CORPORA:-}" ]; then
+        names+=(store)
+    fi
 fi
 if $short && $write; then
     echo "bench: figures of a short run are not written" >&2
@@ -42,6 +46,7 @@ command_of() {
         files) echo "bench/idle.py --files $($short && echo 1000 || echo 10000) --seconds $($short && echo 5 || echo 60)" ;;
         freshness) echo "bench/freshness.py --seconds $($short && echo 20 || echo 300)" ;;
         throughput) echo "bench/throughput.py --lines $($short && echo 100000 || echo 2000000)" ;;
+        store) echo "bench/store$($short && echo " --short")" ;;
     esac
 }
 
@@ -52,13 +57,16 @@ for name in "${names[@]}"; do
     {
         # The command is words of this script's own, without anything that would need quoting.
         # shellcheck disable=SC2086
-        python3 $command
+        $command
         prefix=
         if [ "$name" = throughput ] && [ -n "${MILLRACE_CORPUS_TOOL:-}" ]; then
             prefix="MILLRACE_CORPUS_TOOL=$(basename "$MILLRACE_CORPUS_TOOL") "
         fi
-        echo "Repeat: \`$prefix$command\`"
-        echo
+        # The store says after each of its own tables how that is repeated.
+        if [ "$name" != store ]; then
+            echo "Repeat: \`$prefix$command\`"
+            echo
+        fi
     } | tee -a "$rows"
 done
 
