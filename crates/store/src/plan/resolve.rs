@@ -147,8 +147,16 @@ impl<'q> Question<'q> {
 
     fn words(text: &'q Text, time: Option<(usize, TimeFormat)>, leaf: usize, slots: usize) -> Plan<'q> {
         let in_slots = if slots == 0 { Plan::Never } else { Plan::Test(Test::Words { text, leaf }) };
-        let in_time = time
-            .map_or(Plan::Never, |(_, format)| Plan::Test(Test::Row(RowTest::TimeWords { text, format })));
+        let may_hold = |format: TimeFormat| match text {
+            Text::Phrase { tokens, .. } => tokens.iter().any(|token| format.may_hold(token)),
+            _ => true,
+        };
+        let in_time = match time {
+            Some((_, format)) if may_hold(format) => {
+                Plan::Test(Test::Row(RowTest::TimeWords { text, format }))
+            }
+            _ => Plan::Never,
+        };
         Plan::any([in_slots, in_time])
     }
 
