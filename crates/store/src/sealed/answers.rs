@@ -13,7 +13,11 @@ use crate::{
 };
 use millrace_filter::{FieldTest, Filter, Predicate, Text};
 use millrace_model::{FieldRef, RecordId, Timestamp, ValueRef};
-use std::{cell::OnceCell, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 /// Of a chunk's rows.
 #[derive(Debug, Clone)]
@@ -68,6 +72,8 @@ pub(super) struct Answers<'q> {
     plans: Vec<OnceCell<Plan<'q>>>,
     found: Vec<OnceCell<Rc<Answer>>>,
     unfolded: Unfolded,
+    /// The rows of ids that were looked up.
+    ids: RefCell<HashMap<RecordId, Option<u32>>>,
 }
 
 /// A chunk under question.
@@ -94,6 +100,7 @@ impl<'q> Answers<'q> {
             plans: shard.directory.shapes.iter().map(|_| OnceCell::new()).collect(),
             found: shard.directory.chunks.iter().map(|_| OnceCell::new()).collect(),
             unfolded: Unfolded::default(),
+            ids: RefCell::default(),
         })
     }
 
@@ -306,6 +313,16 @@ impl<'q> Answers<'q> {
         problem.map_or(Ok(Answer::of(found)), |problem| Err(self.shard.broken(problem)))
     }
 
+    /// The row of an id; looked up once, however many chunks ask.
+    fn find(&self, id: RecordId) -> Result<Option<u32>, Error> {
+        if let Some(row) = self.ids.borrow().get(&id) {
+            return Ok(*row);
+        }
+        let row = self.reader.find(id)?;
+        self.ids.borrow_mut().insert(id, row);
+        Ok(row)
+    }
+
     fn row_test(&self, test: &RowTest<'q>, asked: &Asked<'_>) -> Result<Bits, Error> {
         let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
         let range = base..base + asked.place.rows as usize;
@@ -318,7 +335,7 @@ impl<'q> Answers<'q> {
         match test {
             // An id that is asked for is looked up.
             RowTest::Id(test) if test.field == FieldRef::Id && wanted_id(test).is_some() => {
-                let row = wanted_id(test).map_or(Ok(None), |id| self.reader.find(id))?;
+                let row = wanted_id(test).map_or(Ok(None), |id| self.find(id))?;
                 let rows = self.unfolded.rows(self.shard, self.reader)?;
                 for (at, number) in rows[range].iter().enumerate() {
                     put(at, Some(*number) == row);
