@@ -66,7 +66,9 @@ impl Catalogue {
         let mut query =
             QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE consumer_group = "));
         query.push_bind(group).push(" AND expired_ns IS NULL AND last_ns >= ").push_bind(range.from.0);
-        query.push(" AND first_ns < ").push_bind(range.to.0);
+        if range.to != Timestamp::MAX {
+            query.push(" AND first_ns < ").push_bind(range.to.0);
+        }
         if let Some(streams) = streams {
             push_in(&mut query, " AND stream", streams.iter().map(StreamName::as_str));
         }

@@ -93,22 +93,28 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub struct TimeRange {
     /// The first instant inside.
     pub from: Timestamp,
-    /// The first instant after.
+    /// The first instant after; [`Timestamp::MAX`]: it has no end.
     pub to: Timestamp,
 }
 
 impl TimeRange {
-    /// All of time (but its last nanosecond).
+    /// All of time.
     pub const ALL: Self = Self { from: Timestamp::MIN, to: Timestamp::MAX };
+    /// No time at all.
+    pub const NONE: Self = Self { from: Timestamp::MAX, to: Timestamp::MIN };
 
     /// Is `time` inside?
     pub fn contains(&self, time: Timestamp) -> bool {
-        self.from <= time && time < self.to
+        self.from <= time && self.ends_after(time)
     }
 
     /// Do the two share an instant? `other` is given by its first and last instants, both inside.
     pub fn overlaps_closed(&self, first: Timestamp, last: Timestamp) -> bool {
-        first < self.to && last >= self.from
+        self.ends_after(first) && last >= self.from
+    }
+
+    fn ends_after(&self, time: Timestamp) -> bool {
+        time < self.to || self.to == Timestamp::MAX
     }
 }
 
@@ -160,6 +166,18 @@ impl Clock for ManualClock {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_without_an_end_holds_the_last_instant() {
+        for time in [Timestamp::MIN, Timestamp(0), Timestamp::MAX] {
+            assert!(TimeRange::ALL.contains(time) && TimeRange::ALL.overlaps_closed(time, time));
+            assert!(
+                !TimeRange::NONE.contains(time) && !TimeRange::NONE.overlaps_closed(Timestamp::MIN, time)
+            );
+        }
+        let range = TimeRange { from: Timestamp(1), to: Timestamp(2) };
+        assert!(range.contains(Timestamp(1)) && !range.contains(Timestamp(2)));
+    }
 
     #[test]
     fn times_print_and_parse_back() {

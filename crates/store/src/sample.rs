@@ -252,7 +252,7 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
 
 /// A few instants, so that rows share them.
 pub(crate) const TIMES: &[i64] =
-    &[1, 999, 1_000, 1_001, 1_000_000_000, 1_000_000_001, 1_768_435_200_000_000_000, i64::MAX - 1];
+    &[1, 999, 1_000, 1_001, 1_000_000_000, 1_000_000_001, 1_768_435_200_000_000_000, i64::MAX - 1, i64::MAX];
 
 /// Rows of one stream, each with an id of its own, in any order.
 pub(crate) fn rows(most: usize) -> impl Strategy<Value = Vec<HotRow>> {

@@ -5,7 +5,7 @@ use super::Missing;
 use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
 use millrace_catalogue::{Catalogue, Snapshot};
 use millrace_filter::Filter;
-use millrace_model::{Partition, TimeRange, Timestamp, TopicId};
+use millrace_model::{Partition, TimeRange, TopicId};
 use millrace_store::{Leaf, Order};
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ pub async fn settle<L: Leaf>(
 ) -> Result<Vec<Missing>, millrace_catalogue::Error> {
     let nothing = SearchRequest {
         filter: Filter::ALL,
-        range: TimeRange { from: Timestamp::MAX, to: Timestamp::MAX },
+        range: TimeRange::NONE,
         streams: None,
         limit: 0,
         order: Order::NewestFirst,
