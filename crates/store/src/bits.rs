@@ -145,6 +145,18 @@ impl Bits {
         self.words[first..=last].iter().enumerate().map(ones).sum()
     }
 
+    /// Those inside `range`, counted from its start.
+    pub(crate) fn part(&self, range: Range<u32>) -> Self {
+        let size = range.end.saturating_sub(range.start);
+        let (first, shift) = (range.start as usize / 64, range.start % 64);
+        let word = |at: usize| self.words.get(at).copied().unwrap_or(0);
+        let words = (first..first + size.div_ceil(64) as usize).map(|at| match shift {
+            0 => word(at),
+            _ => word(at) >> shift | word(at + 1) << (64 - shift),
+        });
+        Self::from_words(words.collect(), size)
+    }
+
     /// The first one at or after `from`.
     pub(crate) fn next(&self, from: u32) -> Option<u32> {
         let start = from as usize / 64;
@@ -162,6 +174,22 @@ impl Bits {
             from = number + 1;
             Some(number)
         })
+    }
+}
+
+impl FromIterator<bool> for Bits {
+    fn from_iter<I: IntoIterator<Item = bool>>(each: I) -> Self {
+        let (mut words, mut size) = (Vec::new(), 0);
+        for one in each {
+            if size % 64 == 0 {
+                words.push(0);
+            }
+            if let Some(last) = words.last_mut() {
+                *last |= u64::from(one) << (size % 64);
+            }
+            size += 1;
+        }
+        Self { words, size }
     }
 }
 
@@ -203,6 +231,7 @@ mod tests {
             let (a, b) = (inside(&a), inside(&b));
             let (x, y) = (from(&a, size), from(&b, size));
             prop_assert_eq!(items(&x), a.clone());
+            prop_assert_eq!((0..size).map(|number| a.contains(&number)).collect::<Bits>(), x.clone());
             prop_assert_eq!(x.count() as usize, a.len());
             prop_assert_eq!(x.is_empty(), a.is_empty());
             prop_assert!((0..210).all(|number| x.contains(number) == a.contains(&number)));
@@ -213,6 +242,8 @@ mod tests {
             prop_assert_eq!(Bits::from_words(x.words.clone(), size), x.clone());
             let part: Vec<u32> = a.iter().copied().filter(|d| (start..end).contains(d)).collect();
             prop_assert_eq!(x.count_in(start..end) as usize, part.len());
+            let moved: BTreeSet<u32> = part.iter().map(|number| number - start).collect();
+            prop_assert_eq!(items(&x.part(start..end)), moved);
             prop_assert_eq!(x.ones(start..end).collect::<Vec<_>>(), part);
             let mut stretch = x.clone();
             stretch.insert_range(start..end);

@@ -3,7 +3,7 @@
 //!
 //! A block in its file: the packed times; the shapes, by their number among the shapes of the block, compressed; and the
 //! *facts*, compressed: runs of origins, runs of observed times, positions; and the packed lengths of lines. Which shapes a block has, and how many rows
-//! of each, stands in the file of ranks, together for all blocks: the n-th row of a shape in a block is the shape's
+//! of each, stands in the file of ranks, together for all blocks, with the bounds of each origin's positions: the n-th row of a shape in a block is the shape's
 //! (rank at the block's start + n)-th row of all.
 
 mod positions;
@@ -12,7 +12,7 @@ mod write;
 
 pub(crate) use self::{
     positions::Positions,
-    read::{Block, Local, Ranks},
+    read::{Block, Codes, Local, Ranks},
     write::{BlockPlace, BlockWriter, RowHead},
 };
 

@@ -36,6 +36,7 @@ mod write;
 
 pub(crate) use classes::ByteClasses;
 pub(crate) use head::Head;
+pub(crate) use numbers::Numbers;
 pub(crate) use read::Column;
 pub(crate) use write::ColumnWriter;
 

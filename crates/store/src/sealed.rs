@@ -25,7 +25,7 @@ use crate::{
     shape::Place,
 };
 use answers::Answers;
-use millrace_model::{RecordId, Row, ShardMeta};
+use millrace_model::{RecordId, Row, ShardMeta, SourceId};
 use reader::Reader;
 use std::{
     collections::HashMap,
@@ -128,8 +128,12 @@ impl SealedShard {
     /// Searches. CPU bound and blocking, for a pool of threads.
     pub fn search(&self, request: &LeafRequest) -> Result<LeafResponse, Error> {
         let reader = Reader::new(self);
-        let answers = Answers::new(self, &reader, &request.filter)?;
-        rows::search(self, &reader, &answers, request)
+        let rows = rows::inside(self, &reader, request.range)?;
+        if rows.is_empty() {
+            return Ok(LeafResponse::default());
+        }
+        let answers = Answers::new(self, &reader, &request.filter, &rows)?;
+        rows::search(self, &reader, &answers, rows, request)
     }
 
     /// The record of that id, if it is in here.
@@ -155,6 +159,12 @@ impl SealedShard {
         }
         let heads = whole(&self.bundle, directory::HEADS)?;
         Ok(self.heads.get_or_init(|| heads))
+    }
+
+    /// The source of an origin.
+    fn source(&self, origin: u32) -> Result<SourceId, Error> {
+        let known = self.directory.origins.get(origin as usize).map(|origin| origin.source);
+        known.ok_or_else(|| self.broken(Malformed("a known origin expected")))
     }
 
     fn broken(&self, problem: Malformed) -> Error {

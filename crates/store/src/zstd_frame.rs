@@ -70,6 +70,15 @@ pub(crate) fn read_frame(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> 
     decompress(frame, length)
 }
 
+/// Passes over what [`Compressor::put_frame`] wrote; returns it as it stands.
+pub(crate) fn skip_frame<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let before = reader.rest();
+    if reader.below(MAX_LENGTH)? > 0 {
+        reader.bytes()?;
+    }
+    Ok(&before[..before.len() - reader.rest().len()])
+}
+
 /// Decompresses a frame of known length. Memory is taken as bytes come, so a wrong length costs nothing.
 pub(crate) fn decompress(frame: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
     let broken = Malformed("a whole zstd frame of that length expected");

@@ -4,13 +4,13 @@ use super::{BlockPlace, Positions};
 use crate::{
     bytes::{Malformed, Reader},
     column::{
-        Column, Head,
+        Column, Head, Numbers,
         pack::{Packed, packed_length},
     },
-    zstd_frame::read_frame,
+    zstd_frame::{read_frame, skip_frame},
 };
 use millrace_model::Timestamp;
-use std::{cell::OnceCell, ops::Range};
+use std::{cell::OnceCell, collections::HashMap, ops::Range};
 
 /// Which shapes each block has, and the rank of each shape's first row in it.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Ranks {
     starts: Vec<u32>,
     /// By shape.
     entries: Vec<Local>,
+    /// By block; none where that is not told.
+    spans: Vec<Option<Vec<Span>>>,
 }
 
 /// A shape in a block.
@@ -31,12 +33,21 @@ pub(crate) struct Local {
     pub(crate) rows: u32,
 }
 
+/// Between which positions the rows of an origin lie in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    origin: u32,
+    least: u64,
+    most: u64,
+}
+
 impl Ranks {
     /// Reads the file of ranks; `shapes` has the number of rows of each shape.
     pub(crate) fn read(bytes: &[u8], places: &[BlockPlace], shapes: &[u32]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let mut reached = vec![0u32; shapes.len()];
-        let mut ranks = Self { starts: vec![0], entries: Vec::new() };
+        let mut ranks = Self { starts: vec![0], ..Self::default() };
+        let mut most_of: HashMap<u32, u64> = HashMap::new();
         for place in places {
             let (mut shape, mut rows) = (0u64, 0u64);
             for _ in 0..reader.count()? {
@@ -58,12 +69,23 @@ impl Ranks {
                 return Err(Malformed("ranks of as many rows as the block has expected"));
             }
             ranks.starts.push(ranks.entries.len() as u32);
+            ranks.spans.push(Span::read_all(&mut reader, &mut most_of)?);
         }
         if reader.is_empty() && reached == shapes {
             Ok(ranks)
         } else {
             Err(Malformed("ranks of all rows expected"))
         }
+    }
+
+    /// May a row of these origins lie at this position, in this block?
+    pub(crate) fn may_lie(&self, block: usize, origins: &[u32], position: u64) -> bool {
+        let spans = self.spans.get(block).and_then(Option::as_ref);
+        spans.is_none_or(|spans| {
+            spans
+                .iter()
+                .any(|span| (span.least..=span.most).contains(&position) && origins.contains(&span.origin))
+        })
     }
 
     /// The shapes of a block; rows name them by their number here.
@@ -73,19 +95,86 @@ impl Ranks {
     }
 }
 
-/// One block, unpacked.
+impl Span {
+    fn read_all(
+        reader: &mut Reader<'_>,
+        most_of: &mut HashMap<u32, u64>,
+    ) -> Result<Option<Vec<Self>>, Malformed> {
+        let Some(count) = reader.count()?.checked_sub(1) else { return Ok(None) };
+        let mut spans = Vec::new();
+        let mut origin = 0u64;
+        for _ in 0..count {
+            origin = origin.saturating_add(reader.number()?);
+            let origin = u32::try_from(origin).map_err(|_| Malformed("an origin expected"))?;
+            let before = most_of.entry(origin).or_insert(0);
+            let least = before.wrapping_add(reader.signed()? as u64);
+            let most =
+                least.checked_add(reader.number()?).ok_or(Malformed("a span of positions expected"))?;
+            *before = most;
+            spans.push(Self { origin, least, most });
+        }
+        Ok(Some(spans))
+    }
+}
+
+/// One block. Its parts are unpacked when they are asked for.
 pub(crate) struct Block {
     rows: usize,
+    shapes: usize,
     first: Timestamp,
     unit: u64,
+    bytes: Vec<u8>,
+    times_head: Head,
+    parts: Parts,
     /// In units since the first.
-    times: Vec<u64>,
-    codes: Vec<u8>,
-    facts: Facts,
-    /// Packed, by shape.
-    lengths: Vec<u8>,
-    before: OnceCell<Vec<u16>>,
+    times: OnceCell<Vec<u64>>,
+    codes: OnceCell<Codes>,
+    facts: OnceCell<Facts>,
     positions: OnceCell<Vec<u64>>,
+}
+
+/// Where the parts of a block lie in its bytes.
+struct Parts {
+    times: Range<usize>,
+    codes: Range<usize>,
+    facts: Range<usize>,
+    /// Packed, by shape.
+    lengths: Range<usize>,
+}
+
+/// The shape of each row of a block, by its number among the block's.
+pub(crate) struct Codes {
+    bytes: Vec<u8>,
+    wide: bool,
+}
+
+impl Codes {
+    pub(crate) fn of(&self, row: usize) -> usize {
+        if self.wide {
+            let pair = self.bytes.get(2 * row..2 * row + 2);
+            pair.map_or(usize::MAX, |pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
+        } else {
+            self.bytes.get(row).map_or(usize::MAX, |code| usize::from(*code))
+        }
+    }
+
+    /// Calls `visit` with the code of each row of a stretch.
+    pub(crate) fn each(&self, rows: Range<usize>, mut visit: impl FnMut(usize)) {
+        if self.wide {
+            let pairs = self.bytes.get(2 * rows.start..2 * rows.end).unwrap_or_default().as_chunks().0;
+            pairs.iter().for_each(|pair| visit(usize::from(u16::from_le_bytes(*pair))));
+        } else {
+            let codes = self.bytes.get(rows).unwrap_or_default();
+            codes.iter().for_each(|code| visit(usize::from(*code)));
+        }
+    }
+
+    /// How many rows of a stretch have a code.
+    pub(crate) fn count(&self, code: usize, rows: Range<usize>) -> usize {
+        let mut count = 0;
+        self.each(rows, |found| count += usize::from(found == code));
+        count
+    }
 }
 
 struct Facts {
@@ -98,113 +187,145 @@ struct Facts {
 }
 
 impl Block {
-    pub(crate) fn read(bytes: &[u8], place: &BlockPlace, shapes: usize) -> Result<Self, Malformed> {
+    pub(crate) fn read(bytes: Vec<u8>, place: &BlockPlace, shapes: usize) -> Result<Self, Malformed> {
         let rows = place.rows as usize;
-        let mut reader = Reader::new(bytes);
+        let mut reader = Reader::new(&bytes);
         let mut packed = Reader::new(reader.bytes()?);
         let unit = packed.number()?;
-        let times = unpack_times(packed.bytes()?, packed.bytes()?, rows)?;
-        let codes = read_frame(&mut reader)?;
-        if codes.len() != rows * if shapes <= 256 { 1 } else { 2 } {
-            return Err(Malformed("a shape for each row expected"));
+        let times_head = Head::read(&mut Reader::new(packed.bytes()?), rows)?;
+        let times = packed.bytes()?;
+        if times_head.data_length() != times.len() || times_head.pool_length() > 0 {
+            return Err(Malformed("times as long as their head says expected"));
         }
-        let facts = Facts::read(&read_frame(&mut reader)?, rows)?;
-        let lengths = reader.bytes()?.to_vec();
-        let (before, positions) = (OnceCell::new(), OnceCell::new());
-        let block = Self { rows, first: place.first, unit, times, codes, facts, lengths, before, positions };
-        if !reader.is_empty() || (0..rows).any(|row| block.code(row) >= shapes) {
-            return Err(Malformed("shapes of the block expected"));
+        let inside = |part: &[u8]| {
+            let from = part.as_ptr() as usize - bytes.as_ptr() as usize;
+            from..from + part.len()
+        };
+        let parts = Parts {
+            times: inside(times),
+            codes: inside(skip_frame(&mut reader)?),
+            facts: inside(skip_frame(&mut reader)?),
+            lengths: inside(reader.bytes()?),
+        };
+        if !reader.is_empty() {
+            return Err(Malformed("nothing more expected after a block"));
         }
-        Ok(block)
+        Ok(Self {
+            rows,
+            shapes,
+            first: place.first,
+            unit,
+            times_head,
+            parts,
+            bytes,
+            times: OnceCell::new(),
+            codes: OnceCell::new(),
+            facts: OnceCell::new(),
+            positions: OnceCell::new(),
+        })
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Where a row is sorted.
-    pub(crate) fn time(&self, row: usize) -> Timestamp {
-        let units = self.times.get(row).copied().unwrap_or_default();
+    fn instant(&self, units: u64) -> Timestamp {
         Timestamp(self.first.0.wrapping_add(units.wrapping_mul(self.unit) as i64))
     }
 
+    /// Where each row is sorted.
+    pub(crate) fn times(&self) -> Result<impl Iterator<Item = Timestamp>, Malformed> {
+        let times = get(&self.times, || {
+            let mut times = Vec::with_capacity(self.rows);
+            with_numbers(&self.times_head, &self.bytes[self.parts.times.clone()], |all| {
+                all.decode(&mut times)
+            })?;
+            Ok(times)
+        })?;
+        Ok(times.iter().map(|units| self.instant(*units)))
+    }
+
+    /// Where a row is sorted.
+    pub(crate) fn time(&self, row: usize) -> Result<Timestamp, Malformed> {
+        let units = match self.times.get() {
+            Some(times) => times.get(row).copied().unwrap_or_default(),
+            None => with_numbers(&self.times_head, &self.bytes[self.parts.times.clone()], |all| {
+                if row < self.rows { all.get(row) } else { 0 }
+            })?,
+        };
+        Ok(self.instant(units))
+    }
+
     /// The first row whose time satisfies what all later ones satisfy too; the number of rows if none does.
-    pub(crate) fn first_where(&self, test: impl Fn(Timestamp) -> bool) -> usize {
-        let mut range = 0..self.rows;
-        while range.start < range.end {
-            let middle = range.start.midpoint(range.end);
-            if test(self.time(middle)) { range.end = middle } else { range.start = middle + 1 }
-        }
-        range.start
-    }
-
-    /// The row's shape, by its number among the block's.
-    pub(crate) fn code(&self, row: usize) -> usize {
-        if self.codes.len() == self.rows {
-            self.codes.get(row).map_or(usize::MAX, |code| usize::from(*code))
-        } else {
-            let pair = self.codes.get(2 * row..2 * row + 2);
-            pair.map_or(usize::MAX, |pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
-        }
-    }
-
-    /// How many rows before this one have its shape.
-    pub(crate) fn before(&self, row: usize) -> usize {
-        let all = self.before.get_or_init(|| {
-            let mut counts: Vec<u16> = Vec::new();
-            let count = |row: usize| {
-                let code = self.code(row);
-                if counts.len() <= code {
-                    counts.resize(code + 1, 0);
+    pub(crate) fn first_where(&self, test: impl Fn(Timestamp) -> bool) -> Result<usize, Malformed> {
+        with_numbers(&self.times_head, &self.bytes[self.parts.times.clone()], |all| {
+            let mut range = 0..self.rows;
+            while range.start < range.end {
+                let middle = range.start.midpoint(range.end);
+                if test(self.instant(all.get(middle))) {
+                    range.end = middle
+                } else {
+                    range.start = middle + 1
                 }
-                counts[code] += 1;
-                counts[code] - 1
-            };
-            (0..self.rows).map(count).collect()
-        });
-        all.get(row).map_or(0, |before| usize::from(*before))
+            }
+            range.start
+        })
+    }
+
+    /// The shape of each row.
+    pub(crate) fn codes(&self) -> Result<&Codes, Malformed> {
+        get(&self.codes, || {
+            let bytes = read_frame(&mut Reader::new(&self.bytes[self.parts.codes.clone()]))?;
+            let codes = Codes { bytes, wide: self.shapes > 256 };
+            let mut most = 0;
+            codes.each(0..self.rows, |code| most = most.max(code));
+            let length = self.rows * if codes.wide { 2 } else { 1 };
+            if codes.bytes.len() == length && (most < self.shapes || self.rows == 0) {
+                Ok(codes)
+            } else {
+                Err(Malformed("a shape of the block for each row expected"))
+            }
+        })
+    }
+
+    fn facts(&self) -> Result<&Facts, Malformed> {
+        get(&self.facts, || {
+            let bytes = read_frame(&mut Reader::new(&self.bytes[self.parts.facts.clone()]))?;
+            Facts::read(&bytes, self.rows)
+        })
     }
 
     /// Runs of rows with one origin.
-    pub(crate) fn origins(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
-        let mut start = 0;
-        self.facts.origins.iter().map(move |(origin, end)| {
-            let run = start..*end as usize;
-            start = *end as usize;
-            (*origin, run)
-        })
+    pub(crate) fn origins(&self) -> Result<impl Iterator<Item = (u32, Range<usize>)>, Malformed> {
+        Ok(runs(&self.facts()?.origins))
     }
 
     /// Runs of rows observed at one time.
-    pub(crate) fn observations(&self) -> impl Iterator<Item = (Timestamp, Range<usize>)> {
-        let mut start = 0;
-        self.facts.observed.iter().map(move |(time, end)| {
-            let run = start..*end as usize;
-            start = *end as usize;
-            (*time, run)
-        })
+    pub(crate) fn observations(&self) -> Result<impl Iterator<Item = (Timestamp, Range<usize>)>, Malformed> {
+        Ok(runs(&self.facts()?.observed))
     }
 
-    pub(crate) fn origin(&self, row: usize) -> u32 {
-        at(&self.facts.origins, row).unwrap_or(u32::MAX)
+    pub(crate) fn origin(&self, row: usize) -> Result<u32, Malformed> {
+        Ok(at(&self.facts()?.origins, row).unwrap_or(u32::MAX))
     }
 
-    pub(crate) fn observed(&self, row: usize) -> Timestamp {
-        at(&self.facts.observed, row).unwrap_or_default()
+    pub(crate) fn observed(&self, row: usize) -> Result<Timestamp, Malformed> {
+        Ok(at(&self.facts()?.observed, row).unwrap_or_default())
     }
 
-    pub(crate) fn index(&self, row: usize) -> u32 {
-        self.facts.indexes.get(row).copied().unwrap_or_default()
+    /// What tells rows of one position apart.
+    pub(crate) fn index(&self, row: usize) -> Result<u32, Malformed> {
+        Ok(self.facts()?.indexes.get(row).copied().unwrap_or_default())
     }
 
     /// The rows of these origins that may lie at a position: all that do are among them.
-    pub(crate) fn at_position(&self, origins: &[u32], position: u64) -> Vec<usize> {
+    pub(crate) fn at_position(&self, origins: &[u32], position: u64) -> Result<Vec<usize>, Malformed> {
         let mut found = Vec::new();
-        for (origin, positions) in self.facts.positions.iter().filter(|(origin, _)| origins.contains(origin))
-        {
+        let facts = self.facts()?;
+        for (origin, positions) in facts.positions.iter().filter(|(origin, _)| origins.contains(origin)) {
             for ordinals in positions.at(position) {
                 let mut ordinal = 0;
-                for (_, run) in self.origins().filter(|(of, _)| of == origin) {
+                for (_, run) in runs(&facts.origins).filter(|(of, _)| of == origin) {
                     let next = ordinal + run.len();
                     let (from, to) = (ordinals.start.max(ordinal), ordinals.end.min(next));
                     found.extend((from..to).map(|wanted| run.start + (wanted - ordinal)));
@@ -212,67 +333,78 @@ impl Block {
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// Where each row lies in its source.
     pub(crate) fn positions(&self) -> Result<&[u64], Malformed> {
-        if let Some(positions) = self.positions.get() {
-            return Ok(positions);
-        }
-        let lengths = self.unpack_lengths()?;
-        let mut positions = vec![0; self.rows];
-        for (origin, of_origin) in &self.facts.positions {
-            let rows: Vec<usize> =
-                self.origins().filter(|(of, _)| of == origin).flat_map(|(_, run)| run).collect();
-            let length = |ordinal: usize| lengths.get(rows[ordinal]).copied().unwrap_or_default();
-            of_origin.each(length, |ordinal, position| positions[rows[ordinal]] = position);
-        }
-        Ok(self.positions.get_or_init(|| positions))
+        let positions = get(&self.positions, || {
+            let (facts, lengths) = (self.facts()?, self.unpack_lengths()?);
+            let mut positions = vec![0; self.rows];
+            let mut rows = Vec::new();
+            for (origin, of_origin) in &facts.positions {
+                rows.clear();
+                rows.extend(runs(&facts.origins).filter(|(of, _)| of == origin).flat_map(|(_, run)| run));
+                let length = |ordinal: usize| lengths.get(rows[ordinal]).copied().unwrap_or_default();
+                of_origin.each(length, |ordinal, position| positions[rows[ordinal]] = position);
+            }
+            Ok(positions)
+        })?;
+        Ok(positions)
     }
 
     /// The lengths of the lines; none where no position follows from them.
     fn unpack_lengths(&self) -> Result<Vec<u64>, Malformed> {
-        if self.lengths.is_empty() {
+        let lengths = &self.bytes[self.parts.lengths.clone()];
+        if lengths.is_empty() {
             return Ok(Vec::new());
         }
-        let mut counts: Vec<usize> = Vec::new();
-        for row in 0..self.rows {
-            let code = self.code(row);
-            counts.resize(counts.len().max(code + 1), 0);
-            counts[code] += 1;
+        let codes = self.codes()?;
+        let mut counts = vec![0; self.shapes];
+        codes.each(0..self.rows, |code| counts[code] += 1);
+        let mut reader = Reader::new(lengths);
+        let mut packed = Vec::with_capacity(self.shapes);
+        for count in counts {
+            let (least, width) = (reader.number()?, u32::from(reader.byte()?));
+            if width > 64 {
+                return Err(Malformed("numbers of at most 64 bits expected"));
+            }
+            packed.push((least, Packed::new(reader.take(packed_length(count, width)?)?, width), 0));
         }
-        let mut reader = Reader::new(&self.lengths);
-        let packed = counts
-            .iter()
-            .map(|count| {
-                let (least, width) = (reader.number()?, u32::from(reader.byte()?));
-                if width > 64 {
-                    return Err(Malformed("numbers of at most 64 bits expected"));
-                }
-                Ok((least, Packed::new(reader.take(packed_length(*count, width)?)?, width)))
-            })
-            .collect::<Result<Vec<_>, Malformed>>()?;
         if !reader.is_empty() {
             return Err(Malformed("lengths of all rows expected"));
         }
-        let length = |row: usize| {
-            let (least, packed) = &packed[self.code(row)];
-            least.wrapping_add(packed.get(self.before(row)))
-        };
-        Ok((0..self.rows).map(length).collect())
+        let mut all = Vec::with_capacity(self.rows);
+        codes.each(0..self.rows, |code| {
+            let (least, packed, next) = &mut packed[code];
+            all.push(least.wrapping_add(packed.get(*next)));
+            *next += 1;
+        });
+        Ok(all)
     }
 }
 
-fn unpack_times(head: &[u8], data: &[u8], rows: usize) -> Result<Vec<u64>, Malformed> {
-    let head = Head::read(&mut Reader::new(head), rows)?;
-    if head.data_length() != data.len() || head.pool_length() > 0 {
-        return Err(Malformed("times as long as their head says expected"));
+fn get<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Malformed>) -> Result<&T, Malformed> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
     }
-    let column = Column::open(&head, data, &[])?;
-    let mut times = Vec::new();
-    column.numbers().ok_or(Malformed("numbers expected"))?.decode(&mut times);
-    Ok(times)
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
+}
+
+/// Values and the rows that have them, given the ends of their runs.
+fn runs<T: Copy>(ends: &[(T, u32)]) -> impl Iterator<Item = (T, Range<usize>)> {
+    let mut start = 0;
+    ends.iter().map(move |(value, end)| {
+        let run = start..*end as usize;
+        start = *end as usize;
+        (*value, run)
+    })
+}
+
+fn with_numbers<T>(head: &Head, data: &[u8], ask: impl FnOnce(&Numbers<'_>) -> T) -> Result<T, Malformed> {
+    let column = Column::open(head, data, &[])?;
+    Ok(ask(column.numbers().ok_or(Malformed("numbers expected"))?))
 }
 
 impl Facts {

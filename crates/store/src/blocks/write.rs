@@ -10,7 +10,7 @@ use crate::{
     zstd_frame::Compressor,
 };
 use millrace_model::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a block says of one row.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub(crate) struct BlockWriter {
     pub(crate) places: Vec<BlockPlace>,
     /// The file of ranks, not compressed yet.
     pub(crate) ranks: Vec<u8>,
+    /// The highest position of each origin's last rows.
+    most_of: HashMap<u32, u64>,
     columns: ColumnWriter,
     compressor: Compressor,
 }
@@ -70,6 +72,7 @@ impl BlockWriter {
         put_bytes(&mut self.blocks, &times);
 
         let codes = self.codes(&rows);
+        self.write_spans(&rows);
         self.compressor.put_frame(&mut self.blocks, &codes)?;
         let facts = facts(&rows);
         self.compressor.put_frame(&mut self.blocks, &facts)?;
@@ -100,6 +103,29 @@ impl BlockWriter {
         put_bytes(into, &sections.data);
     }
 
+    /// Between which positions each origin's rows lie, beside the ranks: one more than there are origins, then each with
+    /// what its least position is more than its last most one.
+    fn write_spans(&mut self, rows: &[RowHead]) {
+        let mut spans: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for row in rows {
+            let span = spans.entry(row.origin).or_insert((row.position, row.position));
+            *span = (span.0.min(row.position), span.1.max(row.position));
+        }
+        if spans.len() > MAX_SPANS {
+            put_number(&mut self.ranks, 0);
+            return;
+        }
+        put_number(&mut self.ranks, spans.len() as u64 + 1);
+        let mut before = 0;
+        for (origin, (least, most)) in spans {
+            let last = self.most_of.insert(origin, most).unwrap_or(0);
+            put_number(&mut self.ranks, u64::from(origin - before));
+            put_signed(&mut self.ranks, least.wrapping_sub(last) as i64);
+            put_number(&mut self.ranks, most - least);
+            before = origin;
+        }
+    }
+
     /// The shapes by their number in the block: low bytes, then, where there are more than 256, high bytes.
     fn codes(&mut self, rows: &[RowHead]) -> Vec<u8> {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
@@ -123,6 +149,9 @@ impl BlockWriter {
         }
     }
 }
+
+/// Told of no block with more origins than this.
+const MAX_SPANS: usize = 512;
 
 fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {

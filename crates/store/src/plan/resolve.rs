@@ -55,6 +55,7 @@ impl<'q> Question<'q> {
             Expr::Field(test) => {
                 let named = match test.field {
                     FieldRef::Resource(_) | FieldRef::Any { .. } => Some(self.resources(test)),
+                    FieldRef::Source => Some(self.sources(test)),
                     _ => None,
                 };
                 self.named.push(named);
@@ -62,33 +63,34 @@ impl<'q> Question<'q> {
         }
     }
 
+    fn sources(&self, test: &FieldTest) -> Named {
+        let passes = |origin: &Origin| test.matches(&ValueRef::Text(origin.source.to_string()));
+        let found = |origin| if passes(origin) { Found::Passes } else { Found::Fails };
+        Named::new(vec![self.origins.iter().map(found).collect()])
+    }
+
     fn resources(&self, test: &FieldTest) -> Named {
-        let found: Vec<Vec<Found>> = test
-            .field
-            .paths()
-            .map(|path| {
-                let mut last: Option<(&Origin, Found)> = None;
-                self.origins
-                    .iter()
-                    .map(|origin| {
-                        if let Some((_, found)) = last
-                            .filter(|(before, _)| std::sync::Arc::ptr_eq(&before.resource, &origin.resource))
-                        {
-                            return found;
-                        }
-                        let found = match origin.resource.at(path) {
-                            None => Found::Absent,
-                            Some(value) if test.matches(&ValueRef::Value(value)) => Found::Passes,
-                            Some(_) => Found::Fails,
-                        };
-                        last = Some((origin, found));
-                        found
-                    })
-                    .collect()
-            })
-            .collect();
-        let split = (0..=found.len()).map(|_| OnceCell::new()).collect();
-        Named { found, split }
+        let found = test.field.paths().map(|path| {
+            let mut last: Option<(&Origin, Found)> = None;
+            self.origins
+                .iter()
+                .map(|origin| {
+                    if let Some((_, found)) =
+                        last.filter(|(before, _)| std::sync::Arc::ptr_eq(&before.resource, &origin.resource))
+                    {
+                        return found;
+                    }
+                    let found = match origin.resource.at(path) {
+                        None => Found::Absent,
+                        Some(value) if test.matches(&ValueRef::Value(value)) => Found::Passes,
+                        Some(_) => Found::Fails,
+                    };
+                    last = Some((origin, found));
+                    found
+                })
+                .collect()
+        });
+        Named::new(found.collect())
     }
 
     /// What is left of the filter for the rows of a shape.
@@ -192,11 +194,8 @@ impl<'q> Question<'q> {
             FieldRef::SpanId => Self::id(shape.span_id.as_ref(), test, leaf),
             FieldRef::Id | FieldRef::Position => Plan::Test(Test::Row(RowTest::Id(test))),
             FieldRef::Source => {
-                let passes = self
-                    .origins
-                    .iter()
-                    .map(|origin| test.matches(&ValueRef::Text(origin.source.to_string())));
-                Self::origin(passes.collect())
+                let Some(named) = self.named.get(leaf).and_then(Option::as_ref) else { return Plan::Never };
+                Self::origin(Rc::clone(&named.split(1, self.origins.len()).0))
             }
             FieldRef::Stream => Plan::of(test.matches(&ValueRef::Text(self.stream.to_string()))),
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
@@ -257,6 +256,11 @@ impl<'q> Question<'q> {
 }
 
 impl Named {
+    fn new(found: Vec<Vec<Found>>) -> Self {
+        let split = (0..=found.len()).map(|_| OnceCell::new()).collect();
+        Self { found, split }
+    }
+
     /// Which origins pass by one of the first paths, and which have none of them.
     fn split(&self, paths: usize, origins: usize) -> &Split {
         self.split[paths.min(self.found.len())].get_or_init(|| {

@@ -1,21 +1,27 @@
 //! What a filter says of each chunk: that no row matches, that all do, or which. A plan is carried out on columns:
 //! dictionaries are asked value by value, packed numbers as numbers; lines are rebuilt only where they must.
 
-use super::{SealedShard, candidates::Candidates, reader::Reader, unfolded::Unfolded};
+use super::{
+    SealedShard,
+    candidates::Candidates,
+    reader::Reader,
+    unfolded::{TimeTest, Unfolded},
+};
 use crate::{
     Error,
     bits::Bits,
     bytes::Malformed,
     chunks::{Chunk, ChunkPlace, ColumnSlots},
     column::Head,
-    plan::{Plan, Question, RowTest, RowView, Test, holds, id_matches, matches, value_matches},
+    plan::{Plan, Question, RowTest, RowView, Test, holds, matches, value_matches},
     shape::{Body, Line, Mask, Place, RowFacts, Shape, Stamp},
 };
-use millrace_filter::{FieldTest, Filter, Predicate, Text};
-use millrace_model::{FieldRef, RecordId, Timestamp, ValueRef};
+use millrace_filter::{Expr, FieldTest, Filter, Predicate, Text};
+use millrace_model::{FieldRef, RecordId, Timestamp};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
+    ops::Range,
     rc::Rc,
 };
 
@@ -54,7 +60,7 @@ impl Answer {
     }
 
     /// How many rows of a stretch.
-    pub(super) fn count_in(&self, range: std::ops::Range<u32>) -> u64 {
+    pub(super) fn count_in(&self, range: Range<u32>) -> u64 {
         match self {
             Self::None => 0,
             Self::All => u64::from(range.end.saturating_sub(range.start)),
@@ -71,8 +77,8 @@ pub(super) struct Answers<'q> {
     candidates: Candidates,
     plans: Vec<OnceCell<Plan<'q>>>,
     found: Vec<OnceCell<Rc<Answer>>>,
-    unfolded: Unfolded,
-    /// The rows of ids that were looked up.
+    unfolded: Unfolded<'q>,
+    /// Where the rows of ids that were looked up lie.
     ids: RefCell<HashMap<RecordId, Option<u32>>>,
 }
 
@@ -84,11 +90,21 @@ struct Asked<'a> {
     chunk: OnceCell<Rc<Chunk>>,
 }
 
+impl Asked<'_> {
+    /// Where its rows lie in the order of shapes and ranks.
+    fn range(&self, shard: &SealedShard) -> Range<u32> {
+        let start = shard.rows_before[self.place.shape as usize] + self.place.first;
+        start..start + self.place.rows
+    }
+}
+
 impl<'q> Answers<'q> {
+    /// What a filter says of the rows of some stretch; of others, anything.
     pub(super) fn new(
         shard: &'q SealedShard,
         reader: &'q Reader<'q>,
         filter: &'q Filter,
+        rows: &Range<u32>,
     ) -> Result<Self, Error> {
         let question = Question::new(filter, &shard.meta().stream, &shard.directory.origins);
         let candidates = Candidates::of(shard, question.root(), &reader.read_bytes)?;
@@ -99,9 +115,14 @@ impl<'q> Answers<'q> {
             candidates,
             plans: shard.directory.shapes.iter().map(|_| OnceCell::new()).collect(),
             found: shard.directory.chunks.iter().map(|_| OnceCell::new()).collect(),
-            unfolded: Unfolded::default(),
+            unfolded: Unfolded::new(shard, reader, rows),
             ids: RefCell::default(),
         })
+    }
+
+    /// Does every row match, whatever it is?
+    pub(super) fn is_all(&self) -> bool {
+        matches!(self.question.root(), Expr::All)
     }
 
     /// The chunks that can hold a match; `None`: all.
@@ -313,76 +334,42 @@ impl<'q> Answers<'q> {
         problem.map_or(Ok(Answer::of(found)), |problem| Err(self.shard.broken(problem)))
     }
 
-    /// The row of an id; looked up once, however many chunks ask.
+    /// Where the row of an id lies in the order of shapes and ranks; looked up once, however many chunks ask.
     fn find(&self, id: RecordId) -> Result<Option<u32>, Error> {
-        if let Some(row) = self.ids.borrow().get(&id) {
-            return Ok(*row);
+        if let Some(place) = self.ids.borrow().get(&id) {
+            return Ok(*place);
         }
-        let row = self.reader.find(id)?;
-        self.ids.borrow_mut().insert(id, row);
-        Ok(row)
+        let place = match self.reader.find(id)? {
+            None => None,
+            Some(row) => {
+                let (block, at) = Reader::place(row);
+                let (shape, rank) = self.reader.rank(block, at)?;
+                Some(self.shard.rows_before[shape as usize] + rank)
+            }
+        };
+        self.ids.borrow_mut().insert(id, place);
+        Ok(place)
     }
 
     fn row_test(&self, test: &RowTest<'q>, asked: &Asked<'_>) -> Result<Bits, Error> {
-        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
-        let range = base..base + asked.place.rows as usize;
-        let mut found = Bits::none(asked.place.rows);
-        let mut put = |row: usize, passes: bool| {
-            if passes {
-                found.insert(row as u32);
-            }
-        };
+        let range = asked.range(self.shard);
         match test {
             // An id that is asked for is looked up.
             RowTest::Id(test) if test.field == FieldRef::Id && wanted_id(test).is_some() => {
-                let row = wanted_id(test).map_or(Ok(None), |id| self.find(id))?;
-                let rows = self.unfolded.rows(self.shard, self.reader)?;
-                for (at, number) in rows[range].iter().enumerate() {
-                    put(at, Some(*number) == row);
+                let mut found = Bits::none(asked.place.rows);
+                let place = wanted_id(test).map_or(Ok(None), |id| self.find(id))?;
+                if let Some(place) = place.filter(|place| range.contains(place)) {
+                    found.insert(place - range.start);
                 }
+                Ok(found)
             }
-            RowTest::Origin(passes) => {
-                let origins = self.unfolded.origins(self.shard, self.reader)?;
-                for (row, origin) in origins[range].iter().enumerate() {
-                    put(row, passes.get(*origin as usize).is_some_and(|passes| *passes));
-                }
+            RowTest::TimeWords { text, format } if matches!(asked.shape.timestamp, Stamp::Own(_)) => {
+                let mut test = TimeTest::new(text, *format);
+                let words = self.own_times(asked)?.into_iter().map(|time| test.passes(time));
+                Ok(words.collect())
             }
-            RowTest::Time(test) => {
-                let times = self.unfolded.times(self.shard, self.reader)?;
-                for (row, time) in times[range].iter().enumerate() {
-                    put(row, test.matches(&ValueRef::Time(*time)));
-                }
-            }
-            RowTest::Observed(test) => {
-                let times = self.unfolded.observed(self.shard, self.reader)?;
-                for (row, time) in times[range].iter().enumerate() {
-                    put(row, test.matches(&ValueRef::Time(*time)));
-                }
-            }
-            RowTest::TimeWords { text, format } => {
-                let mut written = Vec::with_capacity(40);
-                for (row, time) in self.own_times(asked)?.iter().enumerate() {
-                    written.clear();
-                    format.write(*time, &mut written);
-                    put(row, holds(text, &written));
-                }
-            }
-            RowTest::Id(test) => {
-                let positions = self.unfolded.positions(self.shard, self.reader)?;
-                let indexes = self.unfolded.indexes(self.shard, self.reader)?;
-                let origins = self.unfolded.origins(self.shard, self.reader)?;
-                for (row, at) in range.enumerate() {
-                    let origin = self.shard.directory.origins.get(origins[at] as usize);
-                    let source =
-                        origin.ok_or_else(|| self.shard.broken(Malformed("a known origin expected")))?.source;
-                    put(
-                        row,
-                        id_matches(test, RecordId { source, position: positions[at], index: indexes[at] }),
-                    );
-                }
-            }
+            test => Ok(self.unfolded.passing(test)?.part(range)),
         }
-        Ok(found)
     }
 
     /// The records' own times, where they have one.
@@ -395,9 +382,8 @@ impl<'q> Answers<'q> {
                 texts.iter().map(|text| number(text).map(Timestamp)).collect();
             return times.ok_or_else(|| self.shard.broken(Malformed("times in decimals expected")));
         }
-        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
-        let times = self.unfolded.times(self.shard, self.reader)?;
-        Ok(times[base..base + asked.place.rows as usize].to_vec())
+        let range = asked.range(self.shard);
+        Ok(self.unfolded.times()?[range.start as usize..range.end as usize].to_vec())
     }
 
     /// Asks `test` of each row `within`, with its values and its own time. Columns are unpacked whole.
@@ -428,10 +414,9 @@ impl<'q> Answers<'q> {
 
     /// Asks a plan of each row `within`, with all that the row says.
     fn each_row(&self, plan: &Plan<'q>, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
-        let base = (self.shard.rows_before[asked.place.shape as usize] + asked.place.first) as usize;
-        let times = self.unfolded.times(self.shard, self.reader)?;
-        let observed = self.unfolded.observed(self.shard, self.reader)?;
-        let origins = self.unfolded.origins(self.shard, self.reader)?;
+        let base = asked.range(self.shard).start as usize;
+        let (times, observed) = (self.unfolded.times()?, self.unfolded.observed()?);
+        let origins = self.unfolded.origins()?;
         let mut row = 0;
         let within_rows: Vec<usize> = (0..asked.place.rows)
             .filter(|row| within.is_none_or(|within| within.contains(*row)))

@@ -10,7 +10,7 @@ use crate::{
     plan::RowView,
     shape::{Line, RowFacts},
 };
-use millrace_model::{RecordId, Row};
+use millrace_model::{RecordId, Row, Timestamp};
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -124,7 +124,7 @@ impl<'s> Reader<'s> {
         let place = self.shard.directory.blocks[number];
         let bytes = self.read(directory::BLOCKS, place.from..place.to)?;
         let shapes = self.shard.ranks()?.of(number).len();
-        let block = Block::read(&bytes, &place, shapes).map_err(|problem| self.shard.broken(problem))?;
+        let block = Block::read(bytes, &place, shapes).map_err(|problem| self.shard.broken(problem))?;
         let block = Rc::new(block);
         self.blocks.borrow_mut().put(number, Rc::clone(&block));
         Ok(block)
@@ -138,19 +138,25 @@ impl<'s> Reader<'s> {
     /// The shape and rank of a row.
     pub(super) fn rank(&self, block: usize, at: usize) -> Result<(u32, u32), Error> {
         let rows = self.block(block)?;
-        let local = self.shard.ranks()?.of(block)[rows.code(at)];
-        Ok((local.shape, local.rank + rows.before(at) as u32))
+        let codes = rows.codes().map_err(|problem| self.shard.broken(problem))?;
+        let local = self.shard.ranks()?.of(block)[codes.of(at)];
+        Ok((local.shape, local.rank + codes.count(codes.of(at), 0..at) as u32))
+    }
+
+    /// Where a row is sorted.
+    pub(super) fn time(&self, row: u32) -> Result<Timestamp, Error> {
+        let (number, at) = Self::place(row);
+        self.block(number)?.time(at).map_err(|problem| self.shard.broken(problem))
     }
 
     /// The id of a row.
     pub(super) fn id(&self, row: u32) -> Result<RecordId, Error> {
+        let broken = |problem| self.shard.broken(problem);
         let (number, at) = Self::place(row);
         let block = self.block(number)?;
-        let unknown =
-            || Error::corrupt(self.shard.bundle.path(), format!("row {row} has no place in a source"));
-        let origin = self.shard.directory.origins.get(block.origin(at) as usize).ok_or_else(unknown)?;
-        let positions = block.positions().map_err(|problem| self.shard.broken(problem))?;
-        Ok(RecordId { source: origin.source, position: positions[at], index: block.index(at) })
+        let source = self.shard.source(block.origin(at).map_err(broken)?)?;
+        let (positions, index) = (block.positions().map_err(broken)?, block.index(at).map_err(broken)?);
+        Ok(RecordId { source, position: positions[at], index })
     }
 
     /// A row, rebuilt.
@@ -164,13 +170,13 @@ impl<'s> Reader<'s> {
         let slots = chunk.row((rank - first) as usize)?;
         let id = self.id(row)?;
         let block = self.block(number)?;
-        let origin = block.origin(at) as usize;
+        let origin = block.origin(at).map_err(broken)? as usize;
         let view = RowView {
             shape: &self.shard.directory.shapes[shape as usize],
             slots: &slots,
             facts: RowFacts {
-                time: block.time(at),
-                observed: block.observed(at),
+                time: block.time(at).map_err(broken)?,
+                observed: block.observed(at).map_err(broken)?,
                 resource: &self.shard.directory.origins[origin].resource,
             },
             origin,
@@ -189,9 +195,12 @@ impl<'s> Reader<'s> {
         if of_source.is_empty() {
             return Ok(None);
         }
-        for number in 0..self.shard.directory.blocks.len() {
+        let ranks = self.shard.ranks()?;
+        let may_lie = |number: &usize| ranks.may_lie(*number, &of_source, id.position);
+        for number in (0..self.shard.directory.blocks.len()).filter(may_lie) {
             let block = self.block(number)?;
-            for at in block.at_position(&of_source, id.position) {
+            let rows = block.at_position(&of_source, id.position);
+            for at in rows.map_err(|problem| self.shard.broken(problem))? {
                 let row = (number * crate::blocks::BLOCK_ROWS + at) as u32;
                 if self.id(row)? == id {
                     return Ok(Some(row));

@@ -26,9 +26,10 @@ impl<'s> Rewriter<'s> {
         let mut deleted: Option<Bits> = None;
         for Deletion { filter, range } in deletions {
             let reader = Reader::new(shard);
-            let answers = Answers::new(shard, &reader, filter)?;
-            let rows = deleted.get_or_insert_with(|| Bits::none(shard.meta().records as u32));
-            rows::each(shard, &reader, &answers, *range, &mut |row| rows.insert(row))?;
+            let rows = rows::inside(shard, &reader, *range)?;
+            let answers = Answers::new(shard, &reader, filter, &rows)?;
+            let deleted = deleted.get_or_insert_with(|| Bits::none(shard.meta().records as u32));
+            rows::each(shard, &reader, &answers, rows, &mut |row| deleted.insert(row))?;
         }
         Ok(Self { shard, reader: Reader::new(shard), deleted, open: None })
     }
@@ -49,9 +50,12 @@ impl<'s> Rewriter<'s> {
         for number in 0..shard.directory.blocks.len() {
             let block = reader.block(number)?;
             let local = ranks.of(number);
-            let positions = block.positions().map_err(|problem| shard.broken(problem))?;
+            let broken = |problem| shard.broken(problem);
+            let (codes, positions) = (block.codes().map_err(broken)?, block.positions().map_err(broken)?);
+            let mut times = block.times().map_err(broken)?;
             let mut next: Vec<u32> = local.iter().map(|local| local.rank).collect();
-            let (mut origins, mut observations) = (block.origins(), block.observations());
+            let mut origins = block.origins().map_err(broken)?;
+            let mut observations = block.observations().map_err(broken)?;
             let (mut origin, mut observed) = (origins.next(), observations.next());
             for (at, position) in positions.iter().enumerate() {
                 if origin.as_ref().is_some_and(|(_, run)| run.end <= at) {
@@ -60,7 +64,7 @@ impl<'s> Rewriter<'s> {
                 if observed.as_ref().is_some_and(|(_, run)| run.end <= at) {
                     observed = observations.next();
                 }
-                let code = block.code(at);
+                let (code, time) = (codes.of(at), times.next().unwrap_or_default());
                 let (shape, rank) = (local[code].shape, next[code]);
                 next[code] += 1;
                 if self.deleted.as_ref().is_some_and(|rows| rows.contains((number * BLOCK_ROWS + at) as u32))
@@ -68,10 +72,10 @@ impl<'s> Rewriter<'s> {
                     continue;
                 }
                 let head = RowHead {
-                    time: block.time(at),
+                    time,
                     observed: observed.as_ref().map(|(time, _)| *time).unwrap_or_default(),
                     position: *position,
-                    index: block.index(at),
+                    index: block.index(at).map_err(broken)?,
                     origin: origin.as_ref().map_or(0, |(origin, _)| *origin),
                     shape,
                     length: 0,

@@ -15,40 +15,67 @@ use std::{collections::BTreeMap, ops::Range};
 /// A histogram of more buckets than this is counted row by row.
 const MAX_BOUNDS: usize = 4096;
 
+/// The rows of a stretch of time.
+pub(super) fn inside(
+    shard: &SealedShard,
+    reader: &Reader<'_>,
+    range: TimeRange,
+) -> Result<Range<u32>, Error> {
+    let meta = shard.meta();
+    if !range.overlaps_closed(meta.first, meta.last) {
+        return Ok(0..0);
+    }
+    let start = first_where(shard, reader, |time| time >= range.from)?;
+    let end = first_where(shard, reader, |time| time >= range.from && !range.contains(time))?;
+    Ok(start..end.max(start))
+}
+
+/// The first row whose time satisfies what all later ones satisfy too; the number of rows if none does.
+fn first_where(
+    shard: &SealedShard,
+    reader: &Reader<'_>,
+    test: impl Fn(Timestamp) -> bool,
+) -> Result<u32, Error> {
+    let blocks = &shard.directory.blocks;
+    let number = blocks.partition_point(|block| !test(block.last));
+    let Some(place) = blocks.get(number) else { return Ok(shard.meta().records as u32) };
+    let at = if test(place.first) {
+        0
+    } else {
+        reader.block(number)?.first_where(test).map_err(|problem| shard.broken(problem))?
+    };
+    Ok((number * BLOCK_ROWS + at) as u32)
+}
+
+/// `rows` is not empty.
 pub(super) fn search<'q>(
     shard: &SealedShard,
     reader: &Reader<'q>,
     answers: &Answers<'q>,
+    rows: Range<u32>,
     request: &LeafRequest,
 ) -> Result<LeafResponse, Error> {
     let search = Search { shard, reader, answers };
-    let range = search.rows_in(request.range)?;
-    if range.is_empty() {
-        return Ok(LeafResponse::default());
-    }
-    let histogram = match request.histogram.filter(|interval| *interval > 0) {
-        Some(interval) => search.histogram(&range, interval)?,
-        None => BTreeMap::new(),
+    let (total, histogram) = match request.histogram.filter(|interval| *interval > 0) {
+        Some(interval) => {
+            let histogram = search.histogram(&rows, interval)?;
+            (histogram.values().sum(), histogram)
+        }
+        None => (search.count(&[rows.start, rows.end])?.into_iter().sum(), BTreeMap::new()),
     };
-    let total = if request.histogram.is_some_and(|interval| interval > 0) {
-        histogram.values().sum()
-    } else {
-        search.count(&[range.start, range.end])?.first().copied().unwrap_or_default()
-    };
-    let hits = search.hits(range, request)?;
+    let hits = search.hits(rows, request)?;
     Ok(LeafResponse { hits, total, histogram, scanned_bytes: reader.read_bytes.get() })
 }
 
-/// Calls `visit` with every row that matches in a stretch of time.
+/// Calls `visit` with every row that matches, of some.
 pub(super) fn each<'q>(
     shard: &SealedShard,
     reader: &Reader<'q>,
     answers: &Answers<'q>,
-    range: TimeRange,
+    rows: Range<u32>,
     visit: &mut dyn FnMut(u32),
 ) -> Result<(), Error> {
     let search = Search { shard, reader, answers };
-    let rows = search.rows_in(range)?;
     search.walk(rows, Order::OldestFirst, &mut |row| {
         visit(row);
         Ok(true)
@@ -72,25 +99,6 @@ impl Search<'_, '_> {
         self.shard.meta().records as u32
     }
 
-    /// The first row whose time satisfies what all later ones satisfy too; the number of rows if none does.
-    fn first_where(&self, test: impl Fn(Timestamp) -> bool) -> Result<u32, Error> {
-        let blocks = &self.shard.directory.blocks;
-        let number = blocks.partition_point(|block| !test(block.last));
-        let Some(place) = blocks.get(number) else { return Ok(self.records()) };
-        let at = if test(place.first) { 0 } else { self.reader.block(number)?.first_where(test) };
-        Ok((number * BLOCK_ROWS + at) as u32)
-    }
-
-    fn rows_in(&self, range: TimeRange) -> Result<Range<u32>, Error> {
-        let meta = self.shard.meta();
-        if !range.overlaps_closed(meta.first, meta.last) {
-            return Ok(0..0);
-        }
-        let start = self.first_where(|time| time >= range.from)?;
-        let end = self.first_where(|time| time >= range.from && !range.contains(time))?;
-        Ok(start..end.max(start))
-    }
-
     /// The shapes with chunks that can hold a match.
     fn shapes(&self) -> Vec<u32> {
         let all = 0..self.shard.directory.shapes.len() as u32;
@@ -109,6 +117,9 @@ impl Search<'_, '_> {
 
     /// How many rows match between each two neighbours of ascending row numbers.
     fn count(&self, bounds: &[u32]) -> Result<Vec<u64>, Error> {
+        if self.answers.is_all() {
+            return Ok(bounds.windows(2).map(|pair| u64::from(pair[1] - pair[0])).collect());
+        }
         let shapes = self.shapes();
         let mut counts = vec![0; bounds.len().saturating_sub(1)];
         let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
@@ -146,7 +157,8 @@ impl Search<'_, '_> {
         if at > 0 {
             let (block, local) = (self.reader.block(number)?, ranks.of(number));
             let mut counts = vec![0; local.len()];
-            (0..at).for_each(|row| counts[block.code(row)] += 1);
+            let codes = block.codes().map_err(|problem| self.shard.broken(problem))?;
+            codes.each(0..at, |code| counts[code] += 1);
             for (Local { shape, .. }, count) in local.iter().zip(counts) {
                 if let Ok(at) = shapes.binary_search(shape) {
                     found[at] += count;
@@ -176,8 +188,7 @@ impl Search<'_, '_> {
     }
 
     fn histogram(&self, range: &Range<u32>, interval: u64) -> Result<BTreeMap<i64, u64>, Error> {
-        let first = self.time(range.start)?;
-        let last = self.time(range.end - 1)?;
+        let (first, last) = (self.reader.time(range.start)?, self.reader.time(range.end - 1)?);
         let span = i128::from(last.0) - i128::from(first.0);
         if span / i128::from(interval) >= MAX_BOUNDS as i128 {
             return self.histogram_by_row(range, interval);
@@ -187,7 +198,7 @@ impl Search<'_, '_> {
             let next = i128::from(*starts.last().unwrap_or(&0)).max(i128::from(bucket(first, interval)));
             let next = next.div_euclid(i128::from(interval)) * i128::from(interval) + i128::from(interval);
             let Some(next) = i64::try_from(next).ok().filter(|next| *next <= last.0) else { break };
-            bounds.push(self.first_where(|time| time.0 >= next)?);
+            bounds.push(first_where(self.shard, self.reader, |time| time.0 >= next)?);
             starts.push(next);
         }
         bounds.push(range.end);
@@ -198,15 +209,10 @@ impl Search<'_, '_> {
     fn histogram_by_row(&self, range: &Range<u32>, interval: u64) -> Result<BTreeMap<i64, u64>, Error> {
         let mut histogram = BTreeMap::new();
         self.walk(range.clone(), Order::OldestFirst, &mut |row| {
-            *histogram.entry(bucket(self.time(row)?, interval)).or_insert(0) += 1;
+            *histogram.entry(bucket(self.reader.time(row)?, interval)).or_insert(0) += 1;
             Ok(true)
         })?;
         Ok(histogram)
-    }
-
-    fn time(&self, row: u32) -> Result<Timestamp, Error> {
-        let (number, at) = Reader::place(row);
-        Ok(self.reader.block(number)?.time(at))
     }
 
     /// Calls `visit` with the rows that match, in order, until it has enough.
@@ -216,27 +222,31 @@ impl Search<'_, '_> {
         order: Order,
         visit: &mut dyn FnMut(u32) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let mut possible = vec![false; self.shard.directory.shapes.len()];
-        self.shapes().into_iter().for_each(|shape| possible[shape as usize] = true);
+        let shapes = self.shapes();
         let blocks = range.start as usize / BLOCK_ROWS..(range.end as usize).div_ceil(BLOCK_ROWS);
         let newest = order == Order::NewestFirst;
         for step in 0..blocks.len() {
             let number = if newest { blocks.end - 1 - step } else { blocks.start + step };
             let local = self.shard.ranks()?.of(number);
-            if !local.iter().any(|local| possible[local.shape as usize]) {
+            let mut possible = vec![false; local.len()];
+            for (possible, Local { shape, rank, rows }) in possible.iter_mut().zip(local) {
+                *possible =
+                    shapes.binary_search(shape).is_ok() && self.count_of(*shape, *rank..rank + rows)? > 0;
+            }
+            if !possible.contains(&true) {
                 continue;
             }
             let block = self.reader.block(number)?;
+            let codes = block.codes().map_err(|problem| self.shard.broken(problem))?;
             let base = number * BLOCK_ROWS;
             let from = (range.start as usize).saturating_sub(base);
             let to = (range.end as usize - base).min(block.rows());
             // The ranks of the next row of each shape, in the direction of the walk.
             let mut next: Vec<u32> = local.iter().map(|local| local.rank).collect();
-            let counted = if newest { to } else { from };
-            (0..counted).for_each(|at| next[block.code(at)] += 1);
+            codes.each(0..if newest { to } else { from }, |code| next[code] += 1);
             for step in 0..to - from {
                 let at = if newest { to - 1 - step } else { from + step };
-                let code = block.code(at);
+                let code = codes.of(at);
                 let rank = if newest {
                     next[code] -= 1;
                     next[code]
@@ -244,11 +254,10 @@ impl Search<'_, '_> {
                     next[code] += 1;
                     next[code] - 1
                 };
-                let shape = local[code].shape;
-                if !possible[shape as usize] {
+                if !possible[code] {
                     continue;
                 }
-                let chunk = self.shard.chunk_of(shape, rank);
+                let chunk = self.shard.chunk_of(local[code].shape, rank);
                 let matched =
                     self.answers.of(chunk)?.holds(rank - self.shard.directory.chunks[chunk as usize].first);
                 if matched && !visit((base + at) as u32)? {
@@ -282,7 +291,7 @@ impl Search<'_, '_> {
         let Range { mut start, mut end } = range.clone();
         while start < end {
             let middle = start + (end - start) / 2;
-            if test((self.time(middle)?, self.reader.id(middle)?)) {
+            if test((self.reader.time(middle)?, self.reader.id(middle)?)) {
                 end = middle;
             } else {
                 start = middle + 1;

@@ -1,137 +1,248 @@
 //! What rows say, in the order of shapes and ranks: for plans that look at rows while chunks are asked. Each kind is
-//! brought together in one walk over all blocks, when it is first needed.
+//! brought together in one walk over the blocks that a search looks at, when it is first needed.
 
 use super::{SealedShard, reader::Reader};
 use crate::{
     Error,
-    blocks::{BLOCK_ROWS, Block},
+    bits::Bits,
+    blocks::{BLOCK_ROWS, Block, Codes},
+    bytes::Malformed,
+    plan::{RowTest, holds, id_matches},
 };
-use millrace_model::Timestamp;
-use std::cell::OnceCell;
+use millrace_filter::Text;
+use millrace_model::{RecordId, Timestamp, ValueRef};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    ops::Range,
+    ptr::from_ref,
+    rc::Rc,
+};
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Unfolded {
-    rows: OnceCell<Vec<u32>>,
+pub(super) struct Unfolded<'q> {
+    shard: &'q SealedShard,
+    reader: &'q Reader<'q>,
+    /// Of no others is anything known.
+    blocks: Range<usize>,
     times: OnceCell<Vec<Timestamp>>,
     observed: OnceCell<Vec<Timestamp>>,
     origins: OnceCell<Vec<u32>>,
-    positions: OnceCell<Vec<u64>>,
-    indexes: OnceCell<Vec<u32>>,
+    passing: RefCell<HashMap<TestKey, Rc<Bits>>>,
 }
 
-impl Unfolded {
-    /// The number of each row.
-    pub(super) fn rows<'u>(&'u self, shard: &SealedShard, reader: &Reader<'_>) -> Result<&'u [u32], Error> {
-        get(&self.rows, || walk(shard, reader, |number, _, at| (number * BLOCK_ROWS + at) as u32))
+/// Tells tests apart by where what they ask for lies, and how that is spelled.
+type TestKey = (usize, Vec<u8>);
+
+impl<'q> Unfolded<'q> {
+    /// For a search that looks at some rows.
+    pub(super) fn new(shard: &'q SealedShard, reader: &'q Reader<'q>, rows: &Range<u32>) -> Self {
+        Self {
+            shard,
+            reader,
+            blocks: rows.start as usize / BLOCK_ROWS..(rows.end as usize).div_ceil(BLOCK_ROWS),
+            times: OnceCell::new(),
+            observed: OnceCell::new(),
+            origins: OnceCell::new(),
+            passing: RefCell::default(),
+        }
     }
 
     /// Where each row is sorted.
-    pub(super) fn times<'u>(
-        &'u self,
-        shard: &SealedShard,
-        reader: &Reader<'_>,
-    ) -> Result<&'u [Timestamp], Error> {
-        get(&self.times, || walk(shard, reader, |_, block, at| block.time(at)))
+    pub(super) fn times(&self) -> Result<&[Timestamp], Error> {
+        self.get(&self.times, |block, codes, put| {
+            let mut times = block.times()?;
+            codes.each(0..block.rows(), |code| put(code, times.next().unwrap_or_default()));
+            Ok(())
+        })
     }
 
     /// When each row was observed.
-    pub(super) fn observed<'u>(
-        &'u self,
-        shard: &SealedShard,
-        reader: &Reader<'_>,
-    ) -> Result<&'u [Timestamp], Error> {
-        get(&self.observed, || {
-            let mut run = (0usize, 0..0, Timestamp::default());
-            walk(shard, reader, |number, block, at| {
-                if run.0 != number || !run.1.contains(&at) {
-                    let found = block.observations().find(|(_, rows)| rows.contains(&at));
-                    let (time, rows) = found.unwrap_or_default();
-                    run = (number, rows, time);
-                }
-                run.2
-            })
+    pub(super) fn observed(&self) -> Result<&[Timestamp], Error> {
+        self.get(&self.observed, |block, codes, put| {
+            for (time, rows) in block.observations()? {
+                codes.each(rows, |code| put(code, time));
+            }
+            Ok(())
         })
     }
 
     /// The origin of each row.
-    pub(super) fn origins<'u>(
-        &'u self,
-        shard: &SealedShard,
-        reader: &Reader<'_>,
-    ) -> Result<&'u [u32], Error> {
-        get(&self.origins, || {
-            let mut run = (0usize, 0..0, u32::MAX);
-            walk(shard, reader, |number, block, at| {
-                if run.0 != number || !run.1.contains(&at) {
-                    let found = block.origins().find(|(_, rows)| rows.contains(&at));
-                    let (origin, rows) = found.unwrap_or((u32::MAX, 0..0));
-                    run = (number, rows, origin);
-                }
-                run.2
-            })
+    pub(super) fn origins(&self) -> Result<&[u32], Error> {
+        self.get(&self.origins, |block, codes, put| {
+            for (origin, rows) in block.origins()? {
+                codes.each(rows, |code| put(code, origin));
+            }
+            Ok(())
         })
     }
 
-    /// Where each row lies in its source.
-    pub(super) fn positions<'u>(
-        &'u self,
-        shard: &SealedShard,
-        reader: &Reader<'_>,
-    ) -> Result<&'u [u64], Error> {
-        get(&self.positions, || {
-            let mut broken = None;
-            let positions = walk(shard, reader, |_, block, at| match block.positions() {
-                Ok(positions) => positions[at],
-                Err(problem) => {
-                    broken = Some(problem);
-                    0
+    /// Brings together what `each` says of the rows of a block, in turn, with their codes.
+    fn get<'u, T: Copy + Default>(
+        &self,
+        cell: &'u OnceCell<Vec<T>>,
+        mut each: impl FnMut(&Block, &Codes, &mut dyn FnMut(usize, T)) -> Result<(), Malformed>,
+    ) -> Result<&'u [T], Error> {
+        if let Some(known) = cell.get() {
+            return Ok(known);
+        }
+        let mut all = vec![T::default(); self.shard.meta().records as usize];
+        for number in self.blocks.clone() {
+            let block = self.reader.block(number)?;
+            let mut next = self.next(number)?;
+            block
+                .codes()
+                .and_then(|codes| {
+                    each(&block, codes, &mut |code, value| {
+                        if let Some(place) = all.get_mut(next[code] as usize) {
+                            *place = value;
+                        }
+                        next[code] += 1;
+                    })
+                })
+                .map_err(|problem| self.shard.broken(problem))?;
+        }
+        Ok(cell.get_or_init(|| all))
+    }
+
+    /// Where the next row of each shape of a block belongs.
+    fn next(&self, block: usize) -> Result<Vec<u32>, Error> {
+        let place = |local: &crate::blocks::Local| self.shard.rows_before[local.shape as usize] + local.rank;
+        Ok(self.shard.ranks()?.of(block).iter().map(place).collect())
+    }
+
+    /// The rows that pass a test.
+    pub(super) fn passing(&self, test: &RowTest<'_>) -> Result<Rc<Bits>, Error> {
+        let key = match test {
+            RowTest::Origin(passes) => (passes.as_ptr().addr(), Vec::new()),
+            RowTest::Time(test) | RowTest::Observed(test) | RowTest::Id(test) => {
+                (from_ref(*test).addr(), Vec::new())
+            }
+            RowTest::TimeWords { text, format } => {
+                let mut spelled = Vec::new();
+                format.write_key(&mut spelled);
+                (from_ref(*text).addr(), spelled)
+            }
+        };
+        if let Some(known) = self.passing.borrow().get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        let mut all = Bits::none(self.shard.meta().records as u32);
+        let mut times = match test {
+            RowTest::TimeWords { text, format } => Some(TimeTest::new(text, *format)),
+            _ => None,
+        };
+        for number in self.blocks.clone() {
+            let block = self.reader.block(number)?;
+            let runs = self.runs(test, times.as_mut(), &block)?;
+            let mut next = self.next(number)?;
+            if matches!(&runs[..], [run] if *run == (0..block.rows())) {
+                for (local, next) in self.shard.ranks()?.of(number).iter().zip(next) {
+                    all.insert_range(next..next + local.rows);
                 }
-            })?;
-            broken.map_or(Ok(positions), |problem| Err(shard.broken(problem)))
+            } else if !runs.is_empty() {
+                let codes = block.codes().map_err(|problem| self.shard.broken(problem))?;
+                let mut at = 0;
+                for run in &runs {
+                    codes.each(at..run.start, |code| next[code] += 1);
+                    codes.each(run.clone(), |code| {
+                        all.insert(next[code]);
+                        next[code] += 1;
+                    });
+                    at = run.end;
+                }
+            }
+        }
+        Ok(Rc::clone(self.passing.borrow_mut().entry(key).or_insert(Rc::new(all))))
+    }
+
+    /// Runs of rows of a block that pass a test.
+    fn runs(
+        &self,
+        test: &RowTest<'_>,
+        times: Option<&mut TimeTest<'_>>,
+        block: &Block,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let broken = |problem| self.shard.broken(problem);
+        Ok(match test {
+            RowTest::Origin(passes) => {
+                let passing = |origin: u32| passes.get(origin as usize).is_some_and(|passes| *passes);
+                let runs = block.origins().map_err(broken)?;
+                runs.filter(|(origin, _)| passing(*origin)).map(|(_, run)| run).collect()
+            }
+            RowTest::Observed(test) => {
+                let runs = block.observations().map_err(broken)?;
+                runs.filter(|(time, _)| test.matches(&ValueRef::Time(*time))).map(|(_, run)| run).collect()
+            }
+            RowTest::Time(test) => {
+                let mut last: Option<(Timestamp, bool)> = None;
+                runs_of(block.times().map_err(broken)?.map(|time| match last {
+                    Some((before, passes)) if before == time => passes,
+                    _ => {
+                        let passes = test.matches(&ValueRef::Time(time));
+                        last = Some((time, passes));
+                        passes
+                    }
+                }))
+            }
+            RowTest::TimeWords { .. } => {
+                let Some(test) = times else { return Ok(Vec::new()) };
+                runs_of(block.times().map_err(broken)?.map(|time| test.passes(time)))
+            }
+            RowTest::Id(test) => {
+                let positions = block.positions().map_err(broken)?;
+                let mut passing = Vec::with_capacity(positions.len());
+                for (origin, run) in block.origins().map_err(broken)? {
+                    let source = self.shard.source(origin)?;
+                    for at in run {
+                        let index = block.index(at).map_err(broken)?;
+                        let id = RecordId { source, position: positions[at], index };
+                        passing.push(id_matches(test, id));
+                    }
+                }
+                runs_of(passing.into_iter())
+            }
         })
     }
+}
 
-    /// What tells rows of one position apart.
-    pub(super) fn indexes<'u>(
-        &'u self,
-        shard: &SealedShard,
-        reader: &Reader<'_>,
-    ) -> Result<&'u [u32], Error> {
-        get(&self.indexes, || walk(shard, reader, |_, block, at| block.index(at)))
+/// Does the text of a time hold a word that matches?
+pub(super) struct TimeTest<'t> {
+    text: &'t Text,
+    format: crate::time_text::TimeFormat,
+    /// Where one word is asked for.
+    finder: Option<crate::time_text::WordFinder>,
+    written: Vec<u8>,
+}
+
+impl<'t> TimeTest<'t> {
+    pub(super) fn new(text: &'t Text, format: crate::time_text::TimeFormat) -> Self {
+        let finder = match text {
+            Text::Phrase { tokens, .. } if tokens.len() == 1 => Some(format.finder(&tokens[0])),
+            _ => None,
+        };
+        Self { text, format, finder, written: Vec::new() }
+    }
+
+    pub(super) fn passes(&mut self, time: Timestamp) -> bool {
+        if let Some(finder) = &mut self.finder {
+            return finder.finds(time);
+        }
+        self.written.clear();
+        self.format.write(time, &mut self.written);
+        holds(self.text, &self.written)
     }
 }
 
-fn get<T>(cell: &OnceCell<Vec<T>>, make: impl FnOnce() -> Result<Vec<T>, Error>) -> Result<&[T], Error> {
-    if let Some(known) = cell.get() {
-        return Ok(known);
-    }
-    let made = make()?;
-    Ok(cell.get_or_init(|| made))
-}
-
-/// Asks `of` of every row and gives the answers in the order of shapes and ranks.
-fn walk<T: Copy>(
-    shard: &SealedShard,
-    reader: &Reader<'_>,
-    mut of: impl FnMut(usize, &Block, usize) -> T,
-) -> Result<Vec<T>, Error> {
-    let mut all: Vec<Option<T>> = vec![None; shard.meta().records as usize];
-    let ranks = shard.ranks()?;
-    let mut next: Vec<u32> = Vec::new();
-    for number in 0..shard.directory.blocks.len() {
-        let block = reader.block(number)?;
-        next.clear();
-        next.extend(
-            ranks.of(number).iter().map(|local| shard.rows_before[local.shape as usize] + local.rank),
-        );
-        for at in 0..block.rows() {
-            let place = &mut next[block.code(at)];
-            all[*place as usize] = Some(of(number, &block, at));
-            *place += 1;
+/// The runs of rows that pass.
+fn runs_of(rows: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (row, passes) in rows.enumerate() {
+        match runs.last_mut() {
+            Some(run) if passes && run.end == row => run.end += 1,
+            _ if passes => runs.push(row..row + 1),
+            _ => {}
         }
     }
-    // The ranks of all rows were read: each place was met once.
-    let whole: Option<Vec<T>> = all.into_iter().collect();
-    whole.ok_or_else(|| Error::corrupt(shard.bundle.path(), "its blocks and its ranks differ"))
+    runs
 }
