@@ -2,17 +2,19 @@
 //! observed, its position. Rows are numbered in their total order (time, then id); a block is [`BLOCK_ROWS`] of them.
 //!
 //! A block in its file: the packed times; the shapes, by their number among the shapes of the block, compressed; and the
-//! *facts*, compressed: runs of origins, runs of observed times, positions; and the packed lengths of lines. Which shapes a block has, and how many rows
-//! of each, stands in the file of ranks, together for all blocks, with the bounds of each origin's positions: the n-th row of a shape in a block is the shape's
-//! (rank at the block's start + n)-th row of all.
+//! *facts*, compressed: runs of origins, runs of observed times, positions; and the packed lengths of lines. Which shapes
+//! a block has, and how many rows of each, stands in the file of ranks, together for all blocks, with the bounds of each
+//! origin's positions: the n-th row of a shape in a block is the shape's (rank at the block's start + n)-th row of all.
 
 mod positions;
+mod ranks;
 mod read;
 mod write;
 
 pub(crate) use self::{
     positions::Positions,
-    read::{Block, Codes, Local, Ranks},
+    ranks::{Local, Ranks},
+    read::{Block, Codes},
     write::{BlockPlace, BlockWriter, RowHead},
 };
 

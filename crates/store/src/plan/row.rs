@@ -4,6 +4,7 @@ use super::{Plan, RowTest, Test};
 use crate::{
     bytes::Malformed,
     shape::{Body, Line, Read, RowFacts, Shape, Slots, read_value, severity_of},
+    time_text::TimeTest,
 };
 use millrace_filter::{FieldTest, Text, value_text};
 use millrace_model::{FieldRef, Fields, RecordId, Row, Severity, StreamName, Timestamp, ValueRef};
@@ -86,11 +87,7 @@ fn passes<S: Slots>(test: &Test<'_>, row: &RowView<'_, S>, line: &mut Line) -> R
             RowTest::Origin(passes) => passes.get(row.origin).is_some_and(|passes| *passes),
             RowTest::Time(test) => test.matches(&ValueRef::Time(row.facts.time)),
             RowTest::Observed(test) => test.matches(&ValueRef::Time(row.facts.observed)),
-            RowTest::TimeWords { text, format } => {
-                let mut written = Vec::with_capacity(40);
-                format.write(row.own_time()?, &mut written);
-                holds(text, &written)
-            }
+            RowTest::TimeWords { text, format } => TimeTest::new(text, *format).passes(row.own_time()?),
             RowTest::Id(test) => id_matches(test, row.id),
         }),
     }

@@ -1,12 +1,7 @@
 //! What a filter says of each chunk: that no row matches, that all do, or which. A plan is carried out on columns:
 //! dictionaries are asked value by value, packed numbers as numbers; lines are rebuilt only where they must.
 
-use super::{
-    SealedShard,
-    candidates::Candidates,
-    reader::Reader,
-    unfolded::{TimeTest, Unfolded},
-};
+use super::{SealedShard, candidates::Candidates, reader::Reader, unfolded::Unfolded};
 use crate::{
     Error,
     bits::Bits,
@@ -15,6 +10,7 @@ use crate::{
     column::Head,
     plan::{Plan, Question, RowTest, RowView, Test, holds, matches, value_matches},
     shape::{Body, Line, Mask, Place, RowFacts, Shape, Stamp},
+    time_text::TimeTest,
 };
 use millrace_filter::{Expr, FieldTest, Filter, Predicate, Text};
 use millrace_model::{FieldRef, RecordId, Timestamp};

@@ -7,9 +7,9 @@ use crate::{
     bits::Bits,
     blocks::{BLOCK_ROWS, Block, Codes},
     bytes::Malformed,
-    plan::{RowTest, holds, id_matches},
+    plan::{RowTest, id_matches},
+    time_text::{TimeFormat, TimeTest},
 };
-use millrace_filter::Text;
 use millrace_model::{RecordId, Timestamp, ValueRef};
 use std::{
     cell::{OnceCell, RefCell},
@@ -31,8 +31,8 @@ pub(super) struct Unfolded<'q> {
     passing: RefCell<HashMap<TestKey, Rc<Bits>>>,
 }
 
-/// Tells tests apart by where what they ask for lies, and how that is spelled.
-type TestKey = (usize, Vec<u8>);
+/// Tells tests apart by where what they ask for lies, and in what times are spelled.
+type TestKey = (usize, Option<TimeFormat>);
 
 impl<'q> Unfolded<'q> {
     /// For a search that looks at some rows.
@@ -114,27 +114,19 @@ impl<'q> Unfolded<'q> {
     /// The rows that pass a test.
     pub(super) fn passing(&self, test: &RowTest<'_>) -> Result<Rc<Bits>, Error> {
         let key = match test {
-            RowTest::Origin(passes) => (passes.as_ptr().addr(), Vec::new()),
+            RowTest::Origin(passes) => (passes.as_ptr().addr(), None),
             RowTest::Time(test) | RowTest::Observed(test) | RowTest::Id(test) => {
-                (from_ref(*test).addr(), Vec::new())
+                (from_ref(*test).addr(), None)
             }
-            RowTest::TimeWords { text, format } => {
-                let mut spelled = Vec::new();
-                format.write_key(&mut spelled);
-                (from_ref(*text).addr(), spelled)
-            }
+            RowTest::TimeWords { text, format } => (from_ref(*text).addr(), Some(*format)),
         };
         if let Some(known) = self.passing.borrow().get(&key) {
             return Ok(Rc::clone(known));
         }
         let mut all = Bits::none(self.shard.meta().records as u32);
-        let mut times = match test {
-            RowTest::TimeWords { text, format } => Some(TimeTest::new(text, *format)),
-            _ => None,
-        };
         for number in self.blocks.clone() {
             let block = self.reader.block(number)?;
-            let runs = self.runs(test, times.as_mut(), &block)?;
+            let runs = self.runs(test, &block)?;
             let mut next = self.next(number)?;
             if matches!(&runs[..], [run] if *run == (0..block.rows())) {
                 for (local, next) in self.shard.ranks()?.of(number).iter().zip(next) {
@@ -157,12 +149,7 @@ impl<'q> Unfolded<'q> {
     }
 
     /// Runs of rows of a block that pass a test.
-    fn runs(
-        &self,
-        test: &RowTest<'_>,
-        times: Option<&mut TimeTest<'_>>,
-        block: &Block,
-    ) -> Result<Vec<Range<usize>>, Error> {
+    fn runs(&self, test: &RowTest<'_>, block: &Block) -> Result<Vec<Range<usize>>, Error> {
         let broken = |problem| self.shard.broken(problem);
         Ok(match test {
             RowTest::Origin(passes) => {
@@ -185,8 +172,8 @@ impl<'q> Unfolded<'q> {
                     }
                 }))
             }
-            RowTest::TimeWords { .. } => {
-                let Some(test) = times else { return Ok(Vec::new()) };
+            RowTest::TimeWords { text, format } => {
+                let mut test = TimeTest::new(text, *format);
                 runs_of(block.times().map_err(broken)?.map(|time| test.passes(time)))
             }
             RowTest::Id(test) => {
@@ -203,34 +190,6 @@ impl<'q> Unfolded<'q> {
                 runs_of(passing.into_iter())
             }
         })
-    }
-}
-
-/// Does the text of a time hold a word that matches?
-pub(super) struct TimeTest<'t> {
-    text: &'t Text,
-    format: crate::time_text::TimeFormat,
-    /// Where one word is asked for.
-    finder: Option<crate::time_text::WordFinder>,
-    written: Vec<u8>,
-}
-
-impl<'t> TimeTest<'t> {
-    pub(super) fn new(text: &'t Text, format: crate::time_text::TimeFormat) -> Self {
-        let finder = match text {
-            Text::Phrase { tokens, .. } if tokens.len() == 1 => Some(format.finder(&tokens[0])),
-            _ => None,
-        };
-        Self { text, format, finder, written: Vec::new() }
-    }
-
-    pub(super) fn passes(&mut self, time: Timestamp) -> bool {
-        if let Some(finder) = &mut self.finder {
-            return finder.finds(time);
-        }
-        self.written.clear();
-        self.format.write(time, &mut self.written);
-        holds(self.text, &self.written)
     }
 }
 

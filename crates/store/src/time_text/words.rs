@@ -1,0 +1,220 @@
+//! Words of times, told from the times themselves: their text is not written where one word is asked for.
+
+use super::{SECOND, TimeFormat, Zone, civil};
+use millrace_filter::Text;
+use millrace_model::Timestamp;
+
+/// Does the text of a time hold a word that matches?
+pub(crate) struct TimeTest<'t> {
+    text: &'t Text,
+    format: TimeFormat,
+    /// Where one word is asked for.
+    finder: Option<WordFinder>,
+    written: Vec<u8>,
+}
+
+impl<'t> TimeTest<'t> {
+    pub(crate) fn new(text: &'t Text, format: TimeFormat) -> Self {
+        let finder = match text {
+            Text::Phrase { tokens, .. } if tokens.len() == 1 => Some(format.finder(&tokens[0])),
+            _ => None,
+        };
+        Self { text, format, finder, written: Vec::new() }
+    }
+
+    pub(crate) fn passes(&mut self, time: Timestamp) -> bool {
+        if let Some(finder) = &mut self.finder {
+            return finder.finds(time);
+        }
+        self.written.clear();
+        self.format.write(time, &mut self.written);
+        std::str::from_utf8(&self.written).is_ok_and(|written| self.text.matches(written))
+    }
+}
+
+impl TimeFormat {
+    /// May a folded word be one of the words of a time spelled like this?
+    pub(crate) fn may_hold(self, word: &str) -> bool {
+        let digits_first = word.bytes().take_while(u8::is_ascii_digit).count();
+        let rest = &word[digits_first..];
+        match self {
+            Self::Epoch(_) => rest.is_empty() && digits_first > 0,
+            Self::Rfc3339 { digits, zone, .. } => {
+                let last = if matches!(zone, Zone::Letter(_)) { "z" } else { "" };
+                match (digits_first, rest) {
+                    (2 | 4, "") => true,
+                    (2, rest) if rest.len() == 3 && rest.starts_with('t') => {
+                        rest[1..].bytes().all(|b| b.is_ascii_digit())
+                    }
+                    (2, rest) if digits == 0 && rest == last => true,
+                    (count, rest) => digits > 0 && count == usize::from(digits) && rest == last,
+                }
+            }
+        }
+    }
+
+    /// What finds the times whose text, spelled like this, has a folded word.
+    fn finder(self, word: &str) -> WordFinder {
+        let digits_of = |text: &str, count: usize| {
+            let all = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+            all.then(|| text.parse::<u64>().ok()).flatten()
+        };
+        let mut finder = WordFinder::default();
+        let (separator, digits, zone) = match self {
+            Self::Epoch(unit) => {
+                let canonical = word == "0" || !word.starts_with('0');
+                let whole = word.parse().ok().filter(|_| canonical && digits_of(word, word.len()).is_some());
+                finder.epoch = whole.map(|whole| (whole, unit.max(1)));
+                return finder;
+            }
+            Self::Rfc3339 { separator, digits, zone, .. } => (separator, digits, zone),
+        };
+        let unzoned = match zone {
+            Zone::Letter(_) => word.strip_suffix('z'),
+            Zone::MinusZero | Zone::Offset(_) => Some(word),
+        };
+        let two = digits_of(word, 2);
+        finder.year = digits_of(word, 4);
+        (finder.month, finder.minute) = (two, two);
+        if separator == b' ' {
+            (finder.day, finder.hour) = (two, two);
+        } else {
+            finder.day_and_hour =
+                word.split_once('t').and_then(|(day, hour)| Some((digits_of(day, 2)?, digits_of(hour, 2)?)));
+        }
+        if digits == 0 {
+            finder.second = unzoned.and_then(|word| digits_of(word, 2));
+        } else {
+            finder.second = two;
+            finder.fraction = unzoned.and_then(|word| digits_of(word, digits.into()));
+            finder.fraction_unit = 10u64.pow(9 - u32::from(digits.min(9)));
+        }
+        match zone {
+            Zone::Letter(_) => {}
+            Zone::MinusZero => finder.always = two == Some(0),
+            Zone::Offset(minutes) => {
+                finder.east = i64::from(minutes) * 60;
+                let minutes = u64::from(minutes.unsigned_abs());
+                finder.always = two.is_some_and(|two| two == minutes / 60 || two == minutes % 60);
+            }
+        }
+        finder
+    }
+}
+
+/// Finds the times whose text has a word. Little is done for a time in the same minute as the one before.
+#[derive(Debug, Default)]
+struct WordFinder {
+    /// The word is part of the zone.
+    always: bool,
+    /// The word as a number, and the nanoseconds of one.
+    epoch: Option<(u128, u64)>,
+    east: i64,
+    year: Option<u64>,
+    month: Option<u64>,
+    day: Option<u64>,
+    hour: Option<u64>,
+    day_and_hour: Option<(u64, u64)>,
+    minute: Option<u64>,
+    second: Option<u64>,
+    fraction: Option<u64>,
+    fraction_unit: u64,
+    /// The last minute since the epoch, and whether the word is in what all of its times share.
+    last: Option<(i64, bool)>,
+}
+
+impl WordFinder {
+    fn finds(&mut self, time: Timestamp) -> bool {
+        const MINUTE: i64 = 60 * SECOND;
+        if self.always {
+            return true;
+        }
+        if let Some((number, unit)) = self.epoch {
+            return i128::from(time.0).div_euclid(i128::from(unit)).unsigned_abs() == number;
+        }
+        let (minute, rest) = (time.0.div_euclid(MINUTE), time.0.rem_euclid(MINUTE) as u64);
+        let shared = match self.last {
+            Some((last, shared)) if last == minute => shared,
+            _ => {
+                let shared = self.is_of_minute(minute);
+                self.last = Some((minute, shared));
+                shared
+            }
+        };
+        if shared {
+            return true;
+        }
+        let (second, nanos) = (rest / SECOND as u64, rest % SECOND as u64);
+        self.second == Some(second)
+            || self.fraction.is_some_and(|fraction| nanos / self.fraction_unit.max(1) == fraction)
+    }
+
+    /// Is the word in what all times of a minute since the epoch share?
+    fn is_of_minute(&self, minute: i64) -> bool {
+        let local = minute + self.east / 60;
+        let (year, month, date) = civil(local.div_euclid(24 * 60));
+        let (hour, minute) = (local.rem_euclid(24 * 60) as u64 / 60, local.rem_euclid(60) as u64);
+        self.year == Some(year as u64)
+            || self.month == Some(month)
+            || self.day == Some(date)
+            || self.hour == Some(hour)
+            || self.day_and_hour == Some((date, hour))
+            || self.minute == Some(minute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_text::UNITS;
+    use proptest::prelude::*;
+
+    fn format() -> impl Strategy<Value = TimeFormat> {
+        let zone = prop_oneof![
+            Just(Zone::Letter(b'Z')),
+            Just(Zone::MinusZero),
+            prop::sample::select(&[0i16, 60, -330, 845, 5999, -5999][..]).prop_map(Zone::Offset),
+        ];
+        let parts = (prop::sample::select(&b"Tt "[..]), prop::sample::select(&b".,"[..]), 0u8..=9, zone);
+        prop_oneof![
+            4 => parts.prop_map(|(separator, point, digits, zone)| TimeFormat::Rfc3339 { separator, point, digits, zone }),
+            1 => prop::sample::select(&UNITS[..]).prop_map(TimeFormat::Epoch),
+        ]
+    }
+
+    proptest! {
+        /// Words of times near each other are found in just the times that have them.
+        #[test]
+        fn words_are_found_without_writing(
+            format in format(), base in prop_oneof![any::<i64>(), Just(i64::MIN), 0i64..2_000_000_000_000_000_000],
+            steps in prop::collection::vec(prop_oneof![0i64..3_000_000_000, Just(60_000_000_000), -100i64..100, any::<i64>()], 1..20),
+        ) {
+            let mut time = base;
+            let times: Vec<Timestamp> = steps
+                .into_iter()
+                .map(|step| {
+                    time = time.wrapping_add(step);
+                    Timestamp(time)
+                })
+                .collect();
+            let words = |time: &Timestamp| -> Vec<String> {
+                let text = written(format, *time);
+                millrace_model::text::tokens(&text)
+            };
+            let mut asked: Vec<String> = times.iter().flat_map(words).collect();
+            asked.extend(["", "00", "0", "7", "11", "043z", "15t00", "2026", "x", "\u{662}\u{662}"].map(str::to_owned));
+            for word in asked {
+                let mut finder = format.finder(&word);
+                for time in &times {
+                    prop_assert_eq!(finder.finds(*time), words(time).contains(&word), "{} in {}", word, written(format, *time));
+                }
+            }
+        }
+    }
+
+    fn written(format: TimeFormat, time: Timestamp) -> String {
+        let mut bytes = Vec::new();
+        format.write(time, &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
