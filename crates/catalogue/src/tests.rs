@@ -14,6 +14,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -162,6 +163,27 @@ async fn a_row_that_was_tampered_with_is_no_panic() {
     assert!(matches!(error, Error::Stored { what: "a shard's id", .. }), "{error:?}");
 }
 
+/// Runs a test of this program as the victim that works on `path`, kills it when it has said so many lines with the
+/// prefix, and returns what it had said by then.
+fn said_until_killed<T: FromStr>(test: &str, path: &Path, prefix: &str, lines: usize) -> Vec<T> {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(VICTIM, path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(victim.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix(prefix)?.parse::<T>().ok());
+    let mut all: Vec<T> = said.by_ref().take(lines).collect();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    all.extend(said);
+    all
+}
+
 /// Publishes as fast as it can, saying each offset once it is published, until it is killed.
 async fn publish_for_ever(path: &Path) {
     let catalogue = open(path).await.unwrap();
@@ -182,21 +204,9 @@ async fn a_publisher_killed_at_any_moment_leaves_whole_cuts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.db");
     for lines in [1, 5, 17, 40, 90] {
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tests::a_publisher_killed_at_any_moment_leaves_whole_cuts", "--nocapture"])
-            .env(VICTIM, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(victim.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|line| line.strip_prefix("published ")?.parse::<i64>().ok());
-        let mut acknowledged = said.by_ref().take(lines).last().unwrap();
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        acknowledged = said.last().unwrap_or(acknowledged);
+        let test = "tests::a_publisher_killed_at_any_moment_leaves_whole_cuts";
+        let acknowledged: Vec<i64> = said_until_killed(test, &path, "published ", lines);
+        let acknowledged = *acknowledged.last().unwrap();
 
         let catalogue = open(&path).await.unwrap();
         let snapshot = catalogue.snapshot(GROUP, TimeRange::ALL, None).await.unwrap();

@@ -104,4 +104,4 @@ pub fn rebuild<'a>(mask: &[u8], variables: impl Iterator<Item = &'a [u8]>, into:
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! `SQLite`: merges that are killed, dropped half way or run out of disk; a catalogue from before there were any.
 
-use super::{VICTIM, lay, open, raw, url};
+use super::{VICTIM, lay, open, raw, said_until_killed, url};
 use crate::{
     Catalogue, Cut, ReplaceError, Snapshot, TrailCheck,
     contract::{
@@ -11,13 +11,7 @@ use crate::{
 };
 use millrace_model::{Clock, Partition, ShardId, StreamName, SystemClock, TimeRange};
 use sqlx::Executor;
-use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io::Write, path::Path, sync::Arc};
 
 /// Checks that live shards hold each offset once, up to where the partition stands.
 async fn check_snapshot(catalogue: &Catalogue) -> Snapshot {
@@ -66,25 +60,8 @@ async fn a_merger_killed_at_any_moment_leaves_whole_merges() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.db");
     for lines in [1, 4, 11, 30, 55] {
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "tests::merges::a_merger_killed_at_any_moment_leaves_whole_merges",
-                "--nocapture",
-            ])
-            .env(VICTIM, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(victim.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|line| line.strip_prefix("merged ")?.parse::<ShardId>().ok());
-        let mut acknowledged: Vec<ShardId> = said.by_ref().take(lines).collect();
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        acknowledged.extend(said);
+        let test = "tests::merges::a_merger_killed_at_any_moment_leaves_whole_merges";
+        let acknowledged: Vec<ShardId> = said_until_killed(test, &path, "merged ", lines);
         assert!(acknowledged.len() >= lines);
 
         let catalogue = open(&path).await.unwrap();

@@ -7,7 +7,7 @@ use millrace_model::text::tokens;
 use proptest::prelude::*;
 
 /// The mask with `*` for each variable, which reads better.
-fn mask(line: &str) -> String {
+pub(crate) fn mask(line: &str) -> String {
     let mut scan = Scan::default();
     scan.line(line);
     String::from_utf8(scan.mask().to_vec()).unwrap().replace('\0', "*")

@@ -1,13 +1,6 @@
 //! Values of several words, and what only looks like one.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::Scan;
-
-fn mask(line: &str) -> String {
-    let mut scan = Scan::default();
-    scan.line(line);
-    String::from_utf8(scan.mask().to_vec()).unwrap().replace('\0', "*")
-}
+use crate::scan::tests::mask;
 
 #[test]
 fn dates_and_times_are_one_value() {
