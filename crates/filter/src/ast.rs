@@ -143,6 +143,12 @@ impl Text {
         }
     }
 
+    /// A word as [`text::tokens`] gives it. Cutting it again could give others: `İ` folds to `i` and a mark that is no
+    /// part of a word.
+    pub fn token(folded: &str) -> Self {
+        Self::Phrase { text: folded.to_owned(), tokens: vec![folded.to_owned()] }
+    }
+
     /// A word with wildcards.
     pub fn glob(glob: Glob) -> Self {
         if glob.is_word() { Self::Token(glob) } else { Self::Part(glob) }

@@ -260,7 +260,7 @@ impl<'q> Answers<'q> {
         let mut rows = within.cloned();
         for token in tokens {
             let spelled = mask.time.is_some_and(|(_, format)| format.may_hold(token));
-            let word = Text::phrase(token);
+            let word = Text::token(token);
             if spelled || mask.constants().any(|piece| word.matches(piece)) {
                 continue;
             }

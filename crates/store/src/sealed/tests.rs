@@ -356,3 +356,19 @@ fn a_path_too_long_for_terms_is_decided_by_the_record() {
         assert_eq!(shard.search(&request).unwrap().total, total);
     }
 }
+
+/// `İ` folds to two characters, of which one is no part of a word.
+#[test]
+fn words_that_grow_when_folded_are_found_in_phrases() {
+    let bodies = ["at İstanbul 7 up", "at İstanbul 8 up", "istanbul 7", "from i\u{307}stanbul 7"];
+    let with = |n: usize| row(n as u64, LogRecord { body: bodies[n].into(), ..LogRecord::default() });
+    let rows: Vec<HotRow> = (0..bodies.len()).map(with).collect();
+    let queries =
+        ["İstanbul", "\"İstanbul 7\"", "\"at İSTANBUL\"", "\"i\u{307}stanbul 7\"", "İsta*", "*stanbul"];
+    same_answers(&rows, queries.into_iter().map(str::to_owned));
+    // Alone, all that varies is a constant of its chunk.
+    for mut alone in rows {
+        alone.offset = 0;
+        same_answers(&[alone], queries.into_iter().map(str::to_owned));
+    }
+}
