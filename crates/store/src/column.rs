@@ -22,6 +22,7 @@ mod digits;
 mod distinct;
 mod head;
 mod hexadecimal;
+mod needle;
 mod number_plan;
 mod numbers;
 pub(crate) mod pack;
@@ -36,6 +37,7 @@ mod write;
 
 pub(crate) use classes::ByteClasses;
 pub(crate) use head::Head;
+pub(crate) use needle::Needle;
 pub(crate) use numbers::Numbers;
 pub(crate) use read::Column;
 pub(crate) use write::ColumnWriter;

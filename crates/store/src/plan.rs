@@ -4,6 +4,7 @@
 //! It does not repeat what a predicate means: every decision is [`Text::matches`], [`FieldTest::matches`] or
 //! [`Filter::matches`](millrace_filter::Filter::matches) on some part of a record.
 
+mod needed;
 mod resolve;
 mod row;
 
@@ -39,8 +40,8 @@ pub(crate) enum Plan<'q> {
 pub(crate) enum Test<'q> {
     /// A slot of the line, or its time, holds a word that matches; the constant text does not.
     Words { text: &'q Text, leaf: usize },
-    /// The body's text decides.
-    Body { text: &'q Text, leaf: usize },
+    /// The body's text decides. Where that has words, what is `needed` is found in them.
+    Body { text: &'q Text, needed: Rc<[Text]>, leaf: usize },
     /// The value at a place of the shape decides.
     Value { test: &'q FieldTest, place: &'q Place, leaf: usize },
     /// Only the whole record can say.

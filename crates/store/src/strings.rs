@@ -66,6 +66,11 @@ impl Strings {
         (0..self.len()).map(|index| self.get(index))
     }
 
+    /// The bytes of all of them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Where the bytes of the next string are appended, before [`Self::end`] makes them one.
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {

@@ -144,7 +144,8 @@ impl Chunk {
     pub(crate) fn row(&self, row: usize) -> Result<RowSlots, Error> {
         let mut values = Strings::default();
         for slot in 0..self.columns.len() {
-            self.column(slot)?.get(row, values.buffer());
+            let got = self.column(slot)?.get(row, values.buffer());
+            got.map_err(|problem| self.group.broken(problem))?;
             values.end();
         }
         Ok(RowSlots(values))
@@ -155,8 +156,8 @@ impl Chunk {
         (0..self.columns.len())
             .map(|slot| {
                 let mut values = Strings::default();
-                self.column(slot)?.decode(&mut values);
-                Ok(values)
+                let decoded = self.column(slot)?.decode(&mut values);
+                decoded.map_err(|problem| self.group.broken(problem)).map(|()| values)
             })
             .collect()
     }

@@ -72,11 +72,11 @@ impl Head {
         }
     }
 
-    /// Which kinds of bytes can occur in any value, for skipping whole columns.
-    pub(crate) fn classes(&self) -> ByteClasses {
+    /// May a value hold this, when its case is folded? `folded` is part of a word.
+    pub(crate) fn may_hold(&self, folded: &str) -> bool {
         match &self.layout {
-            Layout::Constant(value) => ByteClasses::of(value),
-            Layout::Plain(values) | Layout::Dictionary { values, .. } => values.classes(),
+            Layout::Constant(value) => ByteClasses::of(value).may_hold(folded),
+            Layout::Plain(values) | Layout::Dictionary { values, .. } => values.may_hold(folded),
         }
     }
 

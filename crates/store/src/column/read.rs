@@ -1,7 +1,8 @@
 //! Reading a column: single values, all of them, and the rows that pass a test.
 
 use super::{
-    codes::Codes,
+    Needle,
+    codes::{Codes, CodesHead},
     head::{Head, Layout},
     numbers::Numbers,
     token,
@@ -12,6 +13,7 @@ use crate::{
     bytes::{Malformed, Reader},
     strings::Strings,
 };
+use std::cell::OnceCell;
 
 /// A column with its data.
 pub(crate) struct Column<'a> {
@@ -22,7 +24,34 @@ pub(crate) struct Column<'a> {
 enum Parts<'a> {
     Constant(&'a [u8]),
     Plain(Values<'a>),
-    Dictionary { values: Values<'a>, codes: Codes<'a> },
+    Dictionary { values: Values<'a>, codes: ClosedCodes<'a> },
+}
+
+/// Codes that are unpacked when a row is asked for: often the entries say enough.
+struct ClosedCodes<'a> {
+    head: &'a CodesHead,
+    data: &'a [u8],
+    pool: &'a [u8],
+    open: OnceCell<Codes<'a>>,
+}
+
+impl<'a> ClosedCodes<'a> {
+    fn open(&self) -> Result<&Codes<'a>, Malformed> {
+        if let Some(open) = self.open.get() {
+            return Ok(open);
+        }
+        let open = self.head.open(&mut Reader::new(self.data), &mut Reader::new(self.pool))?;
+        Ok(self.open.get_or_init(|| open))
+    }
+
+    /// The rows whose entry is among these.
+    fn rows_in(&self, entries: &Bits, rows: u32) -> Result<Bits, Malformed> {
+        match entries.count() {
+            0 => Ok(Bits::none(rows)),
+            all if all == entries.size() => Ok(Bits::all(rows)),
+            _ => Ok(self.open()?.rows_in(entries)),
+        }
+    }
 }
 
 impl<'a> Column<'a> {
@@ -34,7 +63,8 @@ impl<'a> Column<'a> {
             Layout::Plain(values) => Parts::Plain(values.open(data, pool)?),
             Layout::Dictionary { values, codes } => {
                 let values = values.open(data, pool)?;
-                Parts::Dictionary { values, codes: codes.open(data, pool)? }
+                let (data, pool, open) = (data.rest(), pool.rest(), OnceCell::new());
+                Parts::Dictionary { values, codes: ClosedCodes { head: codes, data, pool, open } }
             }
         };
         Ok(Self { head, parts })
@@ -51,51 +81,72 @@ impl<'a> Column<'a> {
     }
 
     /// Appends the value of a row. Random access: nothing but this value is rendered.
-    pub(crate) fn get(&self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn get(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
         if row >= self.rows() {
-            return;
+            return Ok(());
         }
         match &self.parts {
             Parts::Constant(value) => out.extend_from_slice(value),
             Parts::Plain(values) => values.get(row, out),
-            Parts::Dictionary { values, codes } => values.get(codes.get(row) as usize, out),
+            Parts::Dictionary { values, codes } => values.get(codes.open()?.get(row) as usize, out),
         }
+        Ok(())
     }
 
     /// Appends all values.
-    pub(crate) fn decode(&self, out: &mut Strings) {
+    pub(crate) fn decode(&self, out: &mut Strings) -> Result<(), Malformed> {
         match &self.parts {
             Parts::Constant(value) => (0..self.rows()).for_each(|_| out.push(value)),
             Parts::Plain(values) => values.decode(out),
             Parts::Dictionary { values, codes } => {
                 let mut entries = Strings::new();
                 values.decode(&mut entries);
-                codes.each(|_, code| out.push(entries.get(code as usize)));
+                codes.open()?.each(|_, code| out.push(entries.get(code as usize)));
             }
         }
+        Ok(())
     }
 
     /// The rows whose value passes. `test` is called once per distinct value where there is a dictionary, else once per
-    /// value.
-    pub(crate) fn matching(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> Bits {
-        match &self.parts {
-            Parts::Constant(value) => Bits::uniform(self.size(), test(value)),
-            Parts::Plain(values) => passing(values, test),
-            Parts::Dictionary { values, codes } => codes.rows_in(&passing(values, test)),
-        }
+    /// value; for values that do not hold `needle`, which then do not pass, mostly not at all.
+    pub(crate) fn matching(
+        &self,
+        needle: Option<&Needle>,
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Bits, Malformed> {
+        self.rows_of(&mut |values| {
+            let mut bits = Bits::none(values.len() as u32);
+            values.each(needle, &mut |index, value| {
+                if test(value) {
+                    bits.insert(index as u32);
+                }
+            });
+            bits
+        })
     }
 
     /// The rows whose value holds `token` as a whole word. A word is a longest run of ASCII letters, digits, `_` and
     /// non-ASCII alphanumeric characters, compared with case folded; `token` is folded already. `holds` is the exact
     /// test, asked only for values that are not ASCII; all else is decided here, where possible on packed numbers.
-    pub(crate) fn with_token(&self, token: &str, holds: &mut dyn FnMut(&[u8]) -> bool) -> Bits {
-        if !self.head.classes().may_hold(token) {
-            return Bits::none(self.size());
+    pub(crate) fn with_token(
+        &self,
+        token: &str,
+        holds: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Bits, Malformed> {
+        if !self.head.may_hold(token) {
+            return Ok(Bits::none(self.size()));
         }
+        self.rows_of(&mut |values| token::values_with(values, token, holds))
+    }
+
+    /// The rows whose value is among those that `passing` picks.
+    fn rows_of(&self, passing: &mut dyn FnMut(&Values<'a>) -> Bits) -> Result<Bits, Malformed> {
         match &self.parts {
-            Parts::Constant(value) => Bits::uniform(self.size(), token::holds(value, token, holds)),
-            Parts::Plain(values) => token::values_with(values, token, holds),
-            Parts::Dictionary { values, codes } => codes.rows_in(&token::values_with(values, token, holds)),
+            Parts::Constant(value) => {
+                Ok(Bits::uniform(self.size(), passing(&Values::single(value)).contains(0)))
+            }
+            Parts::Plain(values) => Ok(passing(values)),
+            Parts::Dictionary { values, codes } => codes.rows_in(&passing(values), self.size()),
         }
     }
 
@@ -106,15 +157,4 @@ impl<'a> Column<'a> {
             _ => None,
         }
     }
-}
-
-/// The values of a list that pass.
-fn passing(values: &Values<'_>, test: &mut dyn FnMut(&[u8]) -> bool) -> Bits {
-    let mut bits = Bits::none(values.len() as u32);
-    values.each(&mut |index, value| {
-        if test(value) {
-            bits.insert(index as u32);
-        }
-    });
-    bits
 }

@@ -5,6 +5,7 @@
 //! digits that the wanted word has in that place are the number, and must be written in the number's style.
 
 use super::{
+    Needle,
     digits::{HEXADECIMAL, NO_DIGIT, decimal_length, parse_decimal},
     numbers::Numbers,
     piece::{Piece, Style},
@@ -42,7 +43,7 @@ pub(super) fn values_with(values: &Values<'_>, token: &str, exact: &mut dyn FnMu
         return bits;
     }
     let mut bits = Bits::none(values.len() as u32);
-    values.each(&mut |index, value| {
+    values.each(Needle::new(token).as_ref(), &mut |index, value| {
         if holds(value, token, exact) {
             bits.insert(index as u32);
         }

@@ -1,7 +1,7 @@
 //! A list of values as the pieces they share: reading its head, one value, or all of them.
 
 use super::{
-    ByteClasses,
+    ByteClasses, Needle,
     numbers::Numbers,
     pack::{BLOCK, Block},
     piece::{Piece, PieceHead, Style, add_lengths, digits_width, put_signed_decimal, slice},
@@ -39,6 +39,33 @@ impl ValuesHead {
     /// Which kinds of bytes the values can have.
     pub(super) fn classes(&self) -> ByteClasses {
         self.pieces.iter().fold(ByteClasses::NONE, |classes, piece| classes.union(piece.classes()))
+    }
+
+    /// May a value hold a folded text? What is no digit stands in literal text, where numbers and that is all there is.
+    pub(super) fn may_hold(&self, folded: &str) -> bool {
+        if !self.classes().may_hold(folded) {
+            return false;
+        }
+        let unknown = |piece: &PieceHead| match piece {
+            PieceHead::Literal(text) => !text.is_ascii(),
+            PieceHead::Text { .. } => true,
+            PieceHead::Number { style, .. } => {
+                matches!(style, Style::Hexadecimal { .. } | Style::DateTime(_))
+            }
+            PieceHead::Digits { .. } | PieceHead::SignAndDigits { .. } => false,
+        };
+        if self.pieces.iter().any(unknown) {
+            return true;
+        }
+        let in_literals = |run: &str| {
+            self.pieces.iter().any(|piece| match piece {
+                PieceHead::Literal(text) => {
+                    text.to_ascii_lowercase().windows(run.len()).any(|part| part == run.as_bytes())
+                }
+                _ => false,
+            })
+        };
+        folded.split(|c: char| c.is_ascii_digit()).all(|run| run.is_empty() || in_literals(run))
     }
 
     /// Bounds of the values, where all are canonical decimal integers.
@@ -81,6 +108,11 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// A list of one.
+    pub(super) fn single(value: &'a [u8]) -> Self {
+        Self { count: 1, pieces: vec![Piece::Literal(value)] }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -110,13 +142,22 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Calls `visit` with each value and its number.
-    pub(super) fn each(&self, visit: &mut dyn FnMut(usize, &[u8])) {
+    /// Calls `visit` with each value and its number; but for some that do not hold the needle.
+    pub(super) fn each(&self, needle: Option<&Needle>, visit: &mut dyn FnMut(usize, &[u8])) {
+        let mut folded = Vec::new();
+        if let (Some(needle), [Piece::Text { bytes, .. }]) = (needle, &self.pieces[..])
+            && !needle.may_be_in(bytes, &mut folded)
+        {
+            return;
+        }
         let mut decoder = self.decoder();
         let mut block = Strings::new();
         for start in (0..self.count).step_by(BLOCK) {
             block.clear();
             decoder.block(start, &mut block);
+            if needle.is_some_and(|needle| !needle.may_be_in(block.bytes(), &mut folded)) {
+                continue;
+            }
             block.iter().enumerate().for_each(|(index, value)| visit(start + index, value));
         }
     }

@@ -1,6 +1,6 @@
 //! From a filter and a shape to a plan.
 
-use super::{Origin, Plan, RowTest, Test};
+use super::{Origin, Plan, RowTest, Test, needed::needed};
 use crate::{
     shape::{Body, Place, SeverityNumber, SeverityText, Shape, severity_of},
     time_text::TimeFormat,
@@ -16,6 +16,8 @@ pub(crate) struct Question<'q> {
     origins: &'q [Origin],
     /// What the resources say, for each test of a named field, in the order in which they stand in the filter.
     named: Vec<Option<Named>>,
+    /// By leaf: what its text needs.
+    needed: Vec<Rc<[Text]>>,
 }
 
 /// What a test of a named field finds in the resources.
@@ -38,7 +40,8 @@ enum Found {
 
 impl<'q> Question<'q> {
     pub(crate) fn new(filter: &'q Filter, stream: &'q StreamName, origins: &'q [Origin]) -> Self {
-        let mut question = Self { root: filter.root(), stream, origins, named: Vec::new() };
+        let mut question =
+            Self { root: filter.root(), stream, origins, named: Vec::new(), needed: Vec::new() };
         question.prepare(filter.root());
         question
     }
@@ -51,16 +54,22 @@ impl<'q> Question<'q> {
         match expr {
             Expr::And(terms) | Expr::Or(terms) => terms.iter().for_each(|term| self.prepare(term)),
             Expr::Not(inner) => self.prepare(inner),
-            Expr::All | Expr::Text(_) => self.named.push(None),
+            Expr::All => self.leaf(None, Vec::new()),
+            Expr::Text(text) => self.leaf(None, needed(text)),
             Expr::Field(test) => {
                 let named = match test.field {
                     FieldRef::Resource(_) | FieldRef::Any { .. } => Some(self.resources(test)),
                     FieldRef::Source => Some(self.sources(test)),
                     _ => None,
                 };
-                self.named.push(named);
+                self.leaf(named, Vec::new());
             }
         }
+    }
+
+    fn leaf(&mut self, named: Option<Named>, needed: Vec<Text>) {
+        self.named.push(named);
+        self.needed.push(needed.into());
     }
 
     fn sources(&self, test: &FieldTest) -> Named {
@@ -114,7 +123,7 @@ impl<'q> Question<'q> {
                 let number = *leaf;
                 *leaf += 1;
                 match expr {
-                    Expr::Text(text) => Self::text(text, shape, number),
+                    Expr::Text(text) => self.text(text, shape, number),
                     Expr::Field(test) => self.field(test, shape, number),
                     _ => Plan::Always,
                 }
@@ -122,11 +131,11 @@ impl<'q> Question<'q> {
         }
     }
 
-    fn text(text: &'q Text, shape: &'q Shape, leaf: usize) -> Plan<'q> {
+    fn text(&self, text: &'q Text, shape: &'q Shape, leaf: usize) -> Plan<'q> {
         let mask = match &shape.body {
             Body::Absent => return Plan::of(text.matches("")),
             Body::Text(mask) => mask,
-            Body::Bytes(_) | Body::Value(_) => return Plan::Test(Test::Body { text, leaf }),
+            Body::Bytes(_) | Body::Value(_) => return self.body(text, leaf),
         };
         if mask.variables.is_empty() {
             let line = std::str::from_utf8(&mask.text).unwrap_or_default();
@@ -143,18 +152,19 @@ impl<'q> Question<'q> {
             Text::Substring(_) if mask.constants().any(|piece| !piece.is_empty() && text.matches(piece)) => {
                 Plan::Always
             }
-            _ => Plan::Test(Test::Body { text, leaf }),
+            _ => self.body(text, leaf),
         }
+    }
+
+    fn body(&self, text: &'q Text, leaf: usize) -> Plan<'q> {
+        let needed = self.needed.get(leaf).map_or_else(|| Rc::from([]), Rc::clone);
+        Plan::Test(Test::Body { text, needed, leaf })
     }
 
     fn words(text: &'q Text, time: Option<(usize, TimeFormat)>, leaf: usize, slots: usize) -> Plan<'q> {
         let in_slots = if slots == 0 { Plan::Never } else { Plan::Test(Test::Words { text, leaf }) };
-        let may_hold = |format: TimeFormat| match text {
-            Text::Phrase { tokens, .. } => tokens.iter().any(|token| format.may_hold(token)),
-            _ => true,
-        };
         let in_time = match time {
-            Some((_, format)) if may_hold(format) => {
+            Some((_, format)) if format.may_match(text) => {
                 Plan::Test(Test::Row(RowTest::TimeWords { text, format }))
             }
             _ => Plan::Never,

@@ -7,7 +7,7 @@ use crate::{
     bits::Bits,
     bytes::Malformed,
     chunks::{Chunk, ChunkPlace, ColumnSlots},
-    column::Head,
+    column::{Head, Needle},
     plan::{Plan, Question, RowTest, RowView, Test, holds, matches, value_matches},
     shape::{Body, Line, Mask, Place, RowFacts, Shape, Stamp},
     time_text::TimeTest,
@@ -207,7 +207,7 @@ impl<'q> Answers<'q> {
                 Ok(Answer::None)
             }
             Test::Words { text, .. } => self.words(text, asked).map(Answer::of),
-            Test::Body { text, .. } => self.body(text, asked, within),
+            Test::Body { text, needed, .. } => self.body(text, needed, asked, within),
             Test::Value { test, place, .. } => self.value(test, place, asked, within),
             Test::Record { .. } => self.each_row(&Plan::Test(test.clone()), asked, within),
             Test::Row(test) => self.row_test(test, asked).map(Answer::of),
@@ -230,6 +230,7 @@ impl<'q> Answers<'q> {
     fn words(&self, text: &Text, asked: &Asked<'_>) -> Result<Bits, Error> {
         let mut found = Bits::none(asked.place.rows);
         let slots = asked.shape.mask().map_or(0, Mask::slots);
+        let needle = needle(text);
         let chunk = self.chunk(asked)?;
         for slot in 0..slots {
             let Some(head) = chunk.head(slot) else { continue };
@@ -243,28 +244,33 @@ impl<'q> Answers<'q> {
                 continue;
             }
             let column = chunk.column(slot)?;
-            found.or_with(&match text {
+            let rows = match text {
                 Text::Phrase { tokens, .. } if tokens.len() == 1 => {
                     column.with_token(&tokens[0], &mut |value| holds(text, value))
                 }
-                _ => column.matching(&mut |value| holds(text, value)),
-            });
+                _ => column.matching(needle.as_ref(), &mut |value| holds(text, value)),
+            };
+            found.or_with(&rows.map_err(self.broken())?);
         }
         Ok(found)
     }
 
-    /// The rows whose body matches. Of a phrase, each word is looked for alone first.
-    fn body(&self, text: &Text, asked: &Asked<'_>, within: Option<&Bits>) -> Result<Answer, Error> {
+    /// The rows whose body matches. Words, and parts of words, that a match holds are each looked for alone first.
+    fn body(
+        &self,
+        text: &Text,
+        needed: &[Text],
+        asked: &Asked<'_>,
+        within: Option<&Bits>,
+    ) -> Result<Answer, Error> {
         let Body::Text(mask) = &asked.shape.body else { return self.lines(text, asked, within) };
-        let Text::Phrase { tokens, .. } = text else { return self.lines(text, asked, within) };
         let mut rows = within.cloned();
-        for token in tokens {
-            let spelled = mask.time.is_some_and(|(_, format)| format.may_hold(token));
-            let word = Text::token(token);
+        for word in needed {
+            let spelled = mask.time.is_some_and(|(_, format)| format.may_match(word));
             if spelled || mask.constants().any(|piece| word.matches(piece)) {
                 continue;
             }
-            let with = self.words(&word, asked)?;
+            let with = self.words(word, asked)?;
             let both = match rows {
                 Some(rows) => rows.and(&with),
                 None => with,
@@ -321,13 +327,13 @@ impl<'q> Answers<'q> {
         }
         let column = chunk.column(slot)?;
         let mut problem = None;
-        let found = column.matching(&mut |raw| {
+        let found = column.matching(None, &mut |raw| {
             value_matches(test, shape, read, raw).unwrap_or_else(|malformed| {
                 problem = Some(malformed);
                 false
             })
         });
-        problem.map_or(Ok(Answer::of(found)), |problem| Err(self.shard.broken(problem)))
+        problem.map_or(found, Err).map(Answer::of).map_err(self.broken())
     }
 
     /// Where the row of an id lies in the order of shapes and ranks; looked up once, however many chunks ask.
@@ -372,7 +378,7 @@ impl<'q> Answers<'q> {
     fn own_times(&self, asked: &Asked<'_>) -> Result<Vec<Timestamp>, Error> {
         if let Stamp::Own(slot) = asked.shape.timestamp {
             let mut texts = crate::strings::Strings::default();
-            self.chunk(asked)?.column(slot)?.decode(&mut texts);
+            self.chunk(asked)?.column(slot)?.decode(&mut texts).map_err(self.broken())?;
             let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
             let times: Option<Vec<Timestamp>> =
                 texts.iter().map(|text| number(text).map(Timestamp)).collect();
@@ -449,10 +455,20 @@ fn may_hold(head: &Head, text: &Text) -> bool {
                 number
                     .is_none_or(|number| !(low..=high).contains(&number) && !(low..=high).contains(&-number))
             };
-            head.classes().may_hold(token) && !head.integers().is_some_and(outside)
+            head.may_hold(token) && !head.integers().is_some_and(outside)
         }),
-        Text::Token(glob) => glob.literals().all(|literal| head.classes().may_hold(&literal)),
+        Text::Token(glob) => glob.literals().all(|literal| head.may_hold(&literal)),
         _ => true,
+    }
+}
+
+/// What every word that matches holds: the longest.
+fn needle(text: &Text) -> Option<Needle> {
+    match text {
+        Text::Token(glob) => {
+            glob.literals().max_by_key(String::len).and_then(|literal| Needle::new(&literal))
+        }
+        _ => None,
     }
 }
 

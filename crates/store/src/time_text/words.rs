@@ -3,6 +3,7 @@
 use super::{SECOND, TimeFormat, Zone, civil};
 use millrace_filter::Text;
 use millrace_model::Timestamp;
+use std::ops::Range;
 
 /// Does the text of a time hold a word that matches?
 pub(crate) struct TimeTest<'t> {
@@ -50,6 +51,17 @@ impl TimeFormat {
                     (count, rest) => digits > 0 && count == usize::from(digits) && rest == last,
                 }
             }
+        }
+    }
+
+    /// May a word of a time spelled like this match?
+    pub(crate) fn may_match(self, text: &Text) -> bool {
+        let letters = if matches!(self, Self::Epoch(_)) { "" } else { "tz" };
+        let possible = |part: String| part.chars().all(|c| c.is_ascii_digit() || letters.contains(c));
+        match text {
+            Text::Phrase { tokens, .. } => tokens.iter().any(|token| self.may_hold(token)),
+            Text::Token(glob) => glob.literals().all(possible),
+            _ => true,
         }
     }
 
@@ -102,7 +114,7 @@ impl TimeFormat {
     }
 }
 
-/// Finds the times whose text has a word. Little is done for a time in the same minute as the one before.
+/// Finds the times whose text has a word. Next to nothing is done for a time like the one before.
 #[derive(Debug, Default)]
 struct WordFinder {
     /// The word is part of the zone.
@@ -119,34 +131,47 @@ struct WordFinder {
     second: Option<u64>,
     fraction: Option<u64>,
     fraction_unit: u64,
-    /// The last minute since the epoch, and whether the word is in what all of its times share.
-    last: Option<(i64, bool)>,
+    /// A stretch of times that all have the word, or all do not.
+    last: Range<i64>,
+    passes: bool,
 }
 
 impl WordFinder {
+    #[inline]
     fn finds(&mut self, time: Timestamp) -> bool {
+        if !self.last.contains(&time.0) {
+            let (unit, passes) = self.decide(time);
+            let since = time.0.rem_euclid(unit);
+            let stretch = time.0.saturating_sub(since)..time.0.saturating_add(unit - since);
+            (self.last, self.passes) = (stretch, passes);
+        }
+        self.passes
+    }
+
+    /// Whether a time has the word, and in how long a unit of time all others do as it does.
+    fn decide(&self, time: Timestamp) -> (i64, bool) {
         const MINUTE: i64 = 60 * SECOND;
         if self.always {
-            return true;
+            return (MINUTE, true);
         }
         if let Some((number, unit)) = self.epoch {
-            return i128::from(time.0).div_euclid(i128::from(unit)).unsigned_abs() == number;
+            let units = i128::from(time.0).div_euclid(i128::from(unit)).unsigned_abs();
+            return (unit as i64, units == number);
         }
         let (minute, rest) = (time.0.div_euclid(MINUTE), time.0.rem_euclid(MINUTE) as u64);
-        let shared = match self.last {
-            Some((last, shared)) if last == minute => shared,
-            _ => {
-                let shared = self.is_of_minute(minute);
-                self.last = Some((minute, shared));
-                shared
-            }
-        };
-        if shared {
-            return true;
+        if self.is_of_minute(minute) {
+            return (MINUTE, true);
         }
         let (second, nanos) = (rest / SECOND as u64, rest % SECOND as u64);
-        self.second == Some(second)
-            || self.fraction.is_some_and(|fraction| nanos / self.fraction_unit.max(1) == fraction)
+        match self.fraction {
+            _ if self.second == Some(second) => (SECOND, true),
+            Some(fraction) => {
+                let unit = self.fraction_unit.max(1);
+                (unit as i64, nanos / unit == fraction)
+            }
+            None if self.second.is_some() => (SECOND, false),
+            None => (MINUTE, false),
+        }
     }
 
     /// Is the word in what all times of a minute since the epoch share?
