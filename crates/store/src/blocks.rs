@@ -19,4 +19,4 @@ pub(crate) use self::{
 };
 
 /// Rows of a block.
-pub(crate) const BLOCK_ROWS: usize = 8192;
+pub(crate) const BLOCK_ROWS: usize = 2048;

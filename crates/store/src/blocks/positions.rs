@@ -26,16 +26,13 @@ struct Stretch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Positions {
     stretches: Vec<Stretch>,
-    /// Each row lies behind the one before.
-    ascending: bool,
 }
 
 impl Positions {
     /// Appends the positions of rows, given with the lengths of their lines.
     pub(crate) fn write(rows: &[(u64, u64)], into: &mut Vec<u8>) {
-        let Self { stretches, ascending } = Self::of(rows);
+        let Self { stretches } = Self::of(rows);
         put_number(into, stretches.len() as u64);
-        into.push(u8::from(ascending));
         let mut before = 0u64;
         for Stretch { rows, first, step } in stretches {
             put_number(into, (rows as u64 - 1) << 1 | u64::from(step != Step::Touching));
@@ -61,7 +58,7 @@ impl Positions {
             stretches.push(Stretch { rows: length, first: rest[0].0, step });
             at += length;
         }
-        Self { stretches, ascending: rows.is_sorted_by(|a, b| a.0 < b.0) }
+        Self { stretches }
     }
 
     /// Reads what [`Self::write`] wrote, of so many rows.
@@ -69,7 +66,6 @@ impl Positions {
         let mut stretches = Vec::new();
         let (mut left, mut before) = (rows, 0u64);
         let count = reader.count()?;
-        let ascending = reader.byte()? != 0;
         for _ in 0..count {
             let head = reader.number()?;
             let length = (head >> 1) as usize + 1;
@@ -79,27 +75,7 @@ impl Positions {
             stretches.push(Stretch { rows: length, first, step });
             before = first;
         }
-        if left == 0 {
-            Ok(Self { stretches, ascending })
-        } else {
-            Err(Malformed("positions of more rows expected"))
-        }
-    }
-
-    /// The ordinals of rows that may lie at a position: all that do are among them.
-    pub(crate) fn at(&self, position: u64) -> Vec<std::ops::Range<usize>> {
-        let mut start = 0;
-        let mut found = Vec::new();
-        for stretch in &self.stretches {
-            if stretch.first <= position || !self.ascending {
-                if self.ascending {
-                    found.clear();
-                }
-                found.push(start..start + stretch.rows);
-            }
-            start += stretch.rows;
-        }
-        found
+        if left == 0 { Ok(Self { stretches }) } else { Err(Malformed("positions of more rows expected")) }
     }
 
     /// Does any row's position follow from the length of the line before?
@@ -154,9 +130,6 @@ mod tests {
         let positions = Positions::read(&mut reader, rows.len()).unwrap();
         assert!(reader.is_empty());
         assert_eq!(all(&positions, rows), rows.iter().map(|row| row.0).collect::<Vec<_>>());
-        for (ordinal, row) in rows.iter().enumerate() {
-            assert!(positions.at(row.0).iter().any(|range| range.contains(&ordinal)), "{row:?}");
-        }
         bytes.len()
     }
 

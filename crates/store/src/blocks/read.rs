@@ -215,22 +215,19 @@ impl Block {
         Ok(self.facts()?.indexes.get(row).copied().unwrap_or_default())
     }
 
-    /// The rows of these origins that may lie at a position: all that do are among them.
-    pub(crate) fn at_position(&self, origins: &[u32], position: u64) -> Result<Vec<usize>, Malformed> {
-        let mut found = Vec::new();
-        let facts = self.facts()?;
-        for (origin, positions) in facts.positions.iter().filter(|(origin, _)| origins.contains(origin)) {
-            for ordinals in positions.at(position) {
-                let mut ordinal = 0;
-                for (_, run) in runs(&facts.origins).filter(|(of, _)| of == origin) {
-                    let next = ordinal + run.len();
-                    let (from, to) = (ordinals.start.max(ordinal), ordinals.end.min(next));
-                    found.extend((from..to).map(|wanted| run.start + (wanted - ordinal)));
-                    ordinal = next;
-                }
-            }
-        }
-        Ok(found)
+    /// The row of one of these origins at a position, of those there the one with that index.
+    pub(crate) fn find(
+        &self,
+        origins: &[u32],
+        position: u64,
+        index: u32,
+    ) -> Result<Option<usize>, Malformed> {
+        let (facts, positions) = (self.facts()?, self.positions()?);
+        let is_it = |row: &usize| {
+            positions[*row] == position && facts.indexes.get(*row).copied().unwrap_or_default() == index
+        };
+        let mut of_origins = runs(&facts.origins).filter(|(origin, _)| origins.contains(origin));
+        Ok(of_origins.find_map(|(_, run)| run.into_iter().find(is_it)))
     }
 
     /// Where each row lies in its source.
@@ -264,22 +261,30 @@ impl Block {
         let mut counts = vec![0; self.shapes];
         codes.each(0..self.rows, |code| counts[code] += 1);
         let mut reader = Reader::new(lengths);
-        let mut packed = Vec::with_capacity(self.shapes);
+        // Of the rows of each shape in turn; then where the next row of each has its own.
+        let mut by_shape = vec![0; self.rows];
+        let (mut next, mut start) = (Vec::with_capacity(self.shapes), 0);
         for count in counts {
             let (least, width) = (reader.number()?, u32::from(reader.byte()?));
             if width > 64 {
                 return Err(Malformed("numbers of at most 64 bits expected"));
             }
-            packed.push((least, Packed::new(reader.take(packed_length(count, width)?)?, width), 0));
+            let packed = Packed::new(reader.take(packed_length(count, width)?)?, width);
+            let of_shape = &mut by_shape[start..start + count];
+            packed.unpack(0, of_shape);
+            for length in of_shape {
+                *length = least.wrapping_add(*length);
+            }
+            next.push(start);
+            start += count;
         }
         if !reader.is_empty() {
             return Err(Malformed("lengths of all rows expected"));
         }
         let mut all = Vec::with_capacity(self.rows);
         codes.each(0..self.rows, |code| {
-            let (least, packed, next) = &mut packed[code];
-            all.push(least.wrapping_add(packed.get(*next)));
-            *next += 1;
+            all.push(by_shape[next[code]]);
+            next[code] += 1;
         });
         Ok(all)
     }

@@ -83,7 +83,7 @@ impl<'a> Packed<'a> {
 
     /// The numbers from `start` on.
     #[inline]
-    pub(super) fn unpack(&self, start: usize, into: &mut [u64]) {
+    pub(crate) fn unpack(&self, start: usize, into: &mut [u64]) {
         if self.width == 0 {
             into.fill(0);
             return;

@@ -22,7 +22,7 @@ use std::{
 /// How many of each are kept, up to twice that.
 const KEPT_GROUPS: usize = 64;
 const KEPT_CHUNKS: usize = 512;
-const KEPT_BLOCKS: usize = 8;
+const KEPT_BLOCKS: usize = 32;
 
 /// See the module. For one thread.
 pub(super) struct Reader<'s> {
@@ -198,13 +198,9 @@ impl<'s> Reader<'s> {
         let ranks = self.shard.ranks()?;
         let may_lie = |number: &usize| ranks.may_lie(*number, &of_source, id.position);
         for number in (0..self.shard.directory.blocks.len()).filter(may_lie) {
-            let block = self.block(number)?;
-            let rows = block.at_position(&of_source, id.position);
-            for at in rows.map_err(|problem| self.shard.broken(problem))? {
-                let row = (number * crate::blocks::BLOCK_ROWS + at) as u32;
-                if self.id(row)? == id {
-                    return Ok(Some(row));
-                }
+            let found = self.block(number)?.find(&of_source, id.position, id.index);
+            if let Some(at) = found.map_err(|problem| self.shard.broken(problem))? {
+                return Ok(Some((number * crate::blocks::BLOCK_ROWS + at) as u32));
             }
         }
         Ok(None)
