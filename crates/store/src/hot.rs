@@ -2,6 +2,7 @@
 //! file: the topic is its write-ahead log. A row is its shape and the values of the shape's slots, which takes a fraction
 //! of the record's room. Rows lie in blocks that never change once somebody looks at them, so a search holds no lock.
 
+mod scan;
 mod search;
 
 use crate::{

@@ -2,6 +2,7 @@
 //!
 //! - [`HotShard`] takes rows and has them searchable at once, by [`search_rows`].
 //! - [`seal`] turns rows into one bundle file; [`SealedShard`] opens and searches it.
+//! - [`ScanRequest`] is asked of either for some fields of all matches, in batches of columns.
 //! - [`LeafRequest`], [`LeafResponse`] and [`Leaf`] are how a search reaches shards and comes back.
 //!
 //! **Invariant:** for the same rows and the same request both searches give the same answer; `sealed/tests.rs` holds
@@ -22,6 +23,7 @@ mod leaf;
 mod plan;
 #[cfg(test)]
 mod sample;
+mod scan;
 mod seal;
 mod sealed;
 mod shape;
@@ -37,6 +39,7 @@ pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{
     HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse, Order, Place, Published,
 };
+pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::SealedShard;
 pub use shaper::Shaper;

@@ -9,8 +9,9 @@ mod candidates;
 mod reader;
 mod rewrite;
 mod rows;
+mod scan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unfolded;
 
 pub(crate) use self::rewrite::Rewriter;

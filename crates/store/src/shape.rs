@@ -20,7 +20,7 @@ pub(crate) use self::{
     bind::Bound,
     make::CutLine,
     read::{Line, RowFacts, Slots, line_length, read_value, severity_of},
-    value_bytes::{put_attributes, read_attributes, read_attributes_from},
+    value_bytes::{put as put_value, put_attributes, read_attributes, read_attributes_from},
 };
 use crate::time_text::TimeFormat;
 use millrace_model::Attributes;

@@ -107,6 +107,72 @@ impl<'a> Column<'a> {
         Ok(())
     }
 
+    /// Appends the values of some rows: to `entries` values that occur there, to `codes` which of them each row has.
+    pub(crate) fn pick(
+        &self,
+        rows: &Bits,
+        entries: &mut Strings,
+        codes: &mut Vec<u32>,
+    ) -> Result<(), Malformed> {
+        match &self.parts {
+            Parts::Constant(value) => {
+                codes.extend((0..rows.count()).map(|_| entries.len() as u32));
+                entries.push(value);
+            }
+            Parts::Plain(values) => values.each(None, &mut |row, value| {
+                if rows.contains(row as u32) {
+                    codes.push(entries.len() as u32);
+                    entries.push(value);
+                }
+            }),
+            Parts::Dictionary { values, codes: closed } => {
+                let (mut numbers, before) = (vec![None; values.len()], codes.len());
+                closed.open()?.each(|row, code| {
+                    if !rows.contains(row as u32) {
+                        return;
+                    }
+                    let Some(number) = numbers.get_mut(code as usize) else { return };
+                    codes.push(*number.get_or_insert_with(|| {
+                        values.get(code as usize, entries.buffer());
+                        entries.end();
+                        entries.len() as u32 - 1
+                    }));
+                });
+                if codes.len() - before != rows.count() as usize {
+                    return Err(Malformed("a known entry for each row expected"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with values that occur in some rows, and in how many of them; a value may come more than once.
+    pub(crate) fn count(&self, rows: &Bits, visit: &mut dyn FnMut(&[u8], u64)) -> Result<(), Malformed> {
+        match &self.parts {
+            Parts::Constant(value) => visit(value, rows.count().into()),
+            Parts::Plain(values) => values.each(None, &mut |row, value| {
+                if rows.contains(row as u32) {
+                    visit(value, 1);
+                }
+            }),
+            Parts::Dictionary { values, codes } => {
+                let mut counts = vec![0u64; values.len()];
+                let all = rows.count() == self.size();
+                codes.open()?.each(|row, code| {
+                    if let Some(count) = counts.get_mut(code as usize) {
+                        *count += u64::from(all || rows.contains(row as u32));
+                    }
+                });
+                values.each(None, &mut |entry, value| {
+                    if let Some(count) = counts.get(entry).filter(|count| **count > 0) {
+                        visit(value, *count);
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The rows whose value passes. `test` is called once per distinct value where there is a dictionary, else once per
     /// value; for values that do not hold `needle`, which then do not pass, mostly not at all.
     pub(crate) fn matching(

@@ -3,9 +3,14 @@
 //! Between two rows lie, of each shape, the ranks from one to another; so a stretch of rows is counted chunk by chunk,
 //! and only the blocks at its ends are unpacked.
 
-use super::{SealedShard, answers::Answers, reader::Reader};
+use super::{
+    SealedShard,
+    answers::{Answer, Answers},
+    reader::Reader,
+};
 use crate::{
     Error,
+    bits::Bits,
     blocks::{BLOCK_ROWS, Local},
     leaf::{LeafRequest, LeafResponse, Order, Place, bucket},
 };
@@ -80,6 +85,41 @@ pub(super) fn each<'q>(
         visit(row);
         Ok(true)
     })
+}
+
+/// Calls `visit` with each chunk that has rows that match, of some, and with those, until it has enough.
+pub(super) fn each_chunk<'q>(
+    shard: &SealedShard,
+    reader: &Reader<'q>,
+    answers: &Answers<'q>,
+    rows: Range<u32>,
+    visit: &mut dyn FnMut(u32, Bits) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let search = Search { shard, reader, answers };
+    let shapes = search.shapes();
+    let mut sweep = Sweep { number: 0, reached: vec![0; shard.directory.shapes.len()] };
+    let from = search.ranks_at(rows.start, &shapes, &mut sweep)?;
+    let to = search.ranks_at(rows.end, &shapes, &mut sweep)?;
+    for (shape, (from, to)) in shapes.iter().zip(from.into_iter().zip(to)) {
+        let mut rank = from;
+        while rank < to {
+            let number = shard.chunk_of(*shape, rank);
+            let place = shard.directory.chunks[number as usize];
+            let end = to.min(place.first + place.rows);
+            let mut matching = Bits::none(place.rows);
+            matching.insert_range(rank - place.first..end - place.first);
+            rank = end;
+            match &*answers.of(number)? {
+                Answer::None => continue,
+                Answer::All => {}
+                Answer::Some(bits) => matching.and_with(bits),
+            }
+            if !matching.is_empty() && !visit(number, matching)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Search<'a, 'q> {

@@ -33,7 +33,7 @@ fn sealed(rows: &[HotRow]) -> (TempDir, SealedShard) {
     sealed_of(rows, rows.len())
 }
 
-fn sealed_of(rows: &[HotRow], offsets: usize) -> (TempDir, SealedShard) {
+pub(crate) fn sealed_of(rows: &[HotRow], offsets: usize) -> (TempDir, SealedShard) {
     let folder = tempfile::tempdir().unwrap();
     let mut input = input(rows);
     input.offsets.iter_mut().for_each(|range| range.to = offsets as i64);

@@ -28,6 +28,7 @@ pub(super) struct Unfolded<'q> {
     times: OnceCell<Vec<Timestamp>>,
     observed: OnceCell<Vec<Timestamp>>,
     origins: OnceCell<Vec<u32>>,
+    positions: OnceCell<Vec<(u64, u32)>>,
     passing: RefCell<HashMap<TestKey, Rc<Bits>>>,
 }
 
@@ -44,6 +45,7 @@ impl<'q> Unfolded<'q> {
             times: OnceCell::new(),
             observed: OnceCell::new(),
             origins: OnceCell::new(),
+            positions: OnceCell::new(),
             passing: RefCell::default(),
         }
     }
@@ -74,6 +76,22 @@ impl<'q> Unfolded<'q> {
                 codes.each(rows, |code| put(code, origin));
             }
             Ok(())
+        })
+    }
+
+    /// Where each row lies in its source, and its index there.
+    pub(super) fn positions(&self) -> Result<&[(u64, u32)], Error> {
+        self.get(&self.positions, |block, codes, put| {
+            let positions = block.positions()?;
+            let (mut at, mut problem) = (0, None);
+            codes.each(0..block.rows(), |code| {
+                match block.index(at) {
+                    Ok(index) => put(code, (positions[at], index)),
+                    Err(malformed) => problem = Some(malformed),
+                }
+                at += 1;
+            });
+            problem.map_or(Ok(()), Err)
         })
     }
 

@@ -1,0 +1,111 @@
+//! Scanning hot rows.
+
+use super::HotRows;
+use crate::{
+    bytes::Malformed,
+    plan::{Plan, Question, RowView, matches},
+    scan::{BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, ScanRequest, cell_of},
+    shape::{Line, Slots},
+};
+use millrace_filter::Filter;
+use millrace_model::{FieldRef, Fields, TimeRange, Value, ValueRef};
+use std::{cell::OnceCell, ops::ControlFlow};
+
+/// What is asked of the rows of a shape.
+struct Asked<'q> {
+    plan: Plan<'q>,
+    projections: Vec<Projection<'q>>,
+}
+
+impl HotRows {
+    /// Calls `visit` with all rows that match and whose messages lie at or above `from_offset`, until that breaks. CPU
+    /// bound.
+    pub fn scan(
+        &self,
+        request: &ScanRequest,
+        from_offset: i64,
+        visit: &mut dyn FnMut(Batch) -> ControlFlow<()>,
+    ) {
+        let question = Question::new(&request.filter, &self.stream, self.origins());
+        let all: Vec<OnceCell<Asked<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
+        let mut delivery = Delivery::new(request.limit, visit);
+        let empty = || vec![Cells::default(); request.fields.len()];
+        let (mut columns, mut rows) = (empty(), 0);
+        let mut line = Line::default();
+        for block in self.blocks().iter().filter(|block| block.overlaps(request.range)) {
+            for (at, head) in block.heads.iter().enumerate() {
+                if head.offset < from_offset || !request.range.contains(head.time) {
+                    continue;
+                }
+                let Some(shape) = self.shapes().get(head.shape as usize) else { continue };
+                let asked = all[head.shape as usize].get_or_init(|| Asked {
+                    plan: question.plan(shape),
+                    projections: request
+                        .fields
+                        .iter()
+                        .map(|field| Projection::new(field, shape, self.origins(), &self.stream))
+                        .collect(),
+                });
+                let slots = block.slots(at);
+                // What was put in by a shape comes out by it.
+                let Ok(row) = self.view(head, &slots) else { continue };
+                if !matches(&asked.plan, &row, &mut line).unwrap_or(false) {
+                    continue;
+                }
+                for (cells, projection) in columns.iter_mut().zip(&asked.projections) {
+                    cells.push(value(projection, &row, &mut line).unwrap_or_default());
+                }
+                rows += 1;
+                if rows == BATCH_ROWS {
+                    delivery.give(Batch { rows, columns: std::mem::replace(&mut columns, empty()) });
+                    rows = 0;
+                    if !delivery.is_open() {
+                        return;
+                    }
+                }
+            }
+        }
+        delivery.give(Batch { rows, columns });
+    }
+
+    /// How many of the rows that match, of messages at or above `from_offset`, have each value of a field. CPU bound.
+    pub fn group_counts(
+        &self,
+        filter: &Filter,
+        range: TimeRange,
+        field: &FieldRef,
+        from_offset: i64,
+    ) -> GroupCounts {
+        let mut counts = GroupCounts::default();
+        let fields = vec![field.clone()];
+        let request = ScanRequest { filter: filter.clone(), range, fields, limit: usize::MAX };
+        self.scan(&request, from_offset, &mut |batch| {
+            counts.add(&batch);
+            ControlFlow::Continue(())
+        });
+        counts
+    }
+}
+
+/// The value of a field.
+fn value<S: Slots>(
+    projection: &Projection<'_>,
+    row: &RowView<'_, S>,
+    line: &mut Line,
+) -> Result<Option<Value>, Malformed> {
+    if let Some(value) = projection.resource.get(row.origin).copied().flatten() {
+        return Ok(cell_of(&ValueRef::Value(value)));
+    }
+    Ok(match &projection.own {
+        Own::Constant(value) => value.clone(),
+        Own::Slot(slot, read) => projection.read(row.shape, *read, row.slots.slot(*slot))?,
+        Own::Row => Some(match projection.field {
+            FieldRef::Timestamp => Value::Int(row.facts.time.0),
+            FieldRef::ObservedTimestamp => Value::Int(row.facts.observed.0),
+            FieldRef::Source => Value::String(row.id.source.to_string()),
+            FieldRef::Position => Value::Int(row.id.position as i64),
+            _ => Value::String(row.id.to_string()),
+        }),
+        Own::Record => row.row(line)?.placed().field(projection.field).and_then(|value| cell_of(&value)),
+    })
+}

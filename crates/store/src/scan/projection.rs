@@ -1,0 +1,142 @@
+//! Where the value of a field comes from, for the rows of one shape.
+
+use crate::{
+    bytes::Malformed,
+    plan::Origin,
+    shape::{Body, Place, Read, SeverityNumber, SeverityText, Shape, read_value, severity_of},
+};
+use millrace_model::{FieldRef, Severity, StreamName, Value, ValueRef};
+
+/// See the module.
+pub(crate) struct Projection<'q> {
+    pub(crate) field: &'q FieldRef,
+    /// What the resource says, by origin, where that comes before all else; empty where no resource says anything.
+    pub(crate) resource: Vec<Option<&'q Value>>,
+    pub(crate) own: Own,
+}
+
+/// What is not told by the resource.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Own {
+    /// The same for all rows.
+    Constant(Option<Value>),
+    /// In a slot.
+    Slot(usize, Read),
+    /// The row says it, not the record.
+    Row,
+    /// Only the whole record says it.
+    Record,
+}
+
+impl<'q> Projection<'q> {
+    pub(crate) fn new(
+        field: &'q FieldRef,
+        shape: &Shape,
+        origins: &'q [Origin],
+        stream: &StreamName,
+    ) -> Self {
+        let at = |place: &Place| match shape.slot_of(place) {
+            Some((slot, read)) => Own::Slot(slot, read),
+            None if *place == Place::Null => Own::Constant(None),
+            None => Own::Record,
+        };
+        let maybe = |place: Option<&Place>| place.map_or(Own::Constant(None), at);
+        let own = match field {
+            FieldRef::Body if matches!(shape.body, Body::Absent) => Own::Constant(None),
+            FieldRef::Body => Own::Record,
+            FieldRef::Level => match &shape.severity_text {
+                SeverityText::At(place) => at(place),
+                SeverityText::Constant(text) => {
+                    let severity = severity_of(shape.severity_number, text);
+                    Own::Constant(cell_of(&ValueRef::Level { text, severity }))
+                }
+            },
+            FieldRef::SeverityNumber => match (&shape.severity_text, shape.severity_number) {
+                (SeverityText::At(place), SeverityNumber::FromText) => at(place),
+                (SeverityText::Constant(text), number) => Own::Constant(number_of(severity_of(number, text))),
+                (_, number) => Own::Constant(number_of(severity_of(number, ""))),
+            },
+            FieldRef::TraceId => maybe(shape.trace_id.as_ref()),
+            FieldRef::SpanId => maybe(shape.span_id.as_ref()),
+            FieldRef::Stream => Own::Constant(Some(Value::from(stream.as_str()))),
+            FieldRef::Timestamp
+            | FieldRef::ObservedTimestamp
+            | FieldRef::Id
+            | FieldRef::Source
+            | FieldRef::Position => Own::Row,
+            FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
+                return Self::named(field, shape, origins, at);
+            }
+        };
+        Self { field, resource: Vec::new(), own }
+    }
+
+    /// A field by its path: of each path the attributes come before the resource.
+    fn named(field: &'q FieldRef, shape: &Shape, origins: &'q [Origin], at: impl Fn(&Place) -> Own) -> Self {
+        let (mut own, mut paths_before) = (Own::Constant(None), field.paths().count());
+        if !matches!(field, FieldRef::Resource(_)) {
+            for (number, path) in field.paths().enumerate() {
+                match shape.attributes.at(path) {
+                    Err(_) => return Self { field, resource: Vec::new(), own: Own::Record },
+                    Ok(None) => {}
+                    Ok(Some(place)) => {
+                        (own, paths_before) = (at(place), number);
+                        break;
+                    }
+                }
+            }
+        }
+        if matches!(field, FieldRef::Attribute(_)) {
+            paths_before = 0;
+        }
+        let of =
+            |origin: &'q Origin| field.paths().take(paths_before).find_map(|path| origin.resource.at(path));
+        let mut resource: Vec<Option<&Value>> = origins.iter().map(of).collect();
+        if resource.iter().all(Option::is_none) {
+            resource.clear();
+        }
+        Self { field, resource, own }
+    }
+
+    /// Does the value in a slot depend on the shape, besides its bytes and how they are read? That of a level does.
+    pub(crate) fn needs_shape(&self) -> bool {
+        matches!(self.field, FieldRef::Level | FieldRef::SeverityNumber)
+    }
+
+    /// The value in a slot.
+    pub(crate) fn read(&self, shape: &Shape, read: Read, raw: &[u8]) -> Result<Option<Value>, Malformed> {
+        let text = || std::str::from_utf8(raw).map_err(|_| Malformed("text expected"));
+        Ok(match self.field {
+            FieldRef::TraceId | FieldRef::SpanId => Some(Value::String(text()?.to_ascii_lowercase())),
+            FieldRef::Level | FieldRef::SeverityNumber => {
+                let value = read_value(read, raw)?;
+                let text = value.as_str().unwrap_or_default();
+                let severity = severity_of(shape.severity_number, text);
+                match self.field {
+                    FieldRef::Level => cell_of(&ValueRef::Level { text, severity }),
+                    _ => number_of(severity),
+                }
+            }
+            _ => Some(read_value(read, raw)?).filter(|value| *value != Value::Null),
+        })
+    }
+}
+
+fn number_of(severity: Severity) -> Option<Value> {
+    (severity != Severity::UNKNOWN).then(|| Value::Int(severity.number().into()))
+}
+
+/// A field's value as a cell has it.
+pub(crate) fn cell_of(value: &ValueRef<'_>) -> Option<Value> {
+    match value {
+        ValueRef::Value(Value::Null) => None,
+        ValueRef::Value(value) => Some((*value).clone()),
+        ValueRef::Text(text) => Some(Value::String(text.clone())),
+        ValueRef::Int(number) => Some(Value::Int(*number)),
+        ValueRef::Time(time) => Some(Value::Int(time.0)),
+        ValueRef::Level { text, severity } => {
+            let text = if text.is_empty() { severity.class() } else { text };
+            (!text.is_empty()).then(|| Value::from(text))
+        }
+    }
+}
