@@ -10,16 +10,17 @@ mod projection;
 mod tests;
 
 pub use self::groups::GroupCounts;
-pub(crate) use self::projection::{Own, Projection, cell_of};
+pub(crate) use self::projection::{Own, Projection, cell_of, cell_of_id};
 
+use crate::chunks::CHUNK_ROWS;
 use millrace_filter::Filter;
 #[cfg(doc)]
 use millrace_model::Fields;
 use millrace_model::{FieldRef, TimeRange, Value};
 use std::ops::ControlFlow;
 
-/// The most rows of a batch.
-pub const BATCH_ROWS: usize = 2048;
+/// The most rows of a batch. A sealed shard gives a chunk at a time.
+pub const BATCH_ROWS: usize = CHUNK_ROWS;
 
 /// Which fields, of which records.
 #[derive(Debug, Clone, PartialEq)]

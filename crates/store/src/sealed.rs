@@ -194,6 +194,21 @@ impl SealedShard {
         at(shape as usize)..at(shape as usize + 1)
     }
 
+    /// The chunks that hold a shape's rows of these ranks, and which of the rows of each those are.
+    fn chunks_of_ranks(&self, shape: u32, ranks: Range<u32>) -> impl Iterator<Item = (u32, Range<u32>)> {
+        let mut rank = ranks.start;
+        std::iter::from_fn(move || {
+            if rank >= ranks.end {
+                return None;
+            }
+            let number = self.chunk_of(shape, rank);
+            let place = self.directory.chunks[number as usize];
+            let rows = rank - place.first..ranks.end.min(place.first + place.rows) - place.first;
+            rank = place.first + rows.end;
+            Some((number, rows))
+        })
+    }
+
     /// The chunk that holds a shape's row of that rank.
     fn chunk_of(&self, shape: u32, rank: u32) -> u32 {
         let chunks = self.chunks(shape);

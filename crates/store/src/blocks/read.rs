@@ -212,7 +212,7 @@ impl Block {
 
     /// What tells rows of one position apart.
     pub(crate) fn index(&self, row: usize) -> Result<u32, Malformed> {
-        Ok(self.facts()?.indexes.get(row).copied().unwrap_or_default())
+        Ok(self.facts()?.index(row))
     }
 
     /// The row of one of these origins at a position, of those there the one with that index.
@@ -223,9 +223,7 @@ impl Block {
         index: u32,
     ) -> Result<Option<usize>, Malformed> {
         let (facts, positions) = (self.facts()?, self.positions()?);
-        let is_it = |row: &usize| {
-            positions[*row] == position && facts.indexes.get(*row).copied().unwrap_or_default() == index
-        };
+        let is_it = |row: &usize| positions[*row] == position && facts.index(*row) == index;
         let mut of_origins = runs(&facts.origins).filter(|(origin, _)| origins.contains(origin));
         Ok(of_origins.find_map(|(_, run)| run.into_iter().find(is_it)))
     }
@@ -314,6 +312,10 @@ fn with_numbers<T>(head: &Head, data: &[u8], ask: impl FnOnce(&Numbers<'_>) -> T
 }
 
 impl Facts {
+    fn index(&self, row: usize) -> u32 {
+        self.indexes.get(row).copied().unwrap_or_default()
+    }
+
     fn read(bytes: &[u8], rows: usize) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let runs_end = |end: u64| u32::try_from(end).ok().filter(|end| *end as usize <= rows);

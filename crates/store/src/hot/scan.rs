@@ -3,19 +3,15 @@
 use super::HotRows;
 use crate::{
     bytes::Malformed,
-    plan::{Plan, Question, RowView, matches},
-    scan::{BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, ScanRequest, cell_of},
+    plan::RowView,
+    scan::{
+        BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, ScanRequest, cell_of, cell_of_id,
+    },
     shape::{Line, Slots},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, TimeRange, Value, ValueRef};
 use std::{cell::OnceCell, ops::ControlFlow};
-
-/// What is asked of the rows of a shape.
-struct Asked<'q> {
-    plan: Plan<'q>,
-    projections: Vec<Projection<'q>>,
-}
 
 impl HotRows {
     /// Calls `visit` with all rows that match and whose messages lie at or above `from_offset`, until that breaks. CPU
@@ -26,45 +22,31 @@ impl HotRows {
         from_offset: i64,
         visit: &mut dyn FnMut(Batch) -> ControlFlow<()>,
     ) {
-        let question = Question::new(&request.filter, &self.stream, self.origins());
-        let all: Vec<OnceCell<Asked<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
         let mut delivery = Delivery::new(request.limit, visit);
+        if !delivery.is_open() {
+            return;
+        }
+        let all: Vec<OnceCell<Vec<Projection<'_>>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
         let empty = || vec![Cells::default(); request.fields.len()];
         let (mut columns, mut rows) = (empty(), 0);
         let mut line = Line::default();
-        for block in self.blocks().iter().filter(|block| block.overlaps(request.range)) {
-            for (at, head) in block.heads.iter().enumerate() {
-                if head.offset < from_offset || !request.range.contains(head.time) {
-                    continue;
-                }
-                let Some(shape) = self.shapes().get(head.shape as usize) else { continue };
-                let asked = all[head.shape as usize].get_or_init(|| Asked {
-                    plan: question.plan(shape),
-                    projections: request
-                        .fields
-                        .iter()
-                        .map(|field| Projection::new(field, shape, self.origins(), &self.stream))
-                        .collect(),
-                });
-                let slots = block.slots(at);
-                // What was put in by a shape comes out by it.
-                let Ok(row) = self.view(head, &slots) else { continue };
-                if !matches(&asked.plan, &row, &mut line).unwrap_or(false) {
-                    continue;
-                }
-                for (cells, projection) in columns.iter_mut().zip(&asked.projections) {
-                    cells.push(value(projection, &row, &mut line).unwrap_or_default());
-                }
-                rows += 1;
-                if rows == BATCH_ROWS {
-                    delivery.give(Batch { rows, columns: std::mem::replace(&mut columns, empty()) });
-                    rows = 0;
-                    if !delivery.is_open() {
-                        return;
-                    }
-                }
+        self.each_match(&request.filter, request.range, from_offset, |block, at| {
+            let (head, slots) = (&block.heads[at], block.slots(at));
+            // What was put in by a shape comes out by it.
+            let Ok(row) = self.view(head, &slots) else { return ControlFlow::Continue(()) };
+            let project = |field| Projection::new(field, row.shape, self.origins(), &self.stream);
+            let projections =
+                all[head.shape as usize].get_or_init(|| request.fields.iter().map(project).collect());
+            for (cells, projection) in columns.iter_mut().zip(projections) {
+                cells.push(value(projection, &row, &mut line).unwrap_or_default());
             }
-        }
+            rows += 1;
+            if rows == BATCH_ROWS {
+                delivery.give(Batch { rows, columns: std::mem::replace(&mut columns, empty()) });
+                rows = 0;
+            }
+            if delivery.is_open() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
         delivery.give(Batch { rows, columns });
     }
 
@@ -102,9 +84,7 @@ fn value<S: Slots>(
         Own::Row => Some(match projection.field {
             FieldRef::Timestamp => Value::Int(row.facts.time.0),
             FieldRef::ObservedTimestamp => Value::Int(row.facts.observed.0),
-            FieldRef::Source => Value::String(row.id.source.to_string()),
-            FieldRef::Position => Value::Int(row.id.position as i64),
-            _ => Value::String(row.id.to_string()),
+            field => cell_of_id(field, row.id),
         }),
         Own::Record => row.row(line)?.placed().field(projection.field).and_then(|value| cell_of(&value)),
     })

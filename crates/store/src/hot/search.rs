@@ -6,46 +6,28 @@ use crate::{
     plan::{Plan, Question, matches},
     shape::Line,
 };
-use millrace_model::RecordId;
-use std::cell::OnceCell;
+use millrace_filter::Filter;
+use millrace_model::{RecordId, TimeRange};
+use std::{cell::OnceCell, ops::ControlFlow};
 
 impl HotRows {
     /// Searches the rows whose messages lie at or above `from_offset`. CPU bound: some ten nanoseconds a row, more
     /// where lines must be rebuilt.
     pub fn search(&self, request: &LeafRequest, from_offset: i64) -> LeafResponse {
         let mut response = LeafResponse::default();
-        let question = Question::new(&request.filter, &self.stream, self.origins());
-        let plans: Vec<OnceCell<Plan<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
         let interval = request.histogram.filter(|interval| *interval > 0);
         let mut best = Best::new(request);
-        let mut line = Line::default();
-        for block in self.blocks().iter().filter(|block| block.overlaps(request.range)) {
-            for (at, head) in block.heads.iter().enumerate() {
-                if head.offset < from_offset || !request.range.contains(head.time) {
-                    continue;
-                }
-                let Some(shape) = self.shapes().get(head.shape as usize) else { continue };
-                let matched = match plans[head.shape as usize].get_or_init(|| question.plan(shape)) {
-                    Plan::Always => true,
-                    Plan::Never => false,
-                    plan => {
-                        let slots = block.slots(at);
-                        response.scanned_bytes += block.value_bytes(at, shape.slots());
-                        let row = self.view(head, &slots);
-                        // What was put in by a shape comes out by it.
-                        row.and_then(|row| matches(plan, &row, &mut line)).unwrap_or(false)
-                    }
-                };
-                if !matched {
-                    continue;
-                }
-                response.total += 1;
-                if let Some(interval) = interval {
-                    *response.histogram.entry(bucket(head.time, interval)).or_insert(0) += 1;
-                }
-                best.offer(self, block, at, head);
+        let looked_at = self.each_match(&request.filter, request.range, from_offset, |block, at| {
+            let head = &block.heads[at];
+            response.total += 1;
+            if let Some(interval) = interval {
+                *response.histogram.entry(bucket(head.time, interval)).or_insert(0) += 1;
             }
-        }
+            best.offer(self, block, at, head);
+            ControlFlow::Continue(())
+        });
+        response.scanned_bytes = looked_at;
+        let mut line = Line::default();
         response.hits = best
             .in_order()
             .into_iter()
@@ -55,6 +37,43 @@ impl HotRows {
             })
             .collect();
         response
+    }
+
+    /// Calls `visit` with the block and place of each row that matches, in the order in which they came, until that
+    /// breaks. Returns how many bytes of values were looked at.
+    pub(super) fn each_match<'a>(
+        &'a self,
+        filter: &Filter,
+        range: TimeRange,
+        from_offset: i64,
+        mut visit: impl FnMut(&'a Block, usize) -> ControlFlow<()>,
+    ) -> u64 {
+        let question = Question::new(filter, &self.stream, self.origins());
+        let plans: Vec<OnceCell<Plan<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
+        let (mut looked_at, mut line) = (0, Line::default());
+        for block in self.blocks().iter().filter(|block| block.overlaps(range)) {
+            for (at, head) in block.heads.iter().enumerate() {
+                if head.offset < from_offset || !range.contains(head.time) {
+                    continue;
+                }
+                let Some(shape) = self.shapes().get(head.shape as usize) else { continue };
+                let matched = match plans[head.shape as usize].get_or_init(|| question.plan(shape)) {
+                    Plan::Always => true,
+                    Plan::Never => false,
+                    plan => {
+                        let slots = block.slots(at);
+                        looked_at += block.value_bytes(at, shape.slots());
+                        let row = self.view(head, &slots);
+                        // What was put in by a shape comes out by it.
+                        row.and_then(|row| matches(plan, &row, &mut line)).unwrap_or(false)
+                    }
+                };
+                if matched && visit(block, at).is_break() {
+                    return looked_at;
+                }
+            }
+        }
+        looked_at
     }
 }
 

@@ -24,13 +24,25 @@ pub(super) fn needed(text: &Text) -> Vec<Text> {
     needed
 }
 
-/// The parts of words in a folded text. Only ASCII counts: there, and only there, a character of a folded text comes from
-/// one of the same class.
-fn parts_of_words(folded: &str) -> Vec<Text> {
-    let words = folded.split(|c: char| c.is_ascii() && c != '_' && !c.is_ascii_alphanumeric());
-    let known = words.filter(|word| !word.is_empty() && word.is_ascii());
+/// The words in a folded text, as far as it says where they end. Only ASCII counts: there, and only there, a character
+/// of a folded text comes from one of the same class.
+fn ascii_words(folded: &str) -> impl Iterator<Item = &str> {
+    let separates = |c: char| c.is_ascii() && c != '_' && !c.is_ascii_alphanumeric();
+    folded.split(separates).filter(|word| !word.is_empty() && word.is_ascii())
+}
+
+/// The words that stand whole in a folded part of a text: with a separator before and after.
+pub(crate) fn whole_words(part: &str) -> impl Iterator<Item = &str> {
+    ascii_words(part).filter(move |word| {
+        let at = word.as_ptr() as usize - part.as_ptr() as usize;
+        at > 0 && at + word.len() < part.len()
+    })
+}
+
+/// The parts of words in a folded part of a text, each to be found in some word.
+fn parts_of_words(part: &str) -> Vec<Text> {
     let anywhere = |word: &str| vec![GlobPart::Any, GlobPart::Literal(word.to_owned()), GlobPart::Any];
-    known.map(|word| Text::glob(Glob::new(anywhere(word)))).collect()
+    ascii_words(part).map(|word| Text::glob(Glob::new(anywhere(word)))).collect()
 }
 
 /// Adds the literals that stand in every match, folded.
@@ -68,6 +80,20 @@ mod tests {
             ("foo*", &[]),
         ] {
             assert_eq!(needed(query), parts, "{query}");
+        }
+    }
+
+    #[test]
+    fn separators_mark_words_off() {
+        for (literal, words) in [
+            ("10.0.", &["0"][..]),
+            ("o-b", &[]),
+            (" a_b ", &["a_b"]),
+            ("größe/x/ß ", &["x"]),
+            ("--", &[]),
+            ("=error, code=5 ", &["error", "code", "5"]),
+        ] {
+            assert_eq!(super::whole_words(literal).collect::<Vec<_>>(), words, "{literal}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     plan::Origin,
     shape::{Body, Place, Read, SeverityNumber, SeverityText, Shape, read_value, severity_of},
 };
-use millrace_model::{FieldRef, Severity, StreamName, Value, ValueRef};
+use millrace_model::{FieldRef, RecordId, Severity, StreamName, Value, ValueRef};
 
 /// See the module.
 pub(crate) struct Projection<'q> {
@@ -138,5 +138,14 @@ pub(crate) fn cell_of(value: &ValueRef<'_>) -> Option<Value> {
             let text = if text.is_empty() { severity.class() } else { text };
             (!text.is_empty()).then(|| Value::from(text))
         }
+    }
+}
+
+/// What `_source`, `_position` or `_id` says of a row, as a cell has it.
+pub(crate) fn cell_of_id(field: &FieldRef, id: RecordId) -> Value {
+    match field {
+        FieldRef::Source => Value::String(id.source.to_string()),
+        FieldRef::Position => Value::Int(id.position as i64),
+        _ => Value::String(id.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     Error,
     bits::Bits,
     index::FieldName,
+    plan::whole_words,
     terms::{self, Scope, term},
 };
 use millrace_filter::{Expr, FieldTest, Literal, Number, Predicate, Text};
@@ -232,33 +233,4 @@ impl Asking<'_> {
 /// Several whole numbers may equal such a double.
 fn beyond_doubles(number: Number) -> bool {
     matches!(number, Number::Double(value) if value.abs() >= EXACT)
-}
-
-/// The words that stand whole in a folded literal: with a separator before and after. Only ASCII counts: there, and only
-/// there, a character of a folded text comes from one of the same class.
-fn whole_words(literal: &str) -> impl Iterator<Item = &str> {
-    let separates = |c: char| c.is_ascii() && c != '_' && !c.is_ascii_alphanumeric();
-    literal.split(separates).filter(|word| !word.is_empty() && word.is_ascii()).filter(move |word| {
-        let at = word.as_ptr() as usize - literal.as_ptr() as usize;
-        at > 0 && at + word.len() < literal.len()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::whole_words;
-
-    #[test]
-    fn separators_mark_words_off() {
-        for (literal, words) in [
-            ("10.0.", &["0"][..]),
-            ("o-b", &[]),
-            (" a_b ", &["a_b"]),
-            ("größe/x/ß ", &["x"]),
-            ("--", &[]),
-            ("=error, code=5 ", &["error", "code", "5"]),
-        ] {
-            assert_eq!(whole_words(literal).collect::<Vec<_>>(), words, "{literal}");
-        }
-    }
 }

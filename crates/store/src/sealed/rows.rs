@@ -101,14 +101,9 @@ pub(super) fn each_chunk<'q>(
     let from = search.ranks_at(rows.start, &shapes, &mut sweep)?;
     let to = search.ranks_at(rows.end, &shapes, &mut sweep)?;
     for (shape, (from, to)) in shapes.iter().zip(from.into_iter().zip(to)) {
-        let mut rank = from;
-        while rank < to {
-            let number = shard.chunk_of(*shape, rank);
-            let place = shard.directory.chunks[number as usize];
-            let end = to.min(place.first + place.rows);
-            let mut matching = Bits::none(place.rows);
-            matching.insert_range(rank - place.first..end - place.first);
-            rank = end;
+        for (number, rows) in shard.chunks_of_ranks(*shape, from..to) {
+            let mut matching = Bits::none(shard.directory.chunks[number as usize].rows);
+            matching.insert_range(rows);
             match &*answers.of(number)? {
                 Answer::None => continue,
                 Answer::All => {}
@@ -211,18 +206,9 @@ impl Search<'_, '_> {
     /// How many rows of a shape match, of some of its ranks.
     fn count_of(&self, shape: u32, ranks: Range<u32>) -> Result<u64, Error> {
         let mut count = 0;
-        let mut rank = ranks.start;
-        while rank < ranks.end {
-            let number = self.shard.chunk_of(shape, rank);
-            let place = self.shard.directory.chunks[number as usize];
-            let end = ranks.end.min(place.first + place.rows);
-            let answer = self.answers.of(number)?;
-            count += if end - rank == place.rows {
-                answer.count(place.rows)
-            } else {
-                answer.count_in(rank - place.first..end - place.first)
-            };
-            rank = end;
+        for (number, rows) in self.shard.chunks_of_ranks(shape, ranks) {
+            let (answer, all) = (self.answers.of(number)?, self.shard.directory.chunks[number as usize].rows);
+            count += if rows == (0..all) { answer.count(all) } else { answer.count_in(rows) };
         }
         Ok(count)
     }

@@ -5,7 +5,7 @@ use crate::{
     Error,
     bits::Bits,
     bytes::Malformed,
-    scan::{ABSENT, Batch, Cells, GroupCounts, Own, Projection, cell_of},
+    scan::{ABSENT, Batch, Cells, GroupCounts, Own, Projection, cell_of, cell_of_id},
     shape::{Read, Shape},
     strings::Strings,
 };
@@ -60,20 +60,14 @@ impl Answers<'_> {
                 let picked = self.chunk(asked)?.column(*slot)?.pick(rows, &mut entries, &mut codes);
                 picked.map_err(self.broken())?;
                 self.reader.unpacked(entries.byte_len());
-                let mut cells = Cells { values: Vec::with_capacity(entries.len()), codes };
-                let mut absent = Vec::new();
-                for (number, raw) in entries.iter().enumerate() {
-                    let value = projection.read(asked.shape, *read, raw).map_err(self.broken())?;
-                    if value.is_none() {
-                        absent.push(number as u32);
-                    }
-                    cells.values.push(value.unwrap_or(Value::Null));
+                let mut of_entries = Cells::default();
+                for raw in entries.iter() {
+                    of_entries.push(projection.read(asked.shape, *read, raw).map_err(self.broken())?);
                 }
-                if !absent.is_empty() {
-                    let code = |code: &mut u32| *code = if absent.contains(code) { ABSENT } else { *code };
-                    cells.codes.iter_mut().for_each(code);
+                for code in &mut codes {
+                    *code = of_entries.codes[*code as usize];
                 }
-                cells
+                Cells { values: of_entries.values, codes }
             }
             Own::Row => self.row_cells(projection.field, asked, rows)?,
             Own::Record => {
@@ -162,11 +156,7 @@ impl Answers<'_> {
                 for at in places {
                     let (position, index) = positions[at];
                     let id = RecordId { source: self.shard.source(origins[at])?, position, index };
-                    cells.push(Some(match field {
-                        FieldRef::Source => Value::String(id.source.to_string()),
-                        FieldRef::Position => Value::Int(id.position as i64),
-                        _ => Value::String(id.to_string()),
-                    }));
+                    cells.push(Some(cell_of_id(field, id)));
                 }
             }
             FieldRef::Timestamp => {
