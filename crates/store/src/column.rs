@@ -36,6 +36,7 @@ mod values;
 mod write;
 
 pub(crate) use classes::ByteClasses;
+pub(crate) use distinct::{Coded, Interner};
 pub(crate) use head::Head;
 pub(crate) use needle::Needle;
 pub(crate) use numbers::Numbers;

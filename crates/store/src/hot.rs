@@ -318,12 +318,15 @@ impl HotRows {
 }
 
 impl Block {
+    /// Where the values of a row are.
+    pub(crate) fn place(&self, row: usize) -> (&Strings, usize) {
+        (&self.values, self.heads.get(row).map_or(usize::MAX / 2, |head| head.values as usize))
+    }
+
     /// The values of a row.
     pub(crate) fn slots(&self, row: usize) -> HotSlots<'_> {
-        HotSlots {
-            values: &self.values,
-            first: self.heads.get(row).map_or(usize::MAX / 2, |head| head.values as usize),
-        }
+        let (values, first) = self.place(row);
+        HotSlots { values, first }
     }
 
     fn overlaps(&self, range: TimeRange) -> bool {

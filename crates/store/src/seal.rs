@@ -2,6 +2,7 @@
 //! cut into chunks, each chunk encoded column by column; the index is made of what the chunks hold. Nothing is published
 //! here: a bundle that no catalogue row names does not exist.
 
+mod fetch;
 mod order;
 mod words;
 
@@ -10,19 +11,18 @@ use crate::{
     blocks::{BlockWriter, RowHead},
     bundle::{self, SCHEMA_VERSION},
     bytes::Malformed,
-    chunks::{CHUNK_BYTES, CHUNK_ROWS, ChunkWriter},
+    chunks::{ChunkWriter, ColumnSlots},
     directory::{self, Directory},
     index::IndexWriter,
-    shape::{Shape, Slots, line_length},
-    strings::Strings,
+    shape::{Body, Shape, Slots},
 };
+use fetch::Fetched;
 use millrace_filter::Filter;
 use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use order::{Gathered, HeadInput};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use words::Words;
 
@@ -189,7 +189,7 @@ fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Resul
 
 /// Encodes all chunks, shape by shape, and measures the line of each row.
 fn write_chunks(
-    gathered: &mut Gathered<'_>,
+    gathered: &Gathered<'_>,
     words: &mut Words,
     path: &Path,
 ) -> Result<(ChunkWriter, Vec<u64>), Error> {
@@ -197,30 +197,25 @@ fn write_chunks(
     let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
     let mut lengths = vec![0; gathered.heads.len()];
     let mut writer = ChunkWriter::default();
-    let mut columns: Vec<Strings> = Vec::new();
-    let by_shape = gathered.by_shape();
-    for (number, heads) in by_shape.iter().enumerate() {
-        let shape = Arc::clone(&gathered.shapes[number]);
-        let slots = shape.slots();
-        if columns.len() < slots {
-            columns.resize(slots, Strings::default());
-        }
+    let mut fetched = Fetched::default();
+    for (number, heads) in gathered.by_shape().iter().enumerate() {
+        let shape = &gathered.shapes[number];
+        fetched.begin_shape(shape);
         let mut done = 0;
         while done < heads.len() {
-            columns[..slots].iter_mut().for_each(Strings::clear);
-            let (mut rows, mut bytes) = (0, 0);
+            let rows = fetched.take(gathered, &heads[done..])?;
             let mut origins = BTreeSet::new();
-            while rows < CHUNK_ROWS && bytes < CHUNK_BYTES && done + rows < heads.len() {
-                let head = gathered.heads[heads[done + rows] as usize];
-                gathered.values(&head, &mut columns[..slots])?;
-                let length = |slot: usize| columns[slot].get(rows).len();
-                bytes += (0..slots).map(length).sum::<usize>();
-                lengths[heads[done + rows] as usize] = body_length(&shape, head.time, &columns, rows);
-                origins.insert(head.origin);
-                rows += 1;
+            let mut last = None;
+            for (row, head) in heads[done..done + rows].iter().enumerate() {
+                let HeadInput { time, origin, .. } = gathered.heads[*head as usize];
+                lengths[*head as usize] = line_length(shape, time, &fetched, row);
+                if last != Some(origin) {
+                    origins.insert(origin);
+                    last = Some(origin);
+                }
             }
-            let columns = &columns[..slots];
-            words.add_chunk(&shape, columns, rows, &origins, &gathered.origins).map_err(broken)?;
+            let columns = fetched.columns();
+            words.add_chunk(shape, columns, rows, &origins, &gathered.origins).map_err(broken)?;
             writer.push(number as u32, done as u32, rows as u32, columns).map_err(io)?;
             done += rows;
         }
@@ -230,14 +225,14 @@ fn write_chunks(
 }
 
 /// The bytes of a row's line: what stands between its position and the next line's, but for the line's end.
-pub(crate) fn body_length(shape: &Shape, time: Timestamp, columns: &[Strings], row: usize) -> u64 {
-    let slots = crate::chunks::ColumnSlots { columns, row };
-    let own_time = shape.own_time(time, &slots).ok().flatten().unwrap_or(time);
+fn line_length(shape: &Shape, time: Timestamp, fetched: &Fetched, row: usize) -> u64 {
+    let slots = ColumnSlots { columns: fetched.columns(), row };
     match &shape.body {
-        crate::shape::Body::Text(mask) => {
-            line_length(mask, own_time, |slot| columns[slot].get(row).len()) as u64
+        Body::Text(mask) => {
+            let own_time = shape.own_time(time, &slots).ok().flatten().unwrap_or(time);
+            (mask.constant_length(own_time) + fetched.line_bytes()[row]) as u64
         }
-        crate::shape::Body::Bytes(slot) => slots.slot(*slot).len() as u64,
+        Body::Bytes(slot) => slots.slot(*slot).len() as u64,
         _ => 0,
     }
 }

@@ -14,7 +14,7 @@ mod scan;
 pub(crate) mod tests;
 mod unfolded;
 
-pub(crate) use self::rewrite::Rewriter;
+pub(crate) use self::rewrite::{Rewriter, Unpacked};
 use crate::{
     Error,
     blocks::Ranks,

@@ -19,11 +19,11 @@ mod value_bytes;
 pub(crate) use self::{
     bind::Bound,
     make::CutLine,
-    read::{Line, RowFacts, Slots, line_length, read_value, severity_of},
+    read::{Line, RowFacts, Slots, read_value, severity_of},
     value_bytes::{put as put_value, put_attributes, read_attributes, read_attributes_from},
 };
 use crate::time_text::TimeFormat;
-use millrace_model::Attributes;
+use millrace_model::{Attributes, Timestamp};
 use std::ops::Range;
 
 /// A record of a shape has at most so many slots; one that would need more is kept whole.
@@ -191,6 +191,12 @@ impl Mask {
     /// How many slots the line has.
     pub(crate) fn slots(&self) -> usize {
         self.variables.len() - usize::from(self.time.is_some())
+    }
+
+    /// How many bytes of a line are in no slot: constant text, and the record's own time.
+    pub(crate) fn constant_length(&self, time: Timestamp) -> usize {
+        let spelled = self.time.map_or(0, |(_, format)| format.length(time));
+        self.text.len() - self.variables.len() + spelled
     }
 
     /// The stretch between two places of the mask.

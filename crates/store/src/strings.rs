@@ -61,6 +61,16 @@ impl Strings {
         self.bytes.get(start as usize..*end as usize).unwrap_or(&[])
     }
 
+    /// How many bytes so many strings have together, from string `first` on.
+    #[inline]
+    pub(crate) fn span(&self, first: usize, count: usize) -> usize {
+        let end_before = |index: usize| match index.checked_sub(1) {
+            Some(last) => self.ends.get(last).copied().unwrap_or_default() as usize,
+            None => 0,
+        };
+        end_before(first + count).saturating_sub(end_before(first))
+    }
+
     /// All of them in order.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator + Clone {
         (0..self.len()).map(|index| self.get(index))
@@ -111,6 +121,9 @@ mod tests {
             let twice: Strings = strings.iter().chain(&strings).collect();
             prop_assert_eq!(list.iter().map(<[u8]>::to_vec).collect::<Vec<_>>(), strings.clone());
             prop_assert_eq!(list.byte_len(), strings.iter().map(Vec::len).sum::<usize>());
+            prop_assert_eq!(list.span(0, list.len()), list.byte_len());
+            let middle = strings.len() / 2;
+            prop_assert_eq!(list.span(middle, list.len() - middle), strings[middle..].iter().map(Vec::len).sum::<usize>());
             let copy = list.clone();
             list.extend_from(&copy);
             prop_assert_eq!(&list, &twice);

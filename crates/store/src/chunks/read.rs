@@ -5,7 +5,7 @@ use crate::{
     Error,
     bundle::Bundle,
     bytes::{Malformed, Reader},
-    column::{Column, Head},
+    column::{Coded, Column, Head},
     shape::Slots,
     strings::Strings,
     zstd_frame::read_frame,
@@ -151,6 +151,12 @@ impl Chunk {
         Ok(RowSlots(values))
     }
 
+    /// All values of a slot, as entries of which some may be the same.
+    pub(crate) fn coded(&self, slot: usize, out: &mut Coded) -> Result<(), Error> {
+        let coded = self.column(slot)?.coded(out);
+        coded.map_err(|problem| self.group.broken(problem))
+    }
+
     /// All values of all slots.
     pub(crate) fn decode(&self) -> Result<Vec<Strings>, Error> {
         (0..self.columns.len())
@@ -173,12 +179,18 @@ impl Slots for RowSlots {
 }
 
 /// One row of unpacked columns.
-pub(crate) struct ColumnSlots<'a> {
-    pub(crate) columns: &'a [Strings],
+pub(crate) struct ColumnSlots<'a, C> {
+    pub(crate) columns: &'a [C],
     pub(crate) row: usize,
 }
 
-impl Slots for ColumnSlots<'_> {
+impl Slots for ColumnSlots<'_, Strings> {
+    fn slot(&self, number: usize) -> &[u8] {
+        self.columns.get(number).map_or(&[], |column| column.get(self.row))
+    }
+}
+
+impl Slots for ColumnSlots<'_, Coded> {
     fn slot(&self, number: usize) -> &[u8] {
         self.columns.get(number).map_or(&[], |column| column.get(self.row))
     }

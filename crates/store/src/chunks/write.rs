@@ -3,8 +3,7 @@
 use super::ChunkPlace;
 use crate::{
     bytes::{put_bytes, put_number},
-    column::{ColumnWriter, Sections},
-    strings::Strings,
+    column::{Coded, ColumnWriter, Sections},
     zstd_frame::Compressor,
 };
 use std::io;
@@ -46,7 +45,7 @@ pub(crate) struct ChunkWriter {
 
 impl ChunkWriter {
     /// Appends a chunk. Every column has a value for each of the rows.
-    pub(crate) fn push(&mut self, shape: u32, first: u32, rows: u32, columns: &[Strings]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, shape: u32, first: u32, rows: u32, columns: &[Coded]) -> io::Result<()> {
         let sections = &mut self.sections;
         sections.head.clear();
         sections.data.clear();

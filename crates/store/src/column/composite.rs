@@ -4,8 +4,9 @@
 use super::{
     digits::{MOST_DIGITS, put_decimal},
     piece::Style,
-    shape::{Distinct, Part, Shape},
+    shape::{Part, Shape},
 };
+use crate::strings::Strings;
 use std::ops::Range;
 
 /// More runs of digits than this are seldom numbers.
@@ -28,7 +29,7 @@ pub(super) struct Run {
 
 impl Shape {
     /// Runs of decimal digits in the same text.
-    pub(super) fn composite(&mut self, values: Distinct<'_>, first: &[u8]) -> bool {
+    pub(super) fn composite(&mut self, values: &Strings, first: &[u8]) -> bool {
         let Some(tail) = self.find_runs(first) else { return false };
         for _ in 0..self.runs.len() {
             self.add_column();
@@ -82,7 +83,7 @@ impl Shape {
         (!self.runs.is_empty()).then_some(start)
     }
 
-    fn composite_parts(&mut self, values: Distinct<'_>, first: &[u8], tail: &[u8]) {
+    fn composite_parts(&mut self, values: &Strings, first: &[u8], tail: &[u8]) {
         let runs = std::mem::take(&mut self.runs);
         for (column, run) in runs.iter().enumerate() {
             self.push_literal(&first[run.literal.clone()]);

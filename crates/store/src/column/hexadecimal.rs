@@ -4,9 +4,10 @@
 use super::{
     digits::{HEXADECIMAL, NO_DIGIT},
     piece::Style,
-    shape::{Distinct, Part, Shape},
+    shape::{Part, Shape},
     values::MOST_PIECES,
 };
+use crate::strings::Strings;
 use std::ops::Range;
 
 /// Longer values are not taken for hexadecimal numbers.
@@ -14,7 +15,7 @@ const MOST_HEXADECIMAL: usize = 255;
 
 impl Shape {
     /// Values of one length that differ only where all of them have hexadecimal digits, in one case.
-    pub(super) fn hexadecimal(&mut self, values: Distinct<'_>, first: &[u8]) -> bool {
+    pub(super) fn hexadecimal(&mut self, values: &Strings, first: &[u8]) -> bool {
         if first.len() > MOST_HEXADECIMAL || first.is_empty() || values.len() < 2 {
             return false;
         }

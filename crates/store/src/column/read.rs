@@ -1,7 +1,7 @@
 //! Reading a column: single values, all of them, and the rows that pass a test.
 
 use super::{
-    Needle,
+    Coded, Needle,
     codes::{Codes, CodesHead},
     head::{Head, Layout},
     numbers::Numbers,
@@ -102,6 +102,27 @@ impl<'a> Column<'a> {
                 let mut entries = Strings::new();
                 values.decode(&mut entries);
                 codes.open()?.each(|_, code| out.push(entries.get(code as usize)));
+            }
+        }
+        Ok(())
+    }
+
+    /// All values, as entries of which some may be the same.
+    pub(crate) fn coded(&self, out: &mut Coded) -> Result<(), Malformed> {
+        out.values.clear();
+        out.codes.clear();
+        match &self.parts {
+            Parts::Constant(value) => {
+                out.values.push(value);
+                out.codes.resize(self.rows(), 0);
+            }
+            Parts::Plain(values) => {
+                values.decode(&mut out.values);
+                out.codes.extend(0..self.size());
+            }
+            Parts::Dictionary { values, codes } => {
+                values.decode(&mut out.values);
+                codes.open()?.each(|_, code| out.codes.push(code));
             }
         }
         Ok(())

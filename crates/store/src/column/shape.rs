@@ -30,30 +30,6 @@ pub(super) enum Part {
     },
 }
 
-/// Distinct values, by number.
-#[derive(Clone, Copy)]
-pub(super) struct Distinct<'v> {
-    pub(super) values: &'v Strings,
-    /// The row of each.
-    pub(super) rows: &'v [u32],
-}
-
-impl<'v> Distinct<'v> {
-    #[inline]
-    pub(super) fn get(&self, index: usize) -> &'v [u8] {
-        self.values.get(self.rows[index] as usize)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'v [u8]> + Clone {
-        let (values, rows) = (self.values, self.rows);
-        rows.iter().map(move |row| values.get(*row as usize))
-    }
-}
-
 /// What was found. Keeps its memory between lists.
 #[derive(Default)]
 pub(super) struct Shape {
@@ -75,8 +51,8 @@ impl Shape {
         self.used
     }
 
-    /// Finds the pieces of `values`, of which there is at least one.
-    pub(super) fn find(&mut self, values: Distinct<'_>) {
+    /// Finds the pieces of distinct values, of which there is at least one.
+    pub(super) fn find(&mut self, values: &Strings) {
         self.parts.clear();
         self.used = 0;
         let first = values.get(0);
@@ -100,7 +76,7 @@ impl Shape {
     }
 
     /// Canonical integers with so many bytes before and after them.
-    fn integers(&mut self, values: Distinct<'_>, before: usize, after: usize) -> bool {
+    fn integers(&mut self, values: &Strings, before: usize, after: usize) -> bool {
         let index = self.add_column();
         let column = &mut self.columns[index];
         let (mut negative, mut large) = (false, false);
@@ -144,7 +120,7 @@ impl Shape {
     }
 
     /// Dates and times in one spelling, with the same text after all of them.
-    fn date_times(&mut self, values: Distinct<'_>, first: &[u8]) -> bool {
+    fn date_times(&mut self, values: &Strings, first: &[u8]) -> bool {
         Format::candidates(first).into_iter().flatten().any(|format| {
             let index = self.add_column();
             let column = &mut self.columns[index];
@@ -173,7 +149,7 @@ impl Shape {
     }
 
     /// Text that all values begin and end with, and integers or any text between.
-    fn affixed(&mut self, values: Distinct<'_>, first: &[u8]) {
+    fn affixed(&mut self, values: &Strings, first: &[u8]) {
         let (mut before, mut after) = (first.len(), first.len());
         for value in values.iter() {
             let same = value.iter().zip(first).take_while(|(a, b)| a == b).count();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::{Column, ColumnWriter, Head, Needle, Sections, digits::parse_integer};
+use super::{Coded, Column, ColumnWriter, Head, Needle, Sections, digits::parse_integer};
 use crate::{bits::Bits, bytes::Reader, strings::Strings};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -94,6 +94,9 @@ fn check(column: &Column<'_>, head: &Head, values: &[Vec<u8>], tokens: &[String]
     let mut decoded = Strings::new();
     column.decode(&mut decoded).unwrap();
     assert_eq!(decoded, list, "{head:?}");
+    let mut coded = Coded::default();
+    column.coded(&mut coded).unwrap();
+    assert!(coded.iter().eq(list.iter()), "{head:?}");
     assert_eq!(column.rows(), values.len());
     let mut buffer = Vec::new();
     for (row, value) in values.iter().enumerate() {
@@ -136,7 +139,7 @@ fn check(column: &Column<'_>, head: &Head, values: &[Vec<u8>], tokens: &[String]
 fn round_trip(values: &[Vec<u8>], tokens: &[String]) {
     let mut out = Sections { head: vec![1], data: vec![2], pool: vec![3] };
     let mut writer = ColumnWriter::default();
-    let list: Strings = values.iter().collect();
+    let list: Coded = values.iter().collect();
     writer.write(&list, &mut out);
     // What a writer did before makes no difference.
     let mut again = Sections::default();
@@ -199,7 +202,7 @@ proptest! {
     #[test]
     fn damaged_columns_are_read_or_refused(values in values(), damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), rows in 1usize..300, same in any::<bool>()) {
         let mut out = Sections::default();
-        let list: Strings = values.iter().collect();
+        let list: Coded = values.iter().collect();
         ColumnWriter::default().write(&list, &mut out);
         for (at, byte) in damage {
             for part in [&mut out.head, &mut out.data, &mut out.pool] {

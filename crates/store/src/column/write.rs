@@ -4,13 +4,13 @@ use super::{
     ByteClasses, Sections,
     blob::put_blob,
     codes::{BYTES, REFERENCES, SINGLES, TOKENS},
-    distinct::Interner,
+    distinct::Coded,
     head::{CONSTANT, DICTIONARY, PLAIN},
     numbers::NumbersHead,
     pack::pack,
     piece::{Style, put_digits, put_literal, put_sign_and_digits, put_style, put_text},
     plan::{CodesFacts, CodesKind, CodesPlan, columns_bits, plan_columns, runs, text_bits},
-    shape::{Distinct, Part, Shape},
+    shape::{Part, Shape},
     tokens,
 };
 use crate::{
@@ -28,7 +28,6 @@ const WORTH_SORTING: usize = 8;
 #[derive(Default)]
 pub(crate) struct ColumnWriter {
     compressor: Compressor,
-    interner: Interner,
     shape: Shape,
     /// How the columns of the shape are packed, and how once they are arranged otherwise.
     heads: Vec<NumbersHead>,
@@ -46,44 +45,32 @@ pub(crate) struct ColumnWriter {
 
 impl ColumnWriter {
     /// Appends one column of values (1..=65,536 of them) to the sections.
-    pub(crate) fn write(&mut self, values: &Strings, out: &mut Sections) {
-        let first = values.get(0);
-        if first.len() <= LONGEST_CONSTANT && values.iter().all(|value| value == first) {
+    pub(crate) fn write(&mut self, list: &Coded, out: &mut Sections) {
+        let first = list.values.get(0);
+        if list.values.len() == 1 && first.len() <= LONGEST_CONSTANT {
             out.head.push(CONSTANT);
             put_bytes(&mut out.head, first);
             return;
         }
-        self.interner.number(values);
-        let rows = values.len();
-        let firsts = std::mem::take(&mut self.interner.firsts);
-        let codes = std::mem::take(&mut self.interner.codes);
-        let distinct = Distinct { values, rows: &firsts };
-        self.shape.find(distinct);
+        self.shape.find(&list.values);
         plan_columns(&self.shape, |index| self.shape.column(index), &mut self.heads);
-        if firsts.len() == rows {
-            self.put_plain(values, false, out);
+        if list.values.len() == list.len() {
+            self.put_plain(list, false, out);
         } else {
-            self.write_repeating(values, distinct, &codes, out);
+            self.write_repeating(list, out);
         }
-        self.interner.firsts = firsts;
-        self.interner.codes = codes;
     }
 
     /// Values of which some occur more than once.
-    fn write_repeating(
-        &mut self,
-        values: &Strings,
-        distinct: Distinct<'_>,
-        codes: &[u32],
-        out: &mut Sections,
-    ) {
+    fn write_repeating(&mut self, list: &Coded, out: &mut Sections) {
+        let Coded { values: distinct, codes } = list;
         let (rows, count) = (codes.len(), distinct.len());
-        let (text, distinct_text) = self.text_bits(values, distinct);
         self.counts.clear();
         self.counts.resize(count, 0);
         for code in codes {
             self.counts[*code as usize] += 1;
         }
+        let (text, distinct_text) = self.text_bits(distinct, rows);
         let values_bits = columns_bits(&self.heads) + distinct_text;
         let plan =
             self.plan_codes(codes, values_bits - (self.sorted_bits() + distinct_text).min(values_bits));
@@ -93,7 +80,7 @@ impl ColumnWriter {
         if frame <= dictionary || (text == 0 && self.shape.columns() == 1) {
             self.arrange(codes);
             if columns_bits(&self.arranged_heads) + text <= dictionary {
-                self.put_plain(values, true, out);
+                self.put_plain(list, true, out);
                 return;
             }
         }
@@ -163,15 +150,17 @@ impl ColumnWriter {
     }
 
     /// How many bits the text of all values and that of the distinct ones take.
-    fn text_bits(&self, values: &Strings, distinct: Distinct<'_>) -> (u64, u64) {
+    fn text_bits(&self, distinct: &Strings, rows: usize) -> (u64, u64) {
         let Some(around) = self.shape.parts.iter().find_map(|part| match part {
             Part::Text { before, after } => Some(before + after),
             _ => None,
         }) else {
             return (0, 0);
         };
-        let bytes = distinct.iter().map(<[u8]>::len).sum::<usize>() - around * distinct.len();
-        (text_bits(values.byte_len() - around * values.len(), values.len()), text_bits(bytes, distinct.len()))
+        let counted = distinct.iter().zip(&self.counts);
+        let all = counted.map(|(value, count)| value.len() * *count as usize).sum::<usize>();
+        let text = |bytes: usize, count: usize| text_bits(bytes - around * count, count);
+        (text(all, rows), text(distinct.byte_len(), distinct.len()))
     }
 
     /// How many bits the columns will take, roughly, if the widest is in order.
@@ -193,9 +182,9 @@ impl ColumnWriter {
         plan_columns(&self.shape, |index| &self.arranged[index], &mut self.arranged_heads);
     }
 
-    fn put_plain(&mut self, values: &Strings, arranged: bool, out: &mut Sections) {
+    fn put_plain(&mut self, list: &Coded, arranged: bool, out: &mut Sections) {
         out.head.push(PLAIN | (self.shape.parts.len() as u8) << 3);
-        self.put_values(&values.iter(), arranged, out);
+        self.put_values(&list.iter(), arranged, out);
     }
 
     /// Writes the pieces of values, in the order of the columns or as these were arranged.

@@ -4,8 +4,7 @@ use crate::{
     Deletion, Error, HotRows, SealedShard,
     plan::Origin,
     sealed::Rewriter,
-    shape::{Shape, Slots, same_attributes},
-    strings::Strings,
+    shape::{Shape, same_attributes},
 };
 use millrace_model::{OffsetRange, Timestamp};
 use std::{collections::HashMap, sync::Arc};
@@ -20,19 +19,19 @@ pub(super) struct HeadInput {
     pub(super) origin: u32,
     pub(super) shape: u32,
     /// Which of the inputs, and where in it: block and row of hot rows, shape and rank of sealed ones.
-    input: u32,
-    block: u32,
-    row: u32,
+    pub(super) input: u32,
+    pub(super) block: u32,
+    pub(super) row: u32,
 }
 
-enum Inputs<'a> {
+pub(super) enum Inputs<'a> {
     Hot(&'a [HotRows]),
     Sealed(Vec<Rewriter<'a>>),
 }
 
 /// See the module.
 pub(super) struct Gathered<'a> {
-    inputs: Inputs<'a>,
+    pub(super) inputs: Inputs<'a>,
     /// In the total order, once they are sorted.
     pub(super) heads: Vec<HeadInput>,
     /// In the order of their keys, once they are sorted.
@@ -136,8 +135,11 @@ impl<'a> Gathered<'a> {
     /// without rows go.
     pub(super) fn sort(&mut self) {
         let origins = &self.origins;
-        self.heads
-            .sort_by_key(|head| (head.time, origins[head.origin as usize].source, head.position, head.index));
+        let source = |head: &HeadInput| origins[head.origin as usize].source;
+        self.heads.sort_by(|a, b| {
+            let of_one_time = || (source(a), a.position, a.index).cmp(&(source(b), b.position, b.index));
+            a.time.cmp(&b.time).then_with(of_one_time)
+        });
         let mut counts = vec![0u32; self.shapes.len()];
         self.heads.iter().for_each(|head| counts[head.shape as usize] += 1);
         let mut order: Vec<usize> = (0..self.shapes.len()).filter(|shape| counts[*shape] > 0).collect();
@@ -157,20 +159,5 @@ impl<'a> Gathered<'a> {
             by_shape[head.shape as usize].push(number as u32);
         }
         by_shape
-    }
-
-    /// Appends the values of a row to its columns. Rows of one shape are asked for in their order.
-    pub(super) fn values(&mut self, head: &HeadInput, columns: &mut [Strings]) -> Result<(), Error> {
-        match &mut self.inputs {
-            Inputs::Hot(inputs) => {
-                let block = &inputs[head.input as usize].blocks()[head.block as usize];
-                let slots = block.slots(head.row as usize);
-                for (slot, column) in columns.iter_mut().enumerate() {
-                    column.push(slots.slot(slot));
-                }
-                Ok(())
-            }
-            Inputs::Sealed(inputs) => inputs[head.input as usize].values(head.block, head.row, columns),
-        }
     }
 }

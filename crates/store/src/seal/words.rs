@@ -3,13 +3,12 @@
 use crate::{
     bytes::Malformed,
     chunks::ColumnSlots,
+    column::Coded,
     index::{FieldName, TermSet},
     plan::Origin,
     shape::{Body, Line, Mask, Named, Place, SeverityText, Shape, read_value, severity_of},
-    strings::Strings,
     terms::{self, Scope},
 };
-use hashbrown::HashSet;
 use millrace_filter::value_text;
 use millrace_model::{Attributes, Value, text};
 use std::collections::BTreeSet;
@@ -19,20 +18,19 @@ pub(super) struct Words {
     pub(super) set: TermSet,
     /// Spelled once for each origin.
     resources: Vec<Option<Vec<Vec<u8>>>>,
-    distinct: HashSet<u64>,
     word: String,
 }
 
 impl Words {
     pub(super) fn new(seed: u64) -> Self {
-        Self { set: TermSet::new(seed), resources: Vec::new(), distinct: HashSet::new(), word: String::new() }
+        Self { set: TermSet::new(seed), resources: Vec::new(), word: String::new() }
     }
 
     /// Adds a chunk: all of its columns, and the origins of its rows.
     pub(super) fn add_chunk(
         &mut self,
         shape: &Shape,
-        columns: &[Strings],
+        columns: &[Coded],
         rows: usize,
         origins: &BTreeSet<u32>,
         all_origins: &[Origin],
@@ -99,29 +97,19 @@ impl Words {
         }
     }
 
-    /// Calls `visit` once for each value of a slot, about.
+    /// Calls `visit` once for each value of a slot.
     fn each_distinct(
         &mut self,
-        columns: &[Strings],
+        columns: &[Coded],
         slot: usize,
         mut visit: impl FnMut(&mut Self, &[u8]) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let Some(column) = columns.get(slot) else { return Ok(()) };
-        self.distinct.clear();
-        let mut last: Option<&[u8]> = None;
-        for value in column.iter() {
-            if last == Some(value) || !self.distinct.insert(xxhash_rust::xxh3::xxh3_64(value)) {
-                last = Some(value);
-                continue;
-            }
-            last = Some(value);
-            visit(self, value)?;
-        }
-        Ok(())
+        column.values.iter().try_for_each(|value| visit(self, value))
     }
 
     /// The words of a line but for those of its own time, which are in the times.
-    fn line(&mut self, mask: &Mask, columns: &[Strings]) {
+    fn line(&mut self, mask: &Mask, columns: &[Coded]) {
         for piece in mask.constants() {
             self.text(piece);
         }
@@ -135,7 +123,7 @@ impl Words {
         }
     }
 
-    fn level(&mut self, shape: &Shape, columns: &[Strings]) -> Result<(), Malformed> {
+    fn level(&mut self, shape: &Shape, columns: &[Coded]) -> Result<(), Malformed> {
         let spell = |text: &str| terms::level(severity_of(shape.severity_number, text), text);
         match &shape.severity_text {
             SeverityText::Constant(text) => self.term(&spell(text)),
@@ -151,7 +139,7 @@ impl Words {
         Ok(())
     }
 
-    fn attributes(&mut self, shape: &Shape, columns: &[Strings]) -> Result<(), Malformed> {
+    fn attributes(&mut self, shape: &Shape, columns: &[Coded]) -> Result<(), Malformed> {
         let mut places: Vec<(String, &Place)> = Vec::new();
         shape.attributes.each(&mut |path, place| places.push((path.to_owned(), place)));
         for (path, place) in places {

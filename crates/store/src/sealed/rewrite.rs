@@ -5,9 +5,9 @@ use crate::{
     Deletion, Error,
     bits::Bits,
     blocks::{BLOCK_ROWS, RowHead},
+    column::Coded,
     plan::Origin,
     shape::Shape,
-    strings::Strings,
 };
 use std::sync::Arc;
 
@@ -17,8 +17,65 @@ pub(crate) struct Rewriter<'s> {
     reader: Reader<'s>,
     /// By row.
     deleted: Option<Bits>,
-    /// The chunk that was unpacked last.
-    open: Option<(u32, Vec<Strings>)>,
+}
+
+/// A chunk, unpacked: the rows of a shape from a rank on.
+#[derive(Default)]
+pub(crate) struct Unpacked {
+    shape: u32,
+    first: u32,
+    rows: u32,
+    columns: Vec<Coded>,
+    /// Of each row, how many bytes its line's slots have, and how many all.
+    line_bytes: Vec<usize>,
+    row_bytes: Vec<usize>,
+}
+
+impl Unpacked {
+    /// Does it hold the row of this shape and rank?
+    pub(crate) fn holds(&self, shape: u32, rank: u32) -> bool {
+        self.shape == shape && rank.checked_sub(self.first).is_some_and(|row| row < self.rows)
+    }
+
+    /// Where in it the row with this rank is.
+    pub(crate) fn place(&self, rank: u32) -> usize {
+        (rank - self.first) as usize
+    }
+
+    /// The values of a slot.
+    pub(crate) fn column(&self, slot: usize) -> &Coded {
+        &self.columns[slot]
+    }
+
+    /// How many bytes the slots of a row's line have.
+    pub(crate) fn line_bytes(&self, row: usize) -> usize {
+        self.line_bytes[row]
+    }
+
+    /// How many bytes all slots of a row have.
+    pub(crate) fn row_bytes(&self, row: usize) -> usize {
+        self.row_bytes[row]
+    }
+
+    /// Counts the bytes of each row: of the first `line_slots` columns, then of all `slots`.
+    fn measure(&mut self, line_slots: usize, slots: usize) {
+        self.row_bytes.clear();
+        self.row_bytes.resize(self.rows as usize, 0);
+        let mut lengths: Vec<usize> = Vec::new();
+        for (slot, column) in self.columns[..slots].iter().enumerate() {
+            if slot == line_slots {
+                self.line_bytes.clone_from(&self.row_bytes);
+            }
+            lengths.clear();
+            lengths.extend(column.values.iter().map(<[u8]>::len));
+            for (bytes, code) in self.row_bytes.iter_mut().zip(&column.codes) {
+                *bytes += lengths.get(*code as usize).copied().unwrap_or_default();
+            }
+        }
+        if line_slots >= slots {
+            self.line_bytes.clone_from(&self.row_bytes);
+        }
+    }
 }
 
 impl<'s> Rewriter<'s> {
@@ -31,7 +88,7 @@ impl<'s> Rewriter<'s> {
             let deleted = deleted.get_or_insert_with(|| Bits::none(shard.meta().records as u32));
             rows::each(shard, &reader, &answers, rows, &mut |row| deleted.insert(row))?;
         }
-        Ok(Self { shard, reader: Reader::new(shard), deleted, open: None })
+        Ok(Self { shard, reader: Reader::new(shard), deleted })
     }
 
     pub(crate) fn shapes(&self) -> &'s [Arc<Shape>] {
@@ -89,20 +146,24 @@ impl<'s> Rewriter<'s> {
         Ok(())
     }
 
-    /// Appends the values of a shape's row to its columns. Ascending ranks unpack each chunk once.
-    pub(crate) fn values(&mut self, shape: u32, rank: u32, columns: &mut [Strings]) -> Result<(), Error> {
+    /// Unpacks the chunk that holds the row of a shape and rank. The first `line_slots` of its slots are its line's.
+    pub(crate) fn unpack(
+        &self,
+        shape: u32,
+        rank: u32,
+        line_slots: usize,
+        into: &mut Unpacked,
+    ) -> Result<(), Error> {
         let number = self.shard.chunk_of(shape, rank);
-        if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
-            let chunk = self.reader.chunk(number)?;
-            let unpacked = chunk.decode()?;
-            self.open = Some((number, unpacked));
+        let place = self.shard.directory.chunks[number as usize];
+        (into.shape, into.first, into.rows) = (place.shape, place.first, place.rows);
+        let chunk = self.reader.chunk(number)?;
+        let slots = self.shard.directory.shapes[shape as usize].slots();
+        into.columns.resize_with(slots.max(into.columns.len()), Coded::default);
+        for (slot, column) in into.columns[..slots].iter_mut().enumerate() {
+            chunk.coded(slot, column)?;
         }
-        let row = (rank - self.shard.directory.chunks[number as usize].first) as usize;
-        if let Some((_, unpacked)) = &self.open {
-            for (column, values) in columns.iter_mut().zip(unpacked) {
-                column.push(values.get(row));
-            }
-        }
+        into.measure(line_slots, slots);
         Ok(())
     }
 }

@@ -54,13 +54,6 @@ impl Line {
     }
 }
 
-/// How many bytes the line of a mask has, without writing it.
-pub(crate) fn line_length(mask: &Mask, time: Timestamp, length_of_slot: impl Fn(usize) -> usize) -> usize {
-    let constant = mask.text.len() - mask.variables.len();
-    let spelled = mask.time.map_or(0, |(_, format)| format.length(time));
-    constant + spelled + (0..mask.slots()).map(length_of_slot).sum::<usize>()
-}
-
 impl Shape {
     /// The record's own time.
     pub(crate) fn own_time(

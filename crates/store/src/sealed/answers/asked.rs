@@ -12,6 +12,7 @@ use crate::{
     column::{Head, Needle},
     plan::{Plan, RowTest, RowView, holds, matches, value_matches},
     shape::{Body, Line, Mask, Place, RowFacts, Shape, Stamp},
+    strings::Strings,
     time_text::TimeTest,
 };
 use millrace_filter::{FieldTest, Predicate, Text};
@@ -205,7 +206,7 @@ impl<'q> Answers<'q> {
     /// The records' own times, where they have one.
     fn own_times(&self, asked: &Asked<'_>) -> Result<Vec<Timestamp>, Error> {
         if let Stamp::Own(slot) = asked.shape.timestamp {
-            let mut texts = crate::strings::Strings::default();
+            let mut texts = Strings::default();
             self.chunk(asked)?.column(slot)?.decode(&mut texts).map_err(self.broken())?;
             let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
             let times: Option<Vec<Timestamp>> =
@@ -221,12 +222,12 @@ impl<'q> Answers<'q> {
         &self,
         asked: &Asked<'_>,
         within: Option<&Bits>,
-        mut test: impl FnMut(&ColumnSlots<'_>, Timestamp, &mut Line) -> Result<bool, Malformed>,
+        mut test: impl FnMut(&ColumnSlots<'_, Strings>, Timestamp, &mut Line) -> Result<bool, Malformed>,
     ) -> Result<Answer, Error> {
         let columns = self.chunk(asked)?.decode()?;
         let needs_time = asked.shape.mask().is_some_and(|mask| mask.time.is_some());
         let times = if needs_time { self.own_times(asked)? } else { Vec::new() };
-        self.reader.unpacked(columns.iter().map(crate::strings::Strings::byte_len).sum());
+        self.reader.unpacked(columns.iter().map(Strings::byte_len).sum());
         let mut found = Bits::none(asked.place.rows);
         let mut line = Line::default();
         for row in 0..asked.place.rows {
@@ -257,7 +258,7 @@ impl<'q> Answers<'q> {
         &self,
         asked: &Asked<'_>,
         within: Option<&Bits>,
-        mut ask: impl FnMut(&RowView<'_, ColumnSlots<'_>>, &mut Line) -> Result<bool, Malformed>,
+        mut ask: impl FnMut(&RowView<'_, ColumnSlots<'_, Strings>>, &mut Line) -> Result<bool, Malformed>,
     ) -> Result<Answer, Error> {
         let base = asked.range(self.shard).start as usize;
         let (times, observed) = (self.unfolded.times()?, self.unfolded.observed()?);
