@@ -6,6 +6,7 @@
 //! a block has, and how many rows of each, stands in the file of ranks, together for all blocks, with the bounds of each
 //! origin's positions: the n-th row of a shape in a block is the shape's (rank at the block's start + n)-th row of all.
 
+mod groups;
 mod positions;
 mod ranks;
 mod read;

@@ -1,6 +1,6 @@
 //! Writing blocks of rows.
 
-use super::{BLOCK_ROWS, Positions};
+use super::{BLOCK_ROWS, Positions, groups::Groups};
 use crate::{
     bytes::{put_bytes, put_number, put_signed},
     column::{
@@ -10,7 +10,7 @@ use crate::{
     zstd_frame::Compressor,
 };
 use millrace_model::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// What a block says of one row.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,10 @@ pub(crate) struct BlockWriter {
     pub(crate) ranks: Vec<u8>,
     /// The highest position of each origin's last rows.
     most_of: HashMap<u32, u64>,
+    by_shape: Groups,
+    by_origin: Groups,
+    /// Position and length of each row, origin after origin.
+    positions: Vec<(u64, u64)>,
     columns: ColumnWriter,
     compressor: Compressor,
 }
@@ -71,12 +75,18 @@ impl BlockWriter {
         self.write_times(&rows, first, &mut times);
         put_bytes(&mut self.blocks, &times);
 
-        let codes = self.codes(&rows);
-        self.write_spans(&rows);
+        self.by_shape.find(rows.iter().map(|row| row.shape));
+        self.by_origin.find(rows.iter().map(|row| row.origin));
+        self.positions.clear();
+        let of_origin = self.by_origin.each().flatten().map(|row| &rows[*row as usize]);
+        self.positions.extend(of_origin.map(|row| (row.position, row.length)));
+
+        let codes = self.codes();
+        self.write_spans();
         self.compressor.put_frame(&mut self.blocks, &codes)?;
-        let facts = facts(&rows);
+        let facts = self.facts(&rows);
         self.compressor.put_frame(&mut self.blocks, &facts)?;
-        let lengths = lengths(&rows);
+        let lengths = self.lengths(&rows);
         put_bytes(&mut self.blocks, &lengths);
 
         self.places.push(BlockPlace {
@@ -103,50 +113,96 @@ impl BlockWriter {
         put_bytes(into, &sections.data);
     }
 
+    /// The positions and lengths of each origin's rows, in the order of the block's origins.
+    fn positions(&self) -> impl Iterator<Item = &[(u64, u64)]> {
+        let mut rest = &self.positions[..];
+        self.by_origin.counts().map(move |count| {
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            own
+        })
+    }
+
     /// Between which positions each origin's rows lie, beside the ranks: one more than there are origins, then each with
     /// what its least position is more than its last most one.
-    fn write_spans(&mut self, rows: &[RowHead]) {
-        let mut spans: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-        for row in rows {
-            let span = spans.entry(row.origin).or_insert((row.position, row.position));
-            *span = (span.0.min(row.position), span.1.max(row.position));
-        }
-        if spans.len() > MAX_SPANS {
+    fn write_spans(&mut self) {
+        if self.by_origin.numbers.len() > MAX_SPANS {
             put_number(&mut self.ranks, 0);
             return;
         }
+        let span = |rows: &[(u64, u64)]| {
+            let positions = || rows.iter().map(|row| row.0);
+            (positions().min().unwrap_or_default(), positions().max().unwrap_or_default())
+        };
+        let spans: Vec<(u64, u64)> = self.positions().map(span).collect();
         put_number(&mut self.ranks, spans.len() as u64 + 1);
         let mut before = 0;
-        for (origin, (least, most)) in spans {
-            let last = self.most_of.insert(origin, most).unwrap_or(0);
+        for (origin, (least, most)) in self.by_origin.numbers.iter().zip(spans) {
+            let last = self.most_of.insert(*origin, most).unwrap_or(0);
             put_number(&mut self.ranks, u64::from(origin - before));
             put_signed(&mut self.ranks, least.wrapping_sub(last) as i64);
             put_number(&mut self.ranks, most - least);
-            before = origin;
+            before = *origin;
         }
     }
 
     /// The shapes by their number in the block: low bytes, then, where there are more than 256, high bytes.
-    fn codes(&mut self, rows: &[RowHead]) -> Vec<u8> {
-        let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
-        for row in rows {
-            *counts.entry(row.shape).or_insert(0) += 1;
-        }
-        put_number(&mut self.ranks, counts.len() as u64);
+    fn codes(&mut self) -> Vec<u8> {
+        let Groups { numbers, codes, .. } = &self.by_shape;
+        put_number(&mut self.ranks, numbers.len() as u64);
         let mut before = 0;
-        for (shape, count) in &counts {
+        for (shape, count) in numbers.iter().zip(self.by_shape.counts()) {
             put_number(&mut self.ranks, u64::from(shape - before));
-            put_number(&mut self.ranks, u64::from(*count));
+            put_number(&mut self.ranks, count as u64);
             before = *shape;
         }
-        let numbers: BTreeMap<u32, u16> =
-            counts.keys().enumerate().map(|(number, shape)| (*shape, number as u16)).collect();
-        let codes = rows.iter().map(|row| numbers.get(&row.shape).copied().unwrap_or_default());
-        if counts.len() <= 256 {
-            codes.map(|code| code as u8).collect()
+        if numbers.len() <= 256 {
+            codes.iter().map(|code| *code as u8).collect()
         } else {
-            codes.flat_map(u16::to_le_bytes).collect()
+            codes.iter().flat_map(|code| (*code as u16).to_le_bytes()).collect()
         }
+    }
+
+    /// Runs of origins, runs of observed times, positions by origin, and the rest of the ids where any is not 0.
+    fn facts(&self, rows: &[RowHead]) -> Vec<u8> {
+        let mut facts = Vec::new();
+        runs(rows, |row| row.origin, &mut |origin, length| {
+            put_number(&mut facts, u64::from(origin));
+            put_number(&mut facts, length as u64);
+        });
+        let mut before = 0i64;
+        runs(rows, |row| row.observed, &mut |observed: Timestamp, length| {
+            put_signed(&mut facts, observed.0.wrapping_sub(before));
+            put_number(&mut facts, length as u64);
+            before = observed.0;
+        });
+        self.positions().for_each(|positions| Positions::write(positions, &mut facts));
+        if rows.iter().any(|row| row.index > 0) {
+            facts.push(1);
+            for row in rows {
+                put_number(&mut facts, u64::from(row.index));
+            }
+        } else {
+            facts.push(0);
+        }
+        facts
+    }
+
+    /// The lengths of the lines, where positions follow from them: of each shape of the block in turn the least, the bits
+    /// that the others take above it, and they, packed. Nothing at all where no position does.
+    fn lengths(&self, rows: &[RowHead]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.positions().any(Positions::need_lengths) {
+            for of_shape in self.by_shape.each() {
+                let lengths = || of_shape.iter().map(|row| rows[*row as usize].length);
+                let least = lengths().min().unwrap_or_default();
+                let width = width_of(lengths().max().unwrap_or_default() - least);
+                put_number(&mut bytes, least);
+                bytes.push(width as u8);
+                pack(&mut bytes, width, lengths().map(|length| length - least));
+            }
+        }
+        bytes
     }
 }
 
@@ -158,59 +214,6 @@ fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
         (a, b) = (b, a % b);
     }
     a
-}
-
-/// Runs of origins, runs of observed times, positions by origin, and the rest of the ids where any is not 0.
-fn facts(rows: &[RowHead]) -> Vec<u8> {
-    let mut facts = Vec::new();
-    runs(rows, |row| row.origin, &mut |origin, length| {
-        put_number(&mut facts, u64::from(origin));
-        put_number(&mut facts, length as u64);
-    });
-    let mut before = 0i64;
-    runs(rows, |row| row.observed, &mut |observed: Timestamp, length| {
-        put_signed(&mut facts, observed.0.wrapping_sub(before));
-        put_number(&mut facts, length as u64);
-        before = observed.0;
-    });
-    let mut by_origin: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
-    for row in rows {
-        by_origin.entry(row.origin).or_default().push((row.position, row.length));
-    }
-    for positions in by_origin.values() {
-        Positions::write(positions, &mut facts);
-    }
-    if rows.iter().any(|row| row.index > 0) {
-        facts.push(1);
-        for row in rows {
-            put_number(&mut facts, u64::from(row.index));
-        }
-    } else {
-        facts.push(0);
-    }
-    facts
-}
-
-/// The lengths of the lines, where positions follow from them: of each shape of the block in turn the least, the bits
-/// that the others take above it, and they, packed. Nothing at all where no position does.
-fn lengths(rows: &[RowHead]) -> Vec<u8> {
-    let mut by_origin: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
-    let mut by_shape: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-    for row in rows {
-        by_origin.entry(row.origin).or_default().push((row.position, row.length));
-        by_shape.entry(row.shape).or_default().push(row.length);
-    }
-    let mut bytes = Vec::new();
-    if by_origin.values().any(|rows| Positions::need_lengths(rows)) {
-        for lengths in by_shape.values() {
-            let least = lengths.iter().copied().min().unwrap_or_default();
-            let width = width_of(lengths.iter().copied().max().unwrap_or_default() - least);
-            put_number(&mut bytes, least);
-            bytes.push(width as u8);
-            pack(&mut bytes, width, lengths.iter().map(|length| length - least));
-        }
-    }
-    bytes
 }
 
 fn runs<T: PartialEq + Copy>(rows: &[RowHead], of: impl Fn(&RowHead) -> T, visit: &mut dyn FnMut(T, usize)) {
