@@ -9,14 +9,12 @@ use crate::{
     bytes::Malformed,
     plan::{Origin, RowView},
     shape::{Line, RowFacts, Shape, Slots, same_attributes},
-    shaper::{Fit, Shaper},
+    shaper::{self, Fit, Shaper},
     strings::Strings,
 };
+use hashbrown::HashMap;
 use millrace_model::{Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Small appends are gathered into blocks of about this many rows.
 const BLOCK_ROWS: usize = 4096;
@@ -68,9 +66,9 @@ impl Block {
         self.heads.len() * size_of::<Head>() + self.values.byte_len() + self.values.len() * size_of::<u32>()
     }
 
-    fn extend(&mut self, other: Self) {
+    fn extend(&mut self, other: &Self) {
         let values = self.values.len() as u32;
-        self.heads.extend(other.heads.into_iter().map(|head| Head { values: head.values + values, ..head }));
+        self.heads.extend(other.heads.iter().map(|head| Head { values: head.values + values, ..*head }));
         self.values.extend_from(&other.values);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -140,7 +138,8 @@ impl HotShard {
         let stream = first.row.stream.clone();
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut shared = Arc::clone(&self.lock().shared);
-        let block = self.block(&rows, &mut numbers, &mut shared);
+        let mut shaper = self.shaper.lock();
+        let block = take(&rows, &mut shaper, &mut numbers, &mut shared);
         let weight = block.weight();
         let mut state = self.lock();
         state.stream = stream;
@@ -152,43 +151,11 @@ impl HotShard {
             && last.heads.len() + rows.len() <= BLOCK_ROWS
             && let Some(last) = Arc::get_mut(last)
         {
-            last.extend(block);
+            last.extend(&block);
         } else {
-            state.blocks.push(Arc::new(block));
+            state.blocks.push(Arc::new(block.clone()));
         }
-    }
-
-    /// Finds shapes and values; new shapes and origins go to a copy of what is shared where a snapshot has it.
-    fn block(&self, rows: &[HotRow], numbers: &mut Numbers, shared: &mut Arc<Shared>) -> Block {
-        let mut shaper = self.shaper.lock();
-        let mut block = Block::new();
-        for HotRow { partition, offset, row } in rows {
-            let values = block.values.len() as u32;
-            let (mut shape, fit) =
-                shaper.take(&row.record, row.time, Fit::Close, &mut |value| block.values.push(value));
-            if fit == Fit::Close
-                && numbers.shapes.len() >= MAX_SHAPES
-                && !numbers.shapes.contains_key(&(Arc::as_ptr(&shape) as usize))
-            {
-                block.values.truncate(values as usize);
-                (shape, _) =
-                    shaper.take(&row.record, row.time, Fit::Loose, &mut |value| block.values.push(value));
-            }
-            block.heads.push(Head {
-                time: row.time,
-                observed: row.record.observed_timestamp,
-                position: row.id.position,
-                index: row.id.index,
-                origin: numbers.origin(row, shared),
-                shape: numbers.shape(shape, shared),
-                values,
-                partition: *partition,
-                offset: *offset,
-            });
-            block.first = block.first.min(row.time);
-            block.last = block.last.max(row.time);
-        }
-        block
+        shaper.values = block.values;
     }
 
     /// About how many bytes the rows hold in memory.
@@ -220,6 +187,44 @@ impl HotShard {
         // Nothing in here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A block of rows: finds shapes and values; new shapes and origins go to a copy of what is shared where a snapshot has
+/// it.
+fn take(
+    rows: &[HotRow],
+    shaper: &mut shaper::State,
+    numbers: &mut Numbers,
+    shared: &mut Arc<Shared>,
+) -> Block {
+    let mut block = Block { heads: Vec::with_capacity(rows.len()), ..Block::new() };
+    shaper.values.clear();
+    for HotRow { partition, offset, row } in rows {
+        let values = shaper.values.len();
+        let (mut shape, fit) = shaper.take(&row.record, row.time, Fit::Close);
+        if fit == Fit::Close
+            && numbers.shapes.len() >= MAX_SHAPES
+            && !numbers.shapes.contains_key(&(Arc::as_ptr(&shape) as usize))
+        {
+            shaper.values.truncate(values);
+            (shape, _) = shaper.take(&row.record, row.time, Fit::Loose);
+        }
+        block.heads.push(Head {
+            time: row.time,
+            observed: row.record.observed_timestamp,
+            position: row.id.position,
+            index: row.id.index,
+            origin: numbers.origin(row, shared),
+            shape: numbers.shape(shape, shared),
+            values: values as u32,
+            partition: *partition,
+            offset: *offset,
+        });
+        block.first = block.first.min(row.time);
+        block.last = block.last.max(row.time);
+    }
+    block.values = std::mem::take(&mut shaper.values);
+    block
 }
 
 impl Numbers {

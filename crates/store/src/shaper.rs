@@ -3,11 +3,14 @@
 //!
 //! One shaper serves any number of hot shards; it is used by one writer at a time.
 
-use crate::shape::{Bound, CutLine, Shape};
+use crate::{
+    shape::{Bound, CutLine, Shape},
+    strings::Strings,
+};
+use hashbrown::HashMap;
 use millrace_model::{LogRecord, Timestamp, Value};
 use millrace_template::{Canonical, Cover, FREE_TEXT, Miner, Scan};
 use std::{
-    collections::HashMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -65,6 +68,8 @@ pub(crate) struct State {
     by_family: HashMap<Box<[u8]>, usize>,
     merged: Vec<Range<u32>>,
     bound: Bound,
+    /// The values of the records that were taken since whoever takes them has cleared it.
+    pub(crate) values: Strings,
 }
 
 /// How a record is kept.
@@ -77,20 +82,15 @@ pub(crate) enum Fit {
 }
 
 impl State {
-    /// Gives the record's shape and the values of its slots. Where `close` is not wanted, the record is kept whole.
-    pub(crate) fn take(
-        &mut self,
-        record: &LogRecord,
-        time: Timestamp,
-        fit: Fit,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> (Arc<Shape>, Fit) {
+    /// Gives the record's shape, and appends the values of its slots to [`Self::values`]. Where no close fit is wanted, the
+    /// record is kept whole.
+    pub(crate) fn take(&mut self, record: &LogRecord, time: Timestamp, fit: Fit) -> (Arc<Shape>, Fit) {
         let text = match &record.body {
             Value::String(text) => text.as_str(),
             _ => "",
         };
         if fit == Fit::Close
-            && let Some(shape) = self.close(record, time, text, visit)
+            && let Some(shape) = self.close(record, time, text)
         {
             return (shape, Fit::Close);
         }
@@ -110,17 +110,11 @@ impl State {
             known.shapes.push(Arc::clone(&shape));
             shape
         };
-        state.bound.each(&shape, line, visit);
+        state.bound.put(&shape, line, &mut state.values);
         (shape, Fit::Loose)
     }
 
-    fn close(
-        &mut self,
-        record: &LogRecord,
-        time: Timestamp,
-        text: &str,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> Option<Arc<Shape>> {
+    fn close(&mut self, record: &LogRecord, time: Timestamp, text: &str) -> Option<Arc<Shape>> {
         self.scan.line(text);
         if self.scan.mask().len() > MAX_MASK || self.scan.mask() == FREE_TEXT {
             return None;
@@ -158,7 +152,7 @@ impl State {
             known.shapes.insert(0, Arc::new(shape));
         }
         let shape = Arc::clone(&known.shapes[0]);
-        state.bound.each(&shape, line, visit);
+        state.bound.put(&shape, line, &mut state.values);
         Some(shape)
     }
 

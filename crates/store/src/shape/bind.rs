@@ -6,6 +6,7 @@ use super::{
     Body, Mask, Named, Place, Read, SeverityNumber, SeverityText, Shape, Stamp, make::CutLine, read,
     value_bytes,
 };
+use crate::strings::Strings;
 use millrace_model::{Attributes, LogRecord, Timestamp, Value};
 use std::io::Write;
 
@@ -27,18 +28,18 @@ impl Bound {
         self.push(|own| own.extend_from_slice(bytes));
     }
 
-    /// Calls `visit` with the value of each slot.
-    pub(crate) fn each(&self, shape: &Shape, line: CutLine<'_>, visit: &mut dyn FnMut(&[u8])) {
+    /// Appends the value of each slot.
+    pub(crate) fn put(&self, shape: &Shape, line: CutLine<'_>, values: &mut Strings) {
         if let Body::Text(mask) = &shape.body {
             for (variable, range) in line.variables.iter().enumerate() {
                 if mask.slot(variable).is_some() {
-                    visit(&line.text.as_bytes()[range.start as usize..range.end as usize]);
+                    values.push(&line.text.as_bytes()[range.start as usize..range.end as usize]);
                 }
             }
         }
         let mut start = 0;
         for end in &self.ends {
-            visit(&self.own[start..*end as usize]);
+            values.push(&self.own[start..*end as usize]);
             start = *end as usize;
         }
     }

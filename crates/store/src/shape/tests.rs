@@ -18,8 +18,9 @@ impl Slots for Values {
 }
 
 fn taken(shaper: &Shaper, record: &LogRecord, time: Timestamp, fit: Fit) -> (Arc<Shape>, Values) {
-    let mut values = Strings::default();
-    let (shape, _) = shaper.lock().take(record, time, fit, &mut |value| values.push(value));
+    let mut state = shaper.lock();
+    let (shape, _) = state.take(record, time, fit);
+    let values = std::mem::take(&mut state.values);
     assert_eq!(values.len(), shape.slots());
     (shape, Values(values))
 }
