@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod client;
+mod memory;
 mod roles;
 mod rules;
 mod settings;
@@ -13,11 +14,8 @@ mod telemetry;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Rows are many small allocations that are made on one thread and freed on another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::give_back_at_once();
     let cli = cli::Cli::parse();
     match cli::run(cli) {
         Ok(code) => code.into(),

@@ -51,6 +51,8 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["crates/catalogue"]),
     ("rsigma*", &["crates/detect"]),
     ("axum", &["query", "indexer", "src"]),
+    // No crate, but a word that has one room as well.
+    ("unsafe", &["src/memory.rs"]),
 ];
 
 /// What the product is said to be built on.
