@@ -15,7 +15,7 @@ pub struct Settings {
     pub seal_age: Duration,
     /// … or when they weigh this much, in bytes: `seal_bytes`, default 64 MiB.
     pub seal_bytes: u64,
-    /// Hot rows in memory, sealing ones included; the topic is paused above it, in bytes: `memory`, default 256 MiB.
+    /// Hot rows in memory, sealing ones included; the topic is paused above it, in bytes: `memory`, default 128 MiB.
     pub memory: u64,
     /// How long rows are kept after they were published, for searches that began before.
     pub linger: Duration,
@@ -34,7 +34,7 @@ impl Default for Settings {
             advertise: None,
             seal_age: Duration::from_secs(30),
             seal_bytes: 64 << 20,
-            memory: 256 << 20,
+            memory: 128 << 20,
             linger: Duration::from_mins(1),
             expired_grace: Duration::from_mins(2),
             merge: true,

@@ -279,11 +279,7 @@ impl Attributes {
 
 impl FromIterator<(String, Value)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(iter: I) -> Self {
-        let mut attributes = Self::new();
-        for (key, value) in iter {
-            attributes.set(key, value);
-        }
-        attributes
+        Self(iter.into_iter().collect()).with_last_of_each()
     }
 }
 
