@@ -3,6 +3,7 @@
 //! - [`HotShard`] takes rows and has them searchable at once, by [`search_rows`].
 //! - [`seal`] turns rows into one bundle file; [`SealedShard`] opens and searches it.
 //! - [`ScanRequest`] is asked of either for some fields of all matches, in batches of columns.
+//! - [`Templates`] tells which template a record's line stands for, under the merges that are known.
 //! - [`LeafRequest`], [`LeafResponse`] and [`Leaf`] are how a search reaches shards and comes back.
 //!
 //! **Invariant:** for the same rows and the same request both searches give the same answer; `sealed/tests.rs` holds
@@ -29,6 +30,7 @@ mod sealed;
 mod shape;
 mod shaper;
 mod strings;
+mod templates;
 mod terms;
 mod time_text;
 mod zstd_frame;
@@ -43,3 +45,4 @@ pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::SealedShard;
 pub use shaper::Shaper;
+pub use templates::{Merge, Namer, TemplateId, Templates};

@@ -9,7 +9,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use millrace_model::{LogRecord, Timestamp, Value};
-use millrace_template::{Canonical, Cover, FREE_TEXT, Miner, Scan};
+use millrace_template::{Canonical, Cover, FREE_TEXT, Merge, Miner, Scan, TemplateId};
 use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,6 +37,25 @@ impl Shaper {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A shaper that panicked half way knows less than it could; what it gives is checked record by record.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The merges of masks that are known here, learned or taken over, and of these `wanted`; at most so many. Appends
+    /// wait for one look at each.
+    pub fn merges(&self, mut wanted: impl FnMut(TemplateId) -> bool, most: usize) -> Vec<Merge> {
+        let state = self.lock();
+        state.miner.merges().filter(|merge| wanted(merge.id)).take(most).cloned().collect()
+    }
+
+    /// Takes over a merged mask of another node. Masks that were met before are kept as they were: how a record is kept
+    /// does not show in what it is. Appends wait for the one mask.
+    pub fn absorb(&self, merge: &[u8]) {
+        self.lock().miner.absorb(merge);
+    }
+
+    /// How many records were kept whole, body and attributes side by side: their lines could not be cut, or no shape gave
+    /// them back byte for byte, or there were too many shapes already.
+    pub fn kept_whole(&self) -> u64 {
+        self.lock().kept_whole
     }
 }
 
@@ -70,6 +89,7 @@ pub(crate) struct State {
     bound: Bound,
     /// The values of the records that were taken since whoever takes them has cleared it.
     pub(crate) values: Strings,
+    kept_whole: u64,
 }
 
 /// How a record is kept.
@@ -94,6 +114,7 @@ impl State {
         {
             return (shape, Fit::Close);
         }
+        self.kept_whole += 1;
         let everything = Range { start: 0, end: text.len() as u32 };
         let line = CutLine { text, variables: std::slice::from_ref(&everything) };
         let family = self.family(FREE_TEXT);

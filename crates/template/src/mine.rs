@@ -76,7 +76,7 @@ pub enum Canonical<'a> {
 }
 
 /// Learns which masks are one template. See the module's own words.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Miner {
     limits: Limits,
     /// Keys that nobody outside knows, so that nobody can make skeletons or contents collide.
@@ -91,7 +91,7 @@ pub struct Miner {
     old: HashMap<u128, Vec<Contents>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     merge: Merge,
     contents: Contents,
