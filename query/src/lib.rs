@@ -16,11 +16,13 @@ pub mod metrics;
 pub mod search;
 pub mod settings;
 pub mod shards;
+pub mod templates;
 
 pub use leaves::{HttpLeaf, Leaves};
 pub use metrics::Metrics;
 pub use search::{Hits, Missing, SearchRequest, Searcher};
 pub use settings::Settings;
+pub use templates::KnownTemplates;
 
 /// The consumer group whose shards and ledger are searched and audited.
 pub const INDEXER_GROUP: &str = "indexer";

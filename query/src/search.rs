@@ -5,11 +5,11 @@ pub mod merge;
 pub mod plan;
 pub mod settle;
 
-use crate::{Leaves, Metrics, shards::OpenShards};
+use crate::{KnownTemplates, Leaves, Metrics, shards::OpenShards};
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
-use millrace_store::{Leaf, Order};
+use millrace_store::{Leaf, Order, Templates};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -75,6 +75,7 @@ pub struct Searcher<L> {
     catalogue: Catalogue,
     shards: Arc<OpenShards>,
     leaves: Leaves<L>,
+    templates: KnownTemplates,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     /// One permit a core: sealed shards are searched by as many threads as can run.
@@ -95,6 +96,7 @@ impl<L: Leaf> Searcher<L> {
             catalogue,
             shards: Arc::new(shards),
             leaves,
+            templates: KnownTemplates::default(),
             clock,
             metrics,
             cores: Arc::new(Semaphore::new(cores)),
@@ -128,6 +130,12 @@ impl<L: Leaf> Searcher<L> {
     /// The catalogue cannot be read.
     pub async fn settle(&self) -> Result<Vec<Missing>, millrace_catalogue::Error> {
         settle::settle(&self.catalogue, &self.leaves).await
+    }
+
+    /// What the lines of hits stand for, as the catalogue knows it now. To be asked after the search: merges are published
+    /// with the records that they were learned from, or before.
+    pub async fn templates(&self) -> Arc<Templates> {
+        self.templates.current(&self.catalogue).await
     }
 
     /// The catalogue that it reads.

@@ -1,6 +1,7 @@
 //! A record as a hit.
 
 use millrace_model::{Row, Value, fields::hex};
+use millrace_store::Namer;
 use serde_json::{Map, Value as Json, json};
 
 /// Bodies in lists are cut at so many bytes.
@@ -15,8 +16,8 @@ pub enum Body {
     Whole,
 }
 
-/// The hit as the contract has it.
-pub fn hit(row: &Row, show: Body) -> Json {
+/// The hit as the contract has it. What its line stands for is named from all of the line, however much is shown.
+pub fn hit(row: &Row, show: Body, templates: &mut Namer<'_>) -> Json {
     let record = &row.record;
     let mut hit = Map::new();
     hit.insert("_id".to_owned(), json!(row.id));
@@ -40,6 +41,9 @@ pub fn hit(row: &Row, show: Body) -> Json {
     hit.insert("_stream".to_owned(), json!(row.stream));
     hit.insert("_source".to_owned(), json!(row.id.source));
     hit.insert("_position".to_owned(), json!(row.id.position));
+    if let Some(template) = templates.name(record) {
+        hit.insert("_template".to_owned(), json!(template));
+    }
     Json::Object(hit)
 }
 
@@ -63,21 +67,47 @@ fn body(value: &Value, show: Body) -> (Json, usize) {
 mod tests {
     use super::*;
     use millrace_model::{LogRecord, RecordId, SourceId, StreamName, Timestamp};
+    use millrace_store::{TemplateId, Templates};
+
+    fn row(body: impl Into<Value>) -> Row {
+        Row {
+            id: RecordId { source: SourceId(1), position: 2, index: 0 },
+            stream: StreamName::default(),
+            time: Timestamp(3),
+            record: LogRecord { body: body.into(), ..LogRecord::default() },
+        }
+    }
 
     #[test]
     fn a_long_body_is_cut_on_a_character_and_says_so() {
         let text = format!("x{}", "é".repeat(5000));
-        let row = Row {
-            id: RecordId { source: SourceId(1), position: 2, index: 0 },
-            stream: StreamName::default(),
-            time: Timestamp(3),
-            record: LogRecord { body: Value::from(text.as_str()), ..LogRecord::default() },
-        };
-        let cut = hit(&row, Body::Cut);
+        let row = row(text.as_str());
+        let templates = Templates::new();
+        let cut = hit(&row, Body::Cut, &mut templates.namer());
         let shown = cut["body"].as_str().map_or(0, str::len);
         assert_eq!(shown, MAX_BODY - 1);
         assert_eq!(cut["body_truncated_bytes"], json!(text.len() - shown));
-        assert_eq!(hit(&row, Body::Whole)["body"], json!(text));
         assert_eq!(cut["_position"], json!(2));
+        let whole = hit(&row, Body::Whole, &mut templates.namer());
+        assert_eq!(whole["body"], json!(text));
+        assert_eq!(cut["_template"], whole["_template"], "a template is of the whole line");
+        assert_eq!(cut["_template"], json!(TemplateId::of(text.as_bytes()).to_string()));
+    }
+
+    #[test]
+    fn a_hit_says_the_template_of_a_text_and_of_nothing_else() {
+        let mut templates = Templates::new();
+        templates.absorb(b"user \0 is \0");
+        let mut namer = templates.namer();
+        let mut template = |body: Value| hit(&row(body), Body::Cut, &mut namer).get("_template").cloned();
+        let of = |mask: &[u8]| Some(json!(TemplateId::of(mask).to_string()));
+        assert_eq!(template(Value::from("user ann is 7")), of(b"user \0 is \0"));
+        assert_eq!(template(Value::from("host ann is 7")), of(b"host ann is \0"));
+        assert_eq!(template(Value::from("")), of(b""));
+        // As `sha256sum` has it of the fixed prefix.
+        assert_eq!(of(b""), Some(json!("5b1c197c78c0f76a")));
+        for body in [Value::Null, Value::Bytes(b"user".to_vec()), Value::Int(7)] {
+            assert_eq!(template(body), None);
+        }
     }
 }

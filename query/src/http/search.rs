@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
-use millrace_store::{Leaf, Order};
+use millrace_store::{Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
 
@@ -40,7 +40,8 @@ async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<J
     let started = Instant::now();
     let request = parameters.request(api.searcher.now())?;
     let hits = search(api, &request).await?;
-    Ok(Json(body(&request, &hits, started)))
+    let templates = api.searcher.templates().await;
+    Ok(Json(body(&request, &hits, &templates, started)))
 }
 
 async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
@@ -48,9 +49,10 @@ async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, 
     Ok(hits.await.map_err(|_| ApiError::Timeout)??)
 }
 
-fn body(request: &SearchRequest, hits: &Hits, started: Instant) -> Json_ {
+fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: Instant) -> Json_ {
+    let mut namer = templates.namer();
     let mut body = json!({
-        "hits": hits.hits.iter().map(|row| hit(row, Body::Cut)).collect::<Vec<_>>(),
+        "hits": hits.hits.iter().map(|row| hit(row, Body::Cut, &mut namer)).collect::<Vec<_>>(),
         "total": hits.total,
         "total_relation": "eq",
         "partial": !hits.missing.is_empty(),
@@ -94,8 +96,7 @@ pub async fn record<L: Leaf + 'static>(
         histogram: None,
     };
     let hits = search(&api, &request).await?;
-    match hits.hits.first() {
-        Some(row) => Ok(Json(hit(row, Body::Whole))),
-        None => Err(ApiError::NotFound(format!("no record {id}"))),
-    }
+    let Some(row) = hits.hits.first() else { return Err(ApiError::NotFound(format!("no record {id}"))) };
+    let templates = api.searcher.templates().await;
+    Ok(Json(hit(row, Body::Whole, &mut templates.namer())))
 }
