@@ -22,6 +22,7 @@ pub mod retention;
 pub mod route;
 pub mod settings;
 pub mod shards;
+pub mod templates;
 
 pub use leaf::HotLeaf;
 pub use metrics::Metrics;

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub strays: Counter,
     /// Records whose own time could not be believed.
     pub adjusted: Counter,
+    /// Records kept whole: their lines as they are, not as template and variables.
+    pub whole: Counter,
     /// Cuts published.
     pub cuts: Counter,
     /// Cuts refused because a partition had a new owner.
@@ -74,6 +76,7 @@ impl Metrics {
         counter("dead_letters", "Messages that could not be decoded", &self.dead_letters);
         counter("stray_sources", "Sources derived because two senders claimed to be one", &self.strays);
         counter("adjusted_times", "Records sorted by when they were observed", &self.adjusted);
+        counter("whole_records", "Records kept whole: no template gives their line back", &self.whole);
         counter("cuts", "Cuts published", &self.cuts);
         counter("fenced_cuts", "Cuts refused because a partition had a new owner", &self.fenced);
         counter("cut_retries", "Cuts that failed and were tried again", &self.retries);

@@ -14,6 +14,7 @@ use crate::{
     retention,
     route::{Route, route},
     shards::Shards,
+    templates::Exchange,
 };
 use millrace_catalogue::Node;
 use millrace_ledger::{Ledger, Place, Reading, read};
@@ -40,6 +41,7 @@ pub struct Indexer {
     settings: Settings,
     parts: Arc<Parts>,
     shards: Arc<Shards>,
+    templates: Arc<Exchange>,
     status: Arc<Status>,
 }
 
@@ -47,7 +49,8 @@ impl Indexer {
     /// Out of its parts.
     pub fn new(settings: Settings, parts: Parts) -> Self {
         let shards = Arc::new(Shards::new(parts.topic.name()));
-        Self { settings, parts: Arc::new(parts), shards, status: Arc::default() }
+        let templates = Arc::new(Exchange::new(shards.shaper()));
+        Self { settings, parts: Arc::new(parts), shards, templates, status: Arc::default() }
     }
 
     /// Answers searches over its rows.
@@ -73,6 +76,7 @@ impl Indexer {
             let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
             tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
         });
+        self.templates.take_over(&self.parts.catalogue).await;
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
@@ -105,6 +109,7 @@ struct Flow<'a> {
     settings: &'a Settings,
     parts: &'a Arc<Parts>,
     shards: &'a Arc<Shards>,
+    templates: &'a Arc<Exchange>,
     status: &'a Arc<Status>,
     consumer: AnyConsumer,
     ledger: Ledger,
@@ -119,11 +124,12 @@ struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     fn new(indexer: &'a Indexer, consumer: AnyConsumer) -> Self {
-        let Indexer { settings, parts, shards, status, .. } = indexer;
+        let Indexer { settings, parts, shards, templates, status } = indexer;
         Self {
             settings,
             parts,
             shards,
+            templates,
             status,
             consumer,
             ledger: Ledger::new(),
@@ -253,6 +259,8 @@ impl<'a> Flow<'a> {
             self.shards.sweep(now.minus(SHORT_LINGER));
         }
         self.parts.metrics.hot_bytes.set(self.shards.total_weight() as i64);
+        let (whole, kept) = (&self.parts.metrics.whole, self.shards.shaper().kept_whole());
+        whole.inc_by(kept.saturating_sub(whole.get()));
         if self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.heartbeat = Some(Instant::now());
             self.beat(now).await;
@@ -313,6 +321,7 @@ impl<'a> Flow<'a> {
         let task = tokio::spawn(publish::publish(
             Arc::clone(self.parts),
             Arc::clone(self.status),
+            Arc::clone(self.templates),
             Arc::clone(&publication),
         ));
         self.in_flight = Some(InFlight { generation, publication, task });

@@ -6,6 +6,7 @@ use crate::{
     cut::{self, Part},
     parts::{Parts, Status},
     shards::Frozen,
+    templates::Exchange,
 };
 use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};
 use millrace_ledger::Change;
@@ -33,12 +34,18 @@ pub struct Publication {
 }
 
 /// Seals, uploads and publishes; tries again, for ever, what another try can mend (a full disk, a busy or unreachable
-/// catalogue), and says so in `status`.
-pub async fn publish(parts: Arc<Parts>, status: Arc<Status>, publication: Arc<Publication>) -> Outcome {
+/// catalogue), and says so in `status`. Merges of masks are exchanged on the way.
+pub async fn publish(
+    parts: Arc<Parts>,
+    status: Arc<Status>,
+    templates: Arc<Exchange>,
+    publication: Arc<Publication>,
+) -> Outcome {
+    templates.take_over(&parts.catalogue).await;
     let mut wait = Duration::from_millis(100);
     let mut shards: Option<Vec<ShardMeta>> = None;
     loop {
-        let error = match try_publish(&parts, &publication, &mut shards).await {
+        let error = match try_publish(&parts, &templates, &publication, &mut shards).await {
             Ok(outcome) => {
                 status.publishing(None);
                 let published = shards.unwrap_or_default();
@@ -66,6 +73,7 @@ fn count(metrics: &Metrics, shards: &[ShardMeta]) {
 
 async fn try_publish(
     parts: &Arc<Parts>,
+    templates: &Exchange,
     publication: &Arc<Publication>,
     shards: &mut Option<Vec<ShardMeta>>,
 ) -> anyhow::Result<Outcome> {
@@ -92,11 +100,15 @@ async fn try_publish(
                 state: change.state.clone(),
             })
             .collect(),
+        aliases: templates.due(),
         ..Cut::default()
     };
     match parts.catalogue.publish(&cut).await {
-        Ok(()) => Ok(Outcome::Published),
-        // A commit whose answer was lost may have happened: then this is its echo.
+        Ok(()) => {
+            templates.told(&cut.aliases);
+            Ok(Outcome::Published)
+        }
+        // A commit whose answer was lost may have happened: then this is its echo. What aliases it had is not known.
         Err(_) if already_published(parts, &cut.shards).await? => Ok(Outcome::Published),
         Err(PublishError::Fenced { partition }) => Ok(Outcome::Fenced(partition)),
         Err(PublishError::Conflict { source_id }) => Ok(Outcome::Conflict(source_id)),
@@ -150,3 +162,6 @@ pub(crate) async fn discard(parts: &Parts, shards: &[ShardMeta]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,11 @@ impl Shards {
         Self { topic: topic.to_owned(), ..Self::default() }
     }
 
+    /// What all rows are shaped by.
+    pub fn shaper(&self) -> &Shaper {
+        &self.shaper
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
