@@ -52,8 +52,8 @@ impl Shaper {
         self.lock().miner.absorb(merge);
     }
 
-    /// How many records were kept whole, body and attributes side by side: their lines could not be cut, or no shape gave
-    /// them back byte for byte, or there were too many shapes already.
+    /// How many records were kept whole, body and attributes side by side: the line is not cut, or its constant text is
+    /// long, or no shape gives the record back byte for byte, or there are too many shapes already.
     pub fn kept_whole(&self) -> u64 {
         self.lock().kept_whole
     }
