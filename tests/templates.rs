@@ -94,7 +94,9 @@ fn a_line_has_one_template_whoever_took_it_in_and_how_often() {
     assert_eq!(of_one, of_three);
     let records = records(&agents);
     drop(agents);
-    cluster.indexers.iter_mut().for_each(millrace_test_support::Role::stop);
+    for indexer in &mut cluster.indexers {
+        indexer.stop();
+    }
     drop(cluster);
 
     // The same topic, read from its beginning by one that knows nothing.

@@ -48,7 +48,9 @@ impl Exchange {
                 }
             };
             // Appends wait for one of them at most, some microseconds.
-            aliases.iter().for_each(|alias| self.shaper.absorb(&alias.mask));
+            for alias in &aliases {
+                self.shaper.absorb(&alias.mask);
+            }
             let mut state = self.lock();
             state.told.extend(aliases.iter().map(|alias| TemplateId::of(&alias.mask)));
             state.version = state.version.max(version);

@@ -4,7 +4,13 @@
 
 use millrace_catalogue::{Alias, Catalogue, Error};
 use millrace_store::Templates;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long an answer waits for the catalogue's word on this.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,10 +27,15 @@ struct State {
 }
 
 impl KnownTemplates {
-    /// What is known now. Where the catalogue cannot be read that is what was known before, and the log says so.
+    /// What is known now. Where the catalogue cannot be read, or not within a second, that is what was known before, and
+    /// the log says so.
     pub async fn current(&self, catalogue: &Catalogue) -> Arc<Templates> {
-        if let Err(error) = self.read(catalogue).await {
-            tracing::warn!(%error, "merges of templates cannot be read; the known ones are used");
+        let problem = match tokio::time::timeout(PATIENCE, self.read(catalogue)).await {
+            Ok(read) => read.err().map(|error| error.to_string()),
+            Err(late) => Some(late.to_string()),
+        };
+        if let Some(error) = problem {
+            tracing::warn!(error, "merges of templates cannot be read; the known ones are used");
         }
         Arc::clone(&self.lock().templates)
     }
@@ -51,7 +62,9 @@ impl State {
     fn absorb(&mut self, since: u64, version: u64, aliases: &[Alias]) {
         if self.version == since {
             let templates = Arc::make_mut(&mut self.templates);
-            aliases.iter().for_each(|alias| templates.absorb(&alias.mask));
+            for alias in aliases {
+                templates.absorb(&alias.mask);
+            }
             self.version = version;
         }
     }

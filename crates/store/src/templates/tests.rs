@@ -118,10 +118,14 @@ proptest! {
         again in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let (mut one, mut two) = (Templates::new(), Templates::new());
-        merges.iter().for_each(|merge| one.absorb(merge));
-        shuffled.iter().for_each(|merge| two.absorb(merge));
-        if !merges.is_empty() {
-            again.iter().for_each(|index| two.absorb(&merges[index.index(merges.len())]));
+        for merge in &merges {
+            one.absorb(merge);
+        }
+        for merge in &shuffled {
+            two.absorb(merge);
+        }
+        for index in again.iter().filter(|_| !merges.is_empty()) {
+            two.absorb(&merges[index.index(merges.len())]);
         }
         let (mut first, mut second) = (one.namer(), two.namer());
         for line in lines.iter().chain(lines.iter().rev()) {
