@@ -22,6 +22,7 @@
 
 mod headers;
 mod otlp;
+mod protobuf;
 
 use crate::{AgentId, BootId, InstanceId, LogRecord, SourceId, StreamName, TopicId};
 use bytes::Bytes;
@@ -288,5 +289,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<LogRecord, DecodeError> {
     otlp::decode(bytes)?.pop().ok_or_else(|| DecodeError::Value("no record".to_owned()))
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! Records to and from OTLP's protobuf. Consecutive records that share a resource share its entry.
 
-use super::DecodeError;
+use super::{
+    DecodeError,
+    protobuf::{Fields, Malformed},
+};
 use crate::{Attributes, LogRecord, Severity, Timestamp, Value};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::{
@@ -10,7 +13,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 /// Attributes of OTLP's scope, as they appear among a record's own.
 const SCOPE_NAME: &str = "otel.scope.name";
@@ -40,27 +43,174 @@ pub(super) fn encode<'a>(records: impl IntoIterator<Item = &'a LogRecord>) -> By
     ExportLogsServiceRequest { resource_logs: groups }.encode_to_vec().into()
 }
 
+/// Reads the protobuf in place: its messages are not built only to be taken apart.
 pub(super) fn decode(value: &[u8]) -> Result<Vec<LogRecord>, DecodeError> {
-    let request = ExportLogsServiceRequest::decode(value).map_err(|e| DecodeError::Value(e.to_string()))?;
     let mut records = Vec::new();
-    for group in request.resource_logs {
-        let resource = Arc::new(read_attributes(group.resource.map(|r| r.attributes).unwrap_or_default()));
-        for scope in group.scope_logs {
-            let about = scope.scope.unwrap_or_default();
-            records.reserve(scope.log_records.len());
-            for record in scope.log_records {
-                let mut record = read_record(record, &resource);
-                if !about.name.is_empty() {
-                    record.attributes.set(SCOPE_NAME, about.name.as_str());
+    match read_request(value, &mut records) {
+        Ok(()) => Ok(records),
+        Err(problem) => Err(DecodeError::Value(problem.to_string())),
+    }
+}
+
+fn read_request(value: &[u8], records: &mut Vec<LogRecord>) -> Result<(), Malformed> {
+    let mut fields = Fields::of(value);
+    while let Some((number, field)) = fields.next()? {
+        if number == 1 {
+            read_group(fields.inner(field)?, records)?;
+        }
+    }
+    Ok(())
+}
+
+/// `ResourceLogs`. The order of fields is nobody's promise, so what is said of all records is read first.
+fn read_group(group: Fields<'_>, records: &mut Vec<LogRecord>) -> Result<(), Malformed> {
+    let (mut resource, mut fields) = (Entries::new(), group);
+    while let Some((number, field)) = fields.next()? {
+        if number == 1 {
+            let mut inner = fields.inner(field)?;
+            while let Some((number, field)) = inner.next()? {
+                if number == 1 {
+                    resource.push(read_entry(inner.inner(field)?)?);
                 }
-                if !about.version.is_empty() {
-                    record.attributes.set(SCOPE_VERSION, about.version.as_str());
-                }
-                records.push(record);
             }
         }
     }
-    Ok(records)
+    let (resource, mut fields) = (Arc::new(resource.into_iter().collect()), group);
+    while let Some((number, field)) = fields.next()? {
+        if number == 2 {
+            read_scope(fields.inner(field)?, &resource, records)?;
+        }
+    }
+    Ok(())
+}
+
+/// `ScopeLogs`.
+fn read_scope(
+    scope: Fields<'_>,
+    resource: &Arc<Attributes>,
+    records: &mut Vec<LogRecord>,
+) -> Result<(), Malformed> {
+    let (mut name, mut version, mut fields) = ("", "", scope);
+    while let Some((number, field)) = fields.next()? {
+        if number == 1 {
+            let mut inner = fields.inner(field)?;
+            while let Some((number, field)) = inner.next()? {
+                match number {
+                    1 => name = field.text()?,
+                    2 => version = field.text()?,
+                    _ => {}
+                }
+            }
+        }
+    }
+    let (mut attributes, mut fields) = (0, scope);
+    while let Some((number, field)) = fields.next()? {
+        if number == 2 {
+            let mut record = read_record(fields.inner(field)?, resource, attributes)?;
+            attributes = record.attributes.len();
+            if !name.is_empty() {
+                record.attributes.set(SCOPE_NAME, name);
+            }
+            if !version.is_empty() {
+                record.attributes.set(SCOPE_VERSION, version);
+            }
+            records.push(record);
+        }
+    }
+    Ok(())
+}
+
+/// A record, of perhaps so many attributes.
+fn read_record(
+    mut fields: Fields<'_>,
+    resource: &Arc<Attributes>,
+    attributes: usize,
+) -> Result<LogRecord, Malformed> {
+    let time = |nanos: u64| i64::try_from(nanos).ok().filter(|n| *n != 0).map(Timestamp);
+    let mut record = LogRecord { resource: Arc::clone(resource), ..LogRecord::default() };
+    let (mut observed, mut severity, mut event) = (None, 0, "");
+    let mut entries = Entries::with_capacity(attributes);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => record.timestamp = time(field.fixed64()?),
+            2 => severity = field.varint()? as i32,
+            3 => field.text()?.clone_into(&mut record.severity_text),
+            5 => read_value(fields.inner(field)?, &mut record.body)?,
+            6 => entries.push(read_entry(fields.inner(field)?)?),
+            9 => record.trace_id = field.bytes()?.try_into().ok().filter(|id| *id != [0; 16]),
+            10 => record.span_id = field.bytes()?.try_into().ok().filter(|id| *id != [0; 8]),
+            11 => observed = time(field.fixed64()?),
+            12 => event = field.text()?,
+            _ => {}
+        }
+    }
+    // A producer that forgot it leaves the record's own time; 0 is seen to by whoever takes the message in.
+    record.observed_timestamp = observed.or(record.timestamp).unwrap_or_default();
+    record.severity = match Severity::from_number(severity.into()) {
+        Severity::UNKNOWN => Severity::from_name(&record.severity_text).unwrap_or_default(),
+        severity => severity,
+    };
+    record.attributes = entries.into_iter().collect();
+    if !event.is_empty() {
+        record.attributes.set("event.name", event);
+    }
+    Ok(record)
+}
+
+type Entries = Vec<(String, Value)>;
+
+fn read_entry(mut fields: Fields<'_>) -> Result<(String, Value), Malformed> {
+    let (mut key, mut value) = ("", Value::Null);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => key = field.text()?,
+            2 => read_value(fields.inner(field)?, &mut value)?,
+            _ => {}
+        }
+    }
+    Ok((key.to_owned(), value))
+}
+
+/// `AnyValue`. A list that is given in parts is put together, as protobuf wants it; of all else the last counts.
+fn read_value(mut fields: Fields<'_>, value: &mut Value) -> Result<(), Malformed> {
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => *value = Value::from(field.text()?),
+            2 => *value = Value::Bool(field.varint()? != 0),
+            3 => *value = Value::Int(field.varint()? as i64),
+            4 => *value = Value::Double(f64::from_bits(field.fixed64()?)),
+            5 => {
+                let mut values =
+                    if let Value::Array(values) = mem::take(value) { values } else { Vec::new() };
+                let mut inner = fields.inner(field)?;
+                while let Some((number, field)) = inner.next()? {
+                    if number == 1 {
+                        let mut value = Value::Null;
+                        read_value(inner.inner(field)?, &mut value)?;
+                        values.push(value);
+                    }
+                }
+                *value = Value::Array(values);
+            }
+            6 => {
+                let before =
+                    if let Value::Map(before) = mem::take(value) { before } else { Attributes::new() };
+                let mut entries: Entries = before.into_iter().collect();
+                let mut inner = fields.inner(field)?;
+                while let Some((number, field)) = inner.next()? {
+                    if number == 1 {
+                        entries.push(read_entry(inner.inner(field)?)?);
+                    }
+                }
+                *value = Value::Map(entries.into_iter().collect());
+            }
+            7 => *value = Value::Bytes(field.bytes()?.to_vec()),
+            // A reference into a table of texts, which only profiles have.
+            8 => *value = Value::Null,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn write_record(record: &LogRecord) -> OtlpRecord {
@@ -77,32 +227,6 @@ fn write_record(record: &LogRecord) -> OtlpRecord {
     }
 }
 
-fn read_record(record: OtlpRecord, resource: &Arc<Attributes>) -> LogRecord {
-    let time = |nanos: u64| i64::try_from(nanos).ok().filter(|n| *n != 0).map(Timestamp);
-    let observed = time(record.observed_time_unix_nano);
-    let timestamp = time(record.time_unix_nano);
-    let mut attributes = read_attributes(record.attributes);
-    if !record.event_name.is_empty() {
-        attributes.set("event.name", record.event_name);
-    }
-    let severity = match Severity::from_number(record.severity_number.into()) {
-        Severity::UNKNOWN => Severity::from_name(&record.severity_text).unwrap_or_default(),
-        severity => severity,
-    };
-    LogRecord {
-        timestamp,
-        // A producer that forgot it leaves the record's own time; 0 is seen to by whoever takes the message in.
-        observed_timestamp: observed.or(timestamp).unwrap_or_default(),
-        severity,
-        severity_text: record.severity_text,
-        body: record.body.map(read_value).unwrap_or_default(),
-        resource: Arc::clone(resource),
-        attributes,
-        trace_id: <[u8; 16]>::try_from(record.trace_id).ok().filter(|id| *id != [0; 16]),
-        span_id: <[u8; 8]>::try_from(record.span_id).ok().filter(|id| *id != [0; 8]),
-    }
-}
-
 fn write_attributes(attributes: &Attributes) -> Vec<KeyValue> {
     attributes
         .iter()
@@ -112,10 +236,6 @@ fn write_attributes(attributes: &Attributes) -> Vec<KeyValue> {
             ..KeyValue::default()
         })
         .collect()
-}
-
-fn read_attributes(list: Vec<KeyValue>) -> Attributes {
-    list.into_iter().map(|kv| (kv.key, kv.value.map(read_value).unwrap_or_default())).collect()
 }
 
 fn write_value(value: &Value) -> AnyValue {
@@ -133,20 +253,5 @@ fn write_value(value: &Value) -> AnyValue {
             }
             Value::Map(map) => Some(Any::KvlistValue(KeyValueList { values: write_attributes(map) })),
         },
-    }
-}
-
-fn read_value(value: AnyValue) -> Value {
-    use any_value::Value as Any;
-    match value.value {
-        Some(Any::BoolValue(value)) => Value::Bool(value),
-        Some(Any::IntValue(value)) => Value::Int(value),
-        Some(Any::DoubleValue(value)) => Value::Double(value),
-        Some(Any::StringValue(text)) => Value::String(text),
-        Some(Any::BytesValue(bytes)) => Value::Bytes(bytes),
-        Some(Any::ArrayValue(array)) => Value::Array(array.values.into_iter().map(read_value).collect()),
-        Some(Any::KvlistValue(list)) => Value::Map(read_attributes(list.values)),
-        // Nothing, or a reference into a string table, which only profiles have.
-        _ => Value::Null,
     }
 }

@@ -73,6 +73,31 @@ proptest! {
         prop_assert_eq!(decode(&payload.headers, &payload.value).unwrap(), Decoded::Batch(Box::new(envelope), records));
     }
 
+    /// Whatever prost's own types can read is read as they read it, but for groups; and nothing makes it panic.
+    #[test]
+    fn damaged_values_are_read_as_the_reference_reads_them(
+        records in prop::collection::vec(record(), 1..4), twice in any::<bool>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut value = otlp::encode(&records).to_vec();
+        if twice {
+            value.extend_from_within(..);
+        }
+        for (at, byte) in damage {
+            let at = at.index(value.len());
+            value[at] = byte;
+        }
+        value.truncate(cut.map_or(value.len(), |cut| cut.index(value.len())));
+        let ours = otlp::decode(&value);
+        if let Some(expected) = reference::decode(&value) {
+            match ours {
+                Ok(records) => prop_assert_eq!(format!("{records:?}"), format!("{expected:?}")),
+                Err(problem) => prop_assert!(problem.to_string().contains("known kind of field"), "{problem}"),
+            }
+        }
+    }
+
     #[test]
     fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..200), runs in prop::collection::vec(any::<u8>(), 0..40)) {
         let mut payload = encode(&envelope(0), &[]);
