@@ -3,7 +3,7 @@
 
 use crate::{
     corpus::Feed,
-    ingest::{Ingested, ingest},
+    ingest::{Ingested, Merged, ingest, merged},
     meter::{self, Outcome},
 };
 use millrace_store::SealedShard;
@@ -43,6 +43,13 @@ pub(crate) fn ingested(
     ask(arguments)
 }
 
+/// [`merged`] of these shards.
+pub(crate) fn merged_of(shards: &[PathBuf], folder: &Path) -> Outcome<Merged> {
+    let mut arguments: Vec<OsString> = vec!["merge".into(), folder.into()];
+    arguments.extend(shards.iter().map(OsString::from));
+    ask(arguments)
+}
+
 /// Opens a shard once.
 pub(crate) fn opened(path: &Path) -> Outcome<Opened> {
     ask(vec!["open".into(), path.into()])
@@ -64,6 +71,10 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome<()> {
             let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
             let cut = Some(cut.parse()?).filter(|cut| *cut > 0);
             serde_json::to_string(&ingest(&mut Feed::new(&files, lines.parse()?), cut, Path::new(folder))?)?
+        }
+        ["merge", folder, shards @ ..] => {
+            let shards: Vec<PathBuf> = shards.iter().map(PathBuf::from).collect();
+            serde_json::to_string(&merged(&shards, Path::new(folder))?)?
         }
         ["open", path] => {
             let before = meter::resident()?;

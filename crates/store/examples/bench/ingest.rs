@@ -1,11 +1,12 @@
-//! Rows become shards, as in an indexer: appended as they come, sealed at each cut. Says what that cost.
+//! Rows become shards, as in an indexer: appended as they come, sealed at each cut, merged and merged again. Says what
+//! that cost.
 
 use crate::{
     corpus::Feed,
     meter::{self, Outcome},
 };
 use millrace_model::{OffsetRange, Partition, ShardId, StreamName, Timestamp};
-use millrace_store::{HotShard, SealInput, SealedBundle, Shaper, seal};
+use millrace_store::{HotShard, MergeInput, SealInput, SealedBundle, SealedShard, Shaper, merge, seal};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -82,6 +83,49 @@ impl Ingested {
         self.shards.push(sealed.path.clone());
         Ok(())
     }
+}
+
+/// Shards that became one, by two merges of each row. Times are CPU seconds.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Merged {
+    pub(crate) shard: PathBuf,
+    /// Bytes of it.
+    pub(crate) stored: u64,
+    /// What the first merges cost, and the second one.
+    pub(crate) once: f64,
+    pub(crate) again: f64,
+    /// The most memory meanwhile, above what there was before.
+    pub(crate) peak: u64,
+}
+
+/// Merges each half of the shards, then both.
+pub(crate) fn merged(shards: &[PathBuf], folder: &Path) -> Outcome<Merged> {
+    meter::reset_peak()?;
+    let before = meter::resident()?;
+    let mut done = Merged::default();
+    let mut halves = Vec::new();
+    for (number, half) in shards.chunks(shards.len().div_ceil(2).max(1)).enumerate() {
+        let (spent, bundle) = one_of(half, 1_000_000 + number as u128, folder)?;
+        done.once += spent;
+        halves.push(bundle.path);
+    }
+    let (spent, bundle) = one_of(&halves, 2_000_000, folder)?;
+    (done.again, done.stored) = (spent, std::fs::metadata(&bundle.path)?.len());
+    done.shard = bundle.path;
+    done.peak = meter::peak()?.saturating_sub(before);
+    Ok(done)
+}
+
+fn one_of(shards: &[PathBuf], id: u128, folder: &Path) -> Outcome<(f64, SealedBundle)> {
+    let shards: Vec<SealedShard> =
+        shards.iter().map(|path| SealedShard::open(path)).collect::<Result<_, _>>()?;
+    let input = MergeInput { id: ShardId(id), shards: &shards, deletions: &[], created: Timestamp(0) };
+    let (spent, bundle) = meter::cpu(|| merge(&input, folder))?;
+    let bundle = bundle?;
+    if bundle.left_out > 0 {
+        return Err(format!("a merge left {} rows out", bundle.left_out).into());
+    }
+    Ok((spent, bundle))
 }
 
 /// Everything that a hot shard holds.

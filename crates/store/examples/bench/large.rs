@@ -4,7 +4,7 @@ use crate::{
     ask, child,
     corpus::{Feed, Truth},
     exact,
-    ingest::Ingested,
+    ingest::{Ingested, Merged},
     meter::{self, Outcome},
     naive::{self, Answer},
     parts, plain,
@@ -12,7 +12,7 @@ use crate::{
     reading,
     table::{self, megabytes, milliseconds, rate, ratio, thousands},
 };
-use millrace_model::{RecordId, Row, SourceId, TimeRange, Timestamp};
+use millrace_model::{FieldRef, RecordId, Row, SourceId, TimeRange, Timestamp};
 use millrace_store::{LeafRequest, Order, SealedShard};
 use std::{
     collections::BTreeMap,
@@ -21,111 +21,98 @@ use std::{
 
 /// A cut falls due after so many bytes of lines.
 const CUT: u64 = 64 << 20;
+/// How many values of a field are asked for.
+const TOP: usize = 20;
 /// One row of so many is read by its id as well.
 const BY_ID: usize = 500;
 
-/// Writes it in cuts and whole, asks the whole. Says whether everything was right.
+/// Writes it in cuts, merges these twice, asks what came of it. Says whether everything was right.
 pub(crate) fn measure(file: &Path, lines: usize) -> Outcome<bool> {
     let files = [file.to_owned()];
     let folder = tempfile::tempdir()?;
-    let (in_cuts, whole) = (folder.path().join("cuts"), folder.path().join("whole"));
-    std::fs::create_dir(&in_cuts)?;
-    std::fs::create_dir(&whole)?;
     let load = meter::load()?;
 
-    let cuts = child::ingested(&files, lines, Some(CUT), &in_cuts)?;
-    // A merge of `cuts.shards` is measured here as soon as the store has one.
-    let one = child::ingested(&files, lines, None, &whole)?;
+    let cuts = child::ingested(&files, lines, Some(CUT), folder.path())?;
+    let one = child::merged_of(&cuts.shards, folder.path())?;
     let truth = Truth::new(&files, lines)?;
     let known = |row: &Row| truth.knows(row);
     let cuts_exact = exact::check(&cuts.shards, BY_ID, &known)?;
-    let one_exact = exact::check(&one.shards, BY_ID, &known)?;
+    let one_exact = exact::check(std::slice::from_ref(&one.shard), BY_ID, &known)?;
 
-    println!("### Shards: {} JSON lines\n\n#### Writing\n", thousands(one.lines));
-    table::head(&["", &format!("cuts of {} MiB: {}", CUT >> 20, cuts.shards.len()), "one shard", "aim"]);
+    println!("### Shards: {} JSON lines\n\n#### Writing\n", thousands(cuts.lines));
+    table::head(&["", &format!("cuts of {} MiB: {}", CUT >> 20, cuts.shards.len()), "merged twice", "aim"]);
     written(&cuts, &one);
-    let exactness = [cuts_exact.summary(cuts.lines), one_exact.summary(one.lines), String::new()];
+    let exactness = [cuts_exact.summary(cuts.lines), one_exact.summary(cuts.lines), String::new()];
     table::row(&[vec!["read back".to_owned()], exactness.to_vec()].concat());
     println!();
-    elsewhere(&files, lines, &one)?;
+    elsewhere(&files, lines, (cuts.lines, cuts.raw))?;
     println!();
-    stored(&cuts, &one)?;
+    stored(&cuts.shards, &one.shard)?;
     println!();
-    let [path] = one.shards.as_slice() else { return Err("not one shard".into()) };
-    let answered = asked(path, file, lines, &truth)?;
+    let answered = asked(&one.shard, file, lines, &truth)?;
     println!();
-    reading::measure(path, &one_exact)?;
+    reading::measure(&one.shard, &one_exact)?;
     let load = format!("{load} before, {} after", meter::load()?);
     for (what, value) in [("load average", load), ("machine", meter::machine()?)] {
         table::row(&[what.to_owned(), value, String::new()]);
     }
-    Ok(answered && cuts_exact.holds(cuts.lines) && one_exact.holds(one.lines))
+    Ok(answered && cuts_exact.holds(cuts.lines) && one_exact.holds(cuts.lines))
 }
 
-/// What is said of each way of writing.
-type Says<'a> = &'a dyn Fn(&Ingested) -> String;
-
-fn written(cuts: &Ingested, one: &Ingested) {
-    let rows: [(&str, Says<'_>, &str); 11] = [
-        ("raw", &|of| megabytes(of.raw), ""),
-        ("stored", &|of| megabytes(of.stored), ""),
-        ("stored of raw", &|of| ratio(of.raw, of.stored), "≤ 1/18, at best 1/22"),
-        (
-            "bytes a line, raw and stored",
-            &|of| {
-                format!("{:.1}, {:.2}", of.raw as f64 / of.lines as f64, of.stored as f64 / of.lines as f64)
-            },
-            "",
-        ),
-        ("append, lines a CPU-second", &|of| rate(of.lines, of.appending), ""),
-        ("seal, lines a CPU-second", &|of| rate(of.lines, of.sealing), ""),
-        ("merge, lines a CPU-second", &|_| "–".to_owned(), ""),
-        (
-            "append and seal, lines a CPU-second",
-            &|of| rate(of.lines, of.appending + of.sealing),
-            "≥ 400,000, at best 700,000",
-        ),
-        ("messages decoded before that, lines a CPU-second", &|of| rate(of.lines, of.decoding), ""),
-        ("memory at most", &|of| megabytes(of.peak), ""),
-        (
-            "memory a hot row, of that as its weight",
-            &|of| {
-                let a_row = |bytes: u64| bytes.checked_div(of.hot.rows).unwrap_or_default();
-                format!("{} B, {} B", a_row(of.hot.resident), a_row(of.hot.weight))
-            },
-            "",
-        ),
-    ];
-    for (what, says, aim) in rows {
-        table::row(&[what.to_owned(), says(cuts), says(one), aim.to_owned()]);
-    }
+fn written(cuts: &Ingested, one: &Merged) {
+    let row = |what: &str, cuts: String, one: String, aim: &str| {
+        table::row(&[what.to_owned(), cuts, one, aim.to_owned()]);
+    };
+    let none = || "–".to_owned();
+    let lines = cuts.lines;
+    row("raw", megabytes(cuts.raw), megabytes(cuts.raw), "");
+    row("stored", megabytes(cuts.stored), megabytes(one.stored), "");
+    row("stored of raw", ratio(cuts.raw, cuts.stored), ratio(cuts.raw, one.stored), "≤ 1/18, at best 1/22");
+    let a_line = |bytes: u64| format!("{:.2}", bytes as f64 / lines as f64);
+    row(&format!("bytes a line, of {} raw", a_line(cuts.raw)), a_line(cuts.stored), a_line(one.stored), "");
+    row("messages decoded, lines a CPU-second", rate(lines, cuts.decoding), none(), "");
+    row("append, lines a CPU-second", rate(lines, cuts.appending), none(), "");
+    row("seal, lines a CPU-second", rate(lines, cuts.sealing), none(), "");
+    row("merge once, lines a CPU-second", none(), rate(lines, one.once), "");
+    row("merge again, lines a CPU-second", none(), rate(lines, one.again), "");
+    let sealed = cuts.decoding + cuts.appending + cuts.sealing;
+    row(
+        "from message to sealed; to merged once",
+        rate(lines, sealed),
+        rate(lines, sealed + one.once),
+        "≥ 400,000, at best 700,000",
+    );
+    row("memory at most", megabytes(cuts.peak), megabytes(one.peak), "");
+    let a_row = |bytes: u64| bytes.checked_div(cuts.hot.rows).unwrap_or_default();
+    let hot = format!("{} B, {} B", a_row(cuts.hot.resident), a_row(cuts.hot.weight));
+    row("memory a hot row, of that as its weight", hot, none(), "");
 }
 
 /// The same lines elsewhere. What zstd does in a second also says how fast the machine is at the moment.
-fn elsewhere(files: &[PathBuf], lines: usize, one: &Ingested) -> Outcome<()> {
-    let frame = plain::zstd(files, one.raw)?;
+fn elsewhere(files: &[PathBuf], lines: usize, (indexed, raw): (u64, u64)) -> Outcome<()> {
+    let frame = plain::zstd(files, raw)?;
     let index = plain::tantivy(&mut Feed::new(files, lines))?;
     table::head(&["the same lines in this run", "stored", "of raw", "a CPU-second"]);
-    let speed = format!("{:.0} MB", one.raw as f64 / 1e6 / frame.spent);
+    let speed = format!("{:.0} MB", raw as f64 / 1e6 / frame.spent);
     let row = |what: &str, bytes: u64, speed: String| {
-        table::row(&[what.to_owned(), megabytes(bytes), ratio(one.raw, bytes), speed]);
+        table::row(&[what.to_owned(), megabytes(bytes), ratio(raw, bytes), speed]);
     };
     row("`zstd -3`, one frame", frame.bytes, speed);
-    row("plain tantivy, one segment", index.bytes, format!("{} lines", rate(one.lines, index.spent)));
+    row("plain tantivy, one segment", index.bytes, format!("{} lines", rate(indexed, index.spent)));
     Ok(())
 }
 
-fn stored(cuts: &Ingested, one: &Ingested) -> Outcome<()> {
+fn stored(cuts: &[PathBuf], one: &PathBuf) -> Outcome<()> {
     let sums = |shards: &[PathBuf]| -> Outcome<BTreeMap<String, u64>> {
         let mut sums = BTreeMap::new();
         shards.iter().try_for_each(|shard| parts::add(shard, &mut sums))?;
         Ok(sums)
     };
-    let (cuts, one) = (sums(&cuts.shards)?, sums(&one.shards)?);
+    let (cuts, one) = (sums(cuts)?, sums(std::slice::from_ref(one))?);
     let mut names: Vec<&String> =
         one.keys().chain(cuts.keys().filter(|name| !one.contains_key(*name))).collect();
     names.sort_by_key(|name| std::cmp::Reverse(one.get(*name)));
-    table::head(&["bytes by file of the bundle", "cuts", "one shard"]);
+    table::head(&["bytes by file of the bundle", "cuts", "merged twice"]);
     for name in names {
         let bytes =
             |sums: &BTreeMap<String, u64>| sums.get(name).map_or("–".to_owned(), |bytes| thousands(*bytes));
@@ -174,9 +161,42 @@ fn asked(path: &Path, file: &Path, lines: usize, truth: &Truth) -> Outcome<bool>
             ]);
         }
     }
-    // The top 20 hosts (aim ≤ 2, best peer 0.8) follow here as soon as the store counts groups.
-    table::row(&["top 20 hosts", "groups", "–", "–", "≤ 2", "0.8", "–"].map(str::to_owned));
+    for (field, aim, peer) in [("host", "≤ 2", "0.8"), ("service", "", ""), ("level", "", "")] {
+        all_right &= top(&shard, file, lines, (field, aim, peer))?;
+    }
     Ok(all_right)
+}
+
+/// The most frequent values of a field: the same as counted in the lines themselves?
+fn top(
+    shard: &SealedShard,
+    file: &Path,
+    lines: usize,
+    (field, aim, peer): (&str, &str, &str),
+) -> Outcome<bool> {
+    let Query { text, .. } = &QUERIES[0];
+    let filter = ask::request(text, 0, Order::NewestFirst, None)?.filter;
+    let fields = FieldRef::resolve(field);
+    let groups = || shard.group_counts(&filter, TimeRange::ALL, &fields);
+    let found: BTreeMap<String, u64> =
+        groups()?.top(TOP).into_iter().map(|(value, count)| (value.to_string(), count)).collect();
+    let spent = meter::median_cpu(|| groups().map(|groups| drop(groups.top(TOP))))?;
+    let counts = naive::values(file, lines, field)?;
+    let least = found.values().min().copied().unwrap_or_default();
+    let above = counts.iter().filter(|(_, count)| **count > least).count();
+    let right = found.iter().all(|(value, count)| counts.get(value) == Some(count))
+        && found.len() == counts.len().min(TOP)
+        && above <= TOP;
+    table::row(&[
+        format!("top {TOP} of `{field}`"),
+        "groups".to_owned(),
+        thousands(found.values().sum()),
+        milliseconds(spent),
+        aim.to_owned(),
+        peer.to_owned(),
+        table::verdict(right, counts.values().sum()),
+    ]);
+    Ok(right)
 }
 
 fn request(query: &Query, how: Ask, midnight: Timestamp) -> Outcome<LeafRequest> {

@@ -68,6 +68,19 @@ pub(crate) fn answers(file: &Path, lines: usize, queries: &[Query]) -> Outcome<V
     Ok(answers)
 }
 
+/// How many lines have each text under a key of their object.
+pub(crate) fn values(file: &Path, lines: usize, key: &str) -> Outcome<BTreeMap<String, u64>> {
+    let mut counts = BTreeMap::new();
+    let text = std::fs::read_to_string(file)?;
+    for line in text.lines().take(lines) {
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)?;
+        if let Some(text) = object.get(key).and_then(serde_json::Value::as_str) {
+            *counts.entry(text.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
 /// The line's own time.
 pub(crate) fn time(line: &str) -> Outcome<Timestamp> {
     let (_, rest) = line.split_once("\"timestamp\":\"").ok_or("a line without a timestamp")?;

@@ -1,14 +1,13 @@
-//! Random records with awkward values, shard by shard: appended, searched while hot, sealed, read back and compared
-//! with the bytes that they had.
+//! Random records with awkward values, shard by shard: appended, searched while hot, sealed in parts, these merged and
+//! merged again, read back before and after, and compared with the bytes that they had.
 
 mod lines;
 mod records;
 mod values;
 
 use crate::{
-    ask,
-    exact::{self, Exactness},
-    ingest::seal_input,
+    ask, exact,
+    ingest::{merged, seal_input},
     meter::{self, Outcome},
     table::{self, fact, megabytes, rate, ratio, thousands},
 };
@@ -18,6 +17,8 @@ use records::Maker;
 
 /// Rows of a shard.
 const SHARD: u64 = 200_000;
+/// Rows of a part.
+const PART: u64 = 50_000;
 /// Rows of an append.
 const BATCH: u64 = 500;
 /// One row of a shard of so many is read by its id as well.
@@ -48,6 +49,7 @@ struct Sums {
     stored: u64,
     appending: f64,
     sealing: f64,
+    merging: f64,
     reading: f64,
     peak: u64,
 }
@@ -74,7 +76,7 @@ pub(crate) fn measure(records: u64, seed: u64) -> Outcome<bool> {
     fact("shards", &format!("{shards} of at most {}", thousands(SHARD)));
     let verdict = if exact { "exact" } else { "**NOT EXACT**" };
     fact(
-        "rows of exact shards, of them also read by id",
+        "rows of shards that are exact, sealed and merged; also read by id",
         &format!("{verdict}: {}, {}", thousands(sums.exact_rows), thousands(sums.by_id)),
     );
     fact("rows equal while hot", &thousands(sums.hot));
@@ -89,6 +91,7 @@ pub(crate) fn measure(records: u64, seed: u64) -> Outcome<bool> {
     );
     fact("append, lines a CPU-second", &rate(sums.rows, sums.appending));
     fact("seal, lines a CPU-second", &rate(sums.rows, sums.sealing));
+    fact("merge twice, lines a CPU-second", &rate(sums.rows, sums.merging));
     fact("all read back, lines a CPU-second", &rate(sums.rows, sums.reading));
     fact("memory at most, what is kept to compare included", &megabytes(sums.peak));
     fact("load average", &format!("{load} before, {} after", meter::load()?));
@@ -97,48 +100,57 @@ pub(crate) fn measure(records: u64, seed: u64) -> Outcome<bool> {
 }
 
 fn one_shard(maker: &mut Maker, first: u64, rows: u64, shard: u128, sums: &mut Sums) -> Outcome<()> {
-    let hot = HotShard::new(&Shaper::new());
-    let mut kept = Vec::with_capacity(rows as usize);
-    for start in (0..rows).step_by(BATCH as usize) {
-        let batch: Vec<HotRow> = (start..rows.min(start + BATCH))
-            .map(|number| {
-                let row = maker.row(first + number)?;
-                kept.push(Kept {
-                    id: row.id,
-                    time: row.time,
-                    record: wire::encode_record(&row.record).to_vec(),
-                });
-                Ok(HotRow { partition: Partition(0), offset: (first + number) as i64, row })
-            })
-            .collect::<Outcome<_>>()?;
-        sums.appending += meter::cpu(|| hot.append(batch))?.0;
-    }
-    let known = |row: &Row| {
-        let number = records::number(row.id).and_then(|number| number.checked_sub(first));
-        number.and_then(|number| kept.get(number as usize)).is_some_and(|kept| kept.is(row))
-    };
-    sums.hot += hot_rows(&hot, &known)?;
-
     let folder = tempfile::tempdir()?;
-    let input = seal_input(shard, &hot, first as i64..(first + rows) as i64);
-    drop(hot);
-    let (spent, sealed) = meter::cpu(|| seal(&input, folder.path()))?;
-    let sealed = sealed.map_err(|error| format!("shard {shard}, records from {first}: {error}"))?;
-    drop(input);
-    let found: Exactness = exact::check(&[sealed.path], BY_ID, &known)?;
-    if found.holds(rows) {
+    let shaper = Shaper::new();
+    let mut kept = Vec::with_capacity(rows as usize);
+    let mut parts = Vec::new();
+    for (number, start) in (0..rows).step_by(PART as usize).enumerate() {
+        let hot = HotShard::new(&shaper);
+        let end = rows.min(start + PART);
+        for start in (start..end).step_by(BATCH as usize) {
+            let batch: Vec<HotRow> = (start..end.min(start + BATCH))
+                .map(|number| {
+                    let row = maker.row(first + number)?;
+                    kept.push(Kept {
+                        id: row.id,
+                        time: row.time,
+                        record: wire::encode_record(&row.record).to_vec(),
+                    });
+                    Ok(HotRow { partition: Partition(0), offset: (first + number) as i64, row })
+                })
+                .collect::<Outcome<_>>()?;
+            sums.appending += meter::cpu(|| hot.append(batch))?.0;
+        }
+        sums.hot += hot_rows(&hot, &|row| is_known(&kept, first, row))?;
+        let input = seal_input(number as u128, &hot, (first + start) as i64..(first + end) as i64);
+        let (spent, sealed) = meter::cpu(|| seal(&input, folder.path()))?;
+        let sealed = sealed.map_err(|error| format!("shard {shard}, records from {first}: {error}"))?;
+        sums.sealing += spent;
+        parts.push(sealed.path);
+    }
+    let known = |row: &Row| is_known(&kept, first, row);
+    let before = exact::check(&parts, BY_ID, &known)?;
+    let merged = merged(&parts, folder.path())?;
+    let after = exact::check(&[merged.shard], BY_ID, &known)?;
+    if before.holds(rows) && after.holds(rows) {
         sums.exact_rows += rows;
     } else {
-        eprintln!("bench: shard {shard}, records from {first}: {}", found.summary(rows));
+        let (before, after) = (before.summary(rows), after.summary(rows));
+        eprintln!("bench: shard {shard}, records from {first}: {before}; merged: {after}");
     }
     sums.rows += rows;
-    sums.by_id += found.sample.len() as u64;
+    sums.by_id += (before.sample.len() + after.sample.len()) as u64;
     sums.bytes += kept.iter().map(|kept| kept.record.len() as u64).sum::<u64>();
-    sums.stored += sealed.meta.bytes;
-    sums.sealing += spent;
-    sums.reading += found.spent;
+    sums.stored += merged.stored;
+    sums.merging += merged.once + merged.again;
+    sums.reading += after.spent;
     sums.peak = sums.peak.max(meter::peak()?);
     Ok(())
+}
+
+fn is_known(kept: &[Kept], first: u64, row: &Row) -> bool {
+    let number = records::number(row.id).and_then(|number| number.checked_sub(first));
+    number.and_then(|number| kept.get(number as usize)).is_some_and(|kept| kept.is(row))
 }
 
 /// How many distinct rows a search of the hot ones finds as they went in.

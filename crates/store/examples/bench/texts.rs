@@ -3,7 +3,7 @@
 use crate::{
     ask, child,
     corpus::{Feed, Truth},
-    exact,
+    exact::{self, Exactness},
     meter::{self, Outcome},
     plain,
     table::{self, megabytes, milliseconds, rate, ratio, thousands},
@@ -43,6 +43,7 @@ pub(crate) fn measure(texts: &[Text]) -> Outcome<bool> {
         "both",
         "memory at most",
         "read back",
+        "of cuts, merged twice",
     ]);
     let mut all_right = true;
     let mut answers = Vec::new();
@@ -52,6 +53,10 @@ pub(crate) fn measure(texts: &[Text]) -> Outcome<bool> {
         let truth = Truth::new(&text.files, usize::MAX)?;
         let found = exact::check(&of.shards, BY_ID, &|row| truth.knows(row))?;
         all_right &= found.holds(of.lines);
+        let cuts = child::ingested(&text.files, usize::MAX, Some(of.raw / 3 + 1), folder.path())?;
+        let merged = child::merged_of(&cuts.shards, folder.path())?;
+        let merged = exact::check(&[merged.shard], BY_ID, &|row| truth.knows(row))?;
+        all_right &= merged.holds(of.lines);
         let frame = plain::zstd(&text.files, of.raw)?;
         let index = plain::tantivy(&mut Feed::new(&text.files, usize::MAX))?;
         table::row(&[
@@ -69,7 +74,8 @@ pub(crate) fn measure(texts: &[Text]) -> Outcome<bool> {
             rate(of.lines, of.sealing),
             rate(of.lines, of.appending + of.sealing),
             megabytes(of.peak),
-            if found.holds(of.lines) { "exact".to_owned() } else { found.summary(of.lines) },
+            said(&found, of.lines),
+            said(&merged, of.lines),
         ]);
         all_right &= answer(text, &of.shards, &mut answers)?;
     }
@@ -83,6 +89,10 @@ pub(crate) fn measure(texts: &[Text]) -> Outcome<bool> {
     }
     println!("Load average {load} before, {} after; {}.", meter::load()?, meter::machine()?);
     Ok(all_right)
+}
+
+fn said(found: &Exactness, rows: u64) -> String {
+    if found.holds(rows) { "exact".to_owned() } else { found.summary(rows) }
 }
 
 /// Adds a row for each query of a text. Says whether as many rows were found as the query language's own test lets pass.
