@@ -6,6 +6,8 @@
 
 mod answers;
 mod candidates;
+#[cfg(test)]
+mod equality;
 mod reader;
 mod rewrite;
 mod rows;

@@ -261,6 +261,26 @@ fn awkward_values_are_told_apart_as_in_memory() {
     same_answers(&rows, filters);
 }
 
+/// A record without a value that others of its kind have, where that value has a place for values of any kind.
+#[test]
+fn nothing_among_values_of_any_kind_does_not_exist() {
+    let list = || Value::Array(vec![Value::Int(1)]);
+    let with = |(n, value): (usize, &Value)| {
+        let mut record = LogRecord { body: value.clone(), ..LogRecord::default() };
+        record.attributes.set("k", value.clone());
+        row(n as u64, record)
+    };
+    let values = [list(), Value::Null, list(), Value::Int(7), Value::Null];
+    let rows: Vec<HotRow> = values.iter().enumerate().map(with).collect();
+    same_answers(
+        &rows,
+        ["body:*", "k:*", "NOT body:*", "NOT k:*", "k:7", "7"].into_iter().map(str::to_owned),
+    );
+    let hot: HotRows = rows.iter().cloned().collect();
+    let filter = millrace_filter::parse("body:* k:*").unwrap();
+    assert_eq!(hot.search(&request(filter, 9), i64::MIN).total, 3);
+}
+
 #[test]
 fn awkward_patterns_find_the_same_bodies_as_in_memory() {
     let words = [

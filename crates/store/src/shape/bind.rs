@@ -182,7 +182,8 @@ impl<'a> Binding<'a> {
         match (place, value) {
             (Place::Null, Value::Null) => true,
             (Place::Map(entries), Value::Map(map)) => self.entries(entries, map),
-            (Place::Own { read: Read::Blob, .. }, value) => {
+            // What is there is told by the shape alone, so nothing has no place here.
+            (Place::Own { read: Read::Blob, .. }, value) if !matches!(value, Value::Null) => {
                 self.bound.push(|own| value_bytes::put(own, value));
                 true
             }
