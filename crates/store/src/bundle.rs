@@ -8,21 +8,24 @@
 //! [`BLOCK`] bytes before it, and the shard's [`ShardMeta`].
 
 mod directory;
+mod source;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use directory::BundleDirectory;
+pub use source::ByteRanges;
 
 use crate::{Error, leaf::unhex};
 use millrace_model::{ShardMeta, fields::hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use source::LocalFile;
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
     ops::Range,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// The layout that this program writes, and the newest that it reads.
@@ -32,6 +35,8 @@ const MAGIC: &[u8; 8] = b"millrshd";
 const TRAILER: usize = 20;
 /// How many bytes share a checksum: what a read is rounded out to.
 const BLOCK: usize = 32 * 1024;
+/// What is read first: the footers of most bundles are shorter.
+const TAIL: u64 = 32 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Footer {
@@ -150,7 +155,9 @@ fn footer_that_knows_the_size(footer: &mut Footer, body: u64) -> io::Result<Vec<
 #[derive(Debug)]
 pub(crate) struct Bundle {
     path: PathBuf,
-    file: File,
+    source: Arc<dyn ByteRanges>,
+    /// Bytes that were read ahead, and where they begin.
+    ahead: RwLock<Option<(u64, Vec<u8>)>>,
     /// Where the files end and the footer begins.
     body: u64,
     meta: ShardMeta,
@@ -159,14 +166,20 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads and checks the footer.
+    /// Reads and checks the footer of a file.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io(path, "opening"))?;
-        let size = file.metadata().map_err(Error::io(path, "opening"))?.len();
+        let file = LocalFile::open(path).map_err(Error::io(path, "opening"))?;
+        Self::of(path, Arc::new(file))
+    }
+
+    /// Reads and checks the footer of bytes from anywhere, by one read or two. Errors name `path`.
+    pub(crate) fn of(path: &Path, source: Arc<dyn ByteRanges>) -> Result<Self, Error> {
+        let size = source.size();
         let bad = |problem: &str| Error::corrupt(path, problem);
-        let mut trailer = [0; TRAILER];
-        let trailer_at = size.checked_sub(TRAILER as u64).ok_or_else(|| bad("it is too short"))?;
-        file.read_exact_at(&mut trailer, trailer_at).map_err(Error::io(path, "reading"))?;
+        let tail_at = size.saturating_sub(TAIL);
+        let tail = source.read(tail_at..size).map_err(Error::io(path, "reading"))?;
+        let trailer: &[u8; TRAILER] = tail.last_chunk().ok_or_else(|| bad("it is too short"))?;
+        let trailer_at = size - TRAILER as u64;
         let number =
             |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
         if trailer[12..] != *MAGIC {
@@ -177,8 +190,10 @@ impl Bundle {
         }
         let body =
             trailer_at.checked_sub(number(0).into()).ok_or_else(|| bad("its footer is longer than it"))?;
-        let mut json = vec![0; number(0) as usize];
-        file.read_exact_at(&mut json, body).map_err(Error::io(path, "reading"))?;
+        let json = match body.checked_sub(tail_at) {
+            Some(at) => tail[at as usize..tail.len() - TRAILER].to_vec(),
+            None => source.read(body..trailer_at).map_err(Error::io(path, "reading"))?,
+        };
         if crc32c::crc32c(&json) != number(4) {
             return Err(bad("its footer does not have its checksum"));
         }
@@ -193,7 +208,32 @@ impl Bundle {
         if footer.meta.bytes != size {
             return Err(bad(&format!("{} bytes expected, {size} found", footer.meta.bytes)));
         }
-        Ok(Self { path: path.to_owned(), file, body, meta: footer.meta, files: footer.files, checksums })
+        let (path, ahead) = (path.to_owned(), RwLock::default());
+        Ok(Self { path, source, ahead, body, meta: footer.meta, files: footer.files, checksums })
+    }
+
+    /// Reads all from a file on at once, for reads that come next; [`Self::forget`] ends that.
+    pub(crate) fn read_ahead(&self, file: &str) -> Result<(), Error> {
+        let from = self.place(file).map_or(self.body, |place| place.start) / BLOCK as u64 * BLOCK as u64;
+        let bytes = self.source.read(from..self.body).map_err(Error::io(&self.path, "reading"))?;
+        *self.ahead.write().unwrap_or_else(PoisonError::into_inner) = Some((from, bytes));
+        Ok(())
+    }
+
+    /// Lets go of what was read ahead.
+    pub(crate) fn forget(&self) {
+        *self.ahead.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Bytes as the source has them.
+    fn given(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        if let Some((from, bytes)) = &*self.ahead.read().unwrap_or_else(PoisonError::into_inner)
+            && let Some(at) = range.start.checked_sub(*from)
+            && let Some(found) = bytes.get(at as usize..(range.end - from) as usize)
+        {
+            return Ok(found.to_vec());
+        }
+        self.source.read(range)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -241,8 +281,10 @@ impl Bundle {
         let block = BLOCK as u64;
         let from = range.start / block * block;
         let to = range.end.next_multiple_of(block).min(self.body);
-        let mut bytes = vec![0; (to - from) as usize];
-        self.file.read_exact_at(&mut bytes, from)?;
+        let bytes = self.given(from..to)?;
+        if bytes.len() as u64 != to - from {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let expected = self.checksums.as_chunks::<4>().0.iter().skip((from / block) as usize);
         for (index, (found, expected)) in bytes.chunks(BLOCK).zip(expected).enumerate() {
             if crc32c::crc32c(found) != u32::from_be_bytes(*expected) {

@@ -35,7 +35,7 @@ mod terms;
 mod time_text;
 mod zstd_frame;
 
-pub use bundle::SCHEMA_VERSION;
+pub use bundle::{ByteRanges, SCHEMA_VERSION};
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{

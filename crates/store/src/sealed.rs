@@ -20,7 +20,7 @@ pub(crate) use self::rewrite::{Rewriter, Unpacked};
 use crate::{
     Error,
     blocks::Ranks,
-    bundle::Bundle,
+    bundle::{Bundle, ByteRanges},
     bytes::Malformed,
     directory::{self, Directory},
     index::ChunkIndex,
@@ -76,7 +76,24 @@ impl SealedShard {
     /// [`Error::Corrupt`] or [`Error::Index`] where bytes are missing or changed, [`Error::Version`] where the layout
     /// is newer than this program.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bundle = Arc::new(Bundle::open(path)?);
+        Self::of(path, Arc::new(Bundle::open(path)?))
+    }
+
+    /// Opens a bundle that is no local file, by two reads, or three where its footer is long: what opening needs lies
+    /// together. A search then reads the heads of all chunks and the ranks of all rows once, and of what it asks for
+    /// whole groups of chunks. Errors name the bundle by `name`.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; and what the source says.
+    pub fn open_from(name: &Path, source: Arc<dyn ByteRanges>) -> Result<Self, Error> {
+        let bundle = Arc::new(Bundle::of(name, source)?);
+        bundle.read_ahead(directory::FILTERS)?;
+        let shard = Self::of(name, Arc::clone(&bundle));
+        bundle.forget();
+        shard
+    }
+
+    fn of(path: &Path, bundle: Arc<Bundle>) -> Result<Self, Error> {
         let broken = |problem: Malformed| Error::corrupt(path, format!("its directory: {problem}"));
         let directory =
             Directory::read(&whole(&bundle, directory::DIRECTORY)?, bundle.meta().records).map_err(broken)?;

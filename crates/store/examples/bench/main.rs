@@ -27,6 +27,11 @@ mod table;
 mod texts;
 
 use meter::Outcome;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::{path::Path, process::ExitCode};
 use texts::Text;
 

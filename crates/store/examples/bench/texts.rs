@@ -53,8 +53,9 @@ pub(crate) fn measure(texts: &[Text]) -> Outcome<bool> {
         let truth = Truth::new(&text.files, usize::MAX)?;
         let found = exact::check(&of.shards, BY_ID, &|row| truth.knows(row))?;
         all_right &= found.holds(of.lines);
-        let cuts = child::ingested(&text.files, usize::MAX, Some(of.raw / 3 + 1), folder.path())?;
-        let merged = child::merged_of(&cuts.shards, folder.path())?;
+        let other = tempfile::tempdir()?;
+        let cuts = child::ingested(&text.files, usize::MAX, Some(of.raw / 3 + 1), other.path())?;
+        let merged = child::merged_of(&cuts.shards, other.path())?;
         let merged = exact::check(&[merged.shard], BY_ID, &|row| truth.knows(row))?;
         all_right &= merged.holds(of.lines);
         let frame = plain::zstd(&text.files, of.raw)?;

@@ -8,6 +8,7 @@ use millrace_model::{
     LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, TimeRange, Timestamp, Value,
 };
 use proptest::prelude::*;
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 fn input(rows: &[HotRow]) -> SealInput {
@@ -391,4 +392,53 @@ fn words_that_grow_when_folded_are_found_in_phrases() {
         alone.offset = 0;
         same_answers(&[alone], queries.into_iter().map(str::to_owned));
     }
+}
+
+/// A shard's bytes elsewhere, and every read of them.
+#[derive(Debug)]
+struct Elsewhere {
+    bytes: Vec<u8>,
+    reads: Mutex<Vec<Range<u64>>>,
+}
+
+impl ByteRanges for Elsewhere {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> std::io::Result<Vec<u8>> {
+        self.reads.lock().unwrap().push(range.clone());
+        let bytes = self.bytes.get(range.start as usize..range.end as usize);
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[test]
+fn a_shard_elsewhere_is_opened_and_asked_by_few_reads() {
+    let with = |n: u64| {
+        let line = format!("request {n} of user{} took {} ms", n % 700, n * 7919 % 10_000);
+        row(n, LogRecord { body: line.into(), ..LogRecord::default() })
+    };
+    let rows: Vec<HotRow> = (0..20_000).map(with).collect();
+    let (_folder, local) = sealed(&rows);
+    let bytes = std::fs::read(local.bundle.path()).unwrap();
+    let source = Arc::new(Elsewhere { bytes, reads: Mutex::default() });
+    let reads = || std::mem::take(&mut *source.reads.lock().unwrap());
+    let shard = SealedShard::open_from(Path::new("s3://logs/1.shard"), Arc::clone(&source) as _).unwrap();
+    assert_eq!(reads().len(), 2);
+    for (query, most) in [("user17", 12), ("took", 8), ("19999", 6), ("nothing", 2)] {
+        let request = request(millrace_filter::parse(query).unwrap(), 3);
+        assert_eq!(text(shard.search(&request).unwrap()), text(local.search(&request).unwrap()));
+        let reads = reads();
+        assert!(reads.len() <= most, "{query}: {reads:?}");
+    }
+    // What comes damaged from there is refused, and named.
+    let mut bytes = source.bytes.clone();
+    bytes[9] ^= 1;
+    let source = Arc::new(Elsewhere { bytes, reads: Mutex::default() });
+    let shard = SealedShard::open_from(Path::new("s3://logs/1.shard"), source).unwrap();
+    let error = shard.search(&request(millrace_filter::parse("*99*").unwrap(), 20_000)).unwrap_err();
+    assert!(error.to_string().contains("s3://logs/1.shard"), "{error}");
+    let short = Arc::new(Elsewhere { bytes: vec![7; 9], reads: Mutex::default() });
+    assert!(matches!(SealedShard::open_from(Path::new("x"), short), Err(Error::Corrupt { .. })));
 }
