@@ -3,6 +3,7 @@
 
 mod asked;
 mod cells;
+mod seams;
 
 pub(super) use self::{asked::Asked, cells::RawCounts};
 use super::{SealedShard, candidates::Candidates, reader::Reader, unfolded::Unfolded};

@@ -3,7 +3,7 @@ use super::*;
 use crate::{
     Deletion, HotRow, HotRows, MergeInput, Order, Place, SealInput, leaf::bucket, merge, sample, seal,
 };
-use millrace_filter::Filter;
+use millrace_filter::{Expr, Filter, Glob, GlobPart, Text};
 use millrace_model::{
     LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, TimeRange, Timestamp, Value,
 };
@@ -150,6 +150,27 @@ proptest! {
             }
         }
         drop(folders);
+    }
+
+    /// A part of a line is found wherever it was cut out, across whatever seams, and in any case.
+    #[test]
+    fn parts_of_lines_are_found_across_seams(
+        rows in sample::rows(30), cuts in prop::collection::vec((any::<[prop::sample::Index; 2]>(), 1usize..24, any::<bool>()), 1..20),
+    ) {
+        prop_assume!(!rows.is_empty());
+        let (_folder, shard) = sealed(&rows);
+        for ([row, start], length, upper) in cuts {
+            let Value::String(body) = &rows[row.index(rows.len())].row.record.body else { continue };
+            let characters: Vec<char> = body.chars().collect();
+            if characters.is_empty() {
+                continue;
+            }
+            let part: String = characters[start.index(characters.len())..].iter().take(length).collect();
+            let part = if upper { part.to_uppercase() } else { part };
+            let glob = Glob::new(vec![GlobPart::Any, GlobPart::Literal(part), GlobPart::Any]);
+            let request = request(Filter::new(Expr::Text(Text::glob(glob))), 30);
+            prop_assert_eq!(text(shard.search(&request).unwrap()), text(plainly(&rows, &request)), "{}", request.filter);
+        }
     }
 
     /// One flipped bit anywhere: an error or the same answer, never a panic, never another answer.

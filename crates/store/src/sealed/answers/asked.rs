@@ -3,6 +3,7 @@
 use super::{
     super::{SealedShard, reader::Reader},
     Answer, Answers,
+    seams::part_of,
 };
 use crate::{
     Error,
@@ -93,6 +94,11 @@ impl<'q> Answers<'q> {
         within: Option<&Bits>,
     ) -> Result<Answer, Error> {
         let Body::Text(mask) = &asked.shape.body else { return self.lines(text, asked, within) };
+        if let Some(part) = part_of(text)
+            && let Some(answer) = self.holding(&part, mask, asked)?
+        {
+            return Ok(answer);
+        }
         let mut rows = within.cloned();
         for word in needed {
             let spelled = mask.time.is_some_and(|(_, format)| format.may_match(word));
@@ -204,7 +210,7 @@ impl<'q> Answers<'q> {
     }
 
     /// The records' own times, where they have one.
-    fn own_times(&self, asked: &Asked<'_>) -> Result<Vec<Timestamp>, Error> {
+    pub(super) fn own_times(&self, asked: &Asked<'_>) -> Result<Vec<Timestamp>, Error> {
         if let Stamp::Own(slot) = asked.shape.timestamp {
             let mut texts = Strings::default();
             self.chunk(asked)?.column(slot)?.decode(&mut texts).map_err(self.broken())?;
