@@ -104,7 +104,7 @@ impl Search<'_> {
                     {
                         Some(vec![(*variable, Bound::Ends(0..length))])
                     }
-                    _ => None,
+                    Piece::Variable(_) => None,
                 };
                 if let Some(way) = begins {
                     self.follow(number + 1, length, &way);
@@ -129,17 +129,11 @@ impl Search<'_> {
         }
         let rest = &self.part[done..];
         match self.pieces.get(piece) {
-            None => {}
-            Some(Piece::Constant(text)) if text.len() >= rest.len() => {
-                if text.starts_with(rest) {
-                    self.ways.push(way.clone());
-                }
+            Some(Piece::Constant(text)) if text.starts_with(rest) => self.ways.push(way.clone()),
+            Some(Piece::Constant(text)) if rest.starts_with(text.as_str()) => {
+                self.follow(piece + 1, done + text.len(), way);
             }
-            Some(Piece::Constant(text)) => {
-                if rest.starts_with(text.as_str()) {
-                    self.follow(piece + 1, done + text.len(), way);
-                }
-            }
+            None | Some(Piece::Constant(_)) => {}
             Some(Piece::Variable(variable)) => {
                 let with = |bound: Bound| way.iter().cloned().chain([(*variable, bound)]).collect::<Way>();
                 if may_have(*variable, rest) {
