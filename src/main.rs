@@ -15,7 +15,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memory::give_back_at_once();
+    memory::give_back_soon();
     let cli = cli::Cli::parse();
     match cli::run(cli) {
         Ok(code) => code.into(),
