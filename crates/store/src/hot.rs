@@ -139,7 +139,7 @@ impl HotShard {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut shared = Arc::clone(&self.lock().shared);
         let mut shaper = self.shaper.lock();
-        let block = take(&rows, &mut shaper, &mut numbers, &mut shared);
+        let mut block = take(&rows, &mut shaper, &mut numbers, &mut shared);
         let weight = block.weight();
         let mut state = self.lock();
         state.stream = stream;
@@ -152,10 +152,13 @@ impl HotShard {
             && let Some(last) = Arc::get_mut(last)
         {
             last.extend(&block);
+            shaper.values = block.values;
         } else {
-            state.blocks.push(Arc::new(block.clone()));
+            // The block keeps a copy of its values' own size, the shaper its room.
+            let values = block.values.clone();
+            shaper.values = std::mem::replace(&mut block.values, values);
+            state.blocks.push(Arc::new(block));
         }
-        shaper.values = block.values;
     }
 
     /// About how many bytes the rows hold in memory.

@@ -9,7 +9,7 @@ mod resolve;
 mod row;
 
 pub(crate) use self::{
-    needed::whole_words,
+    needed::{ascii_words, whole_words},
     resolve::Question,
     row::{RowView, holds, id_matches, matches, value_matches},
 };

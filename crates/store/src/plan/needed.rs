@@ -26,7 +26,7 @@ pub(super) fn needed(text: &Text) -> Vec<Text> {
 
 /// The words in a folded text, as far as it says where they end. Only ASCII counts: there, and only there, a character
 /// of a folded text comes from one of the same class.
-fn ascii_words(folded: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ascii_words(folded: &str) -> impl Iterator<Item = &str> {
     let separates = |c: char| c.is_ascii() && c != '_' && !c.is_ascii_alphanumeric();
     folded.split(separates).filter(|word| !word.is_empty() && word.is_ascii())
 }

@@ -2,7 +2,7 @@
 //! rebuilding lines: each way in which the part can lie across them is some tests on columns.
 
 use super::{Answer, Answers, asked::Asked};
-use crate::{Error, bits::Bits, column::Needle, shape::Mask};
+use crate::{Error, bits::Bits, column::Needle, plan::ascii_words, shape::Mask};
 use millrace_filter::{GlobPart, Text};
 use millrace_model::text::fold;
 use std::{
@@ -209,12 +209,11 @@ impl Answers<'_> {
         test: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Bits, Error> {
         let chunk = self.chunk(asked)?;
-        // What heads say is said of words.
-        let separates = |c: char| c != '_' && !c.is_ascii_alphanumeric();
-        let words = || stretch.split(separates).filter(|word| !word.is_empty());
         match (variable, mask.time) {
             (Some(slot), _)
-                if chunk.head(slot).is_some_and(|head| words().all(|word| head.may_hold(word))) =>
+                if chunk
+                    .head(slot)
+                    .is_some_and(|head| ascii_words(stretch).all(|word| head.may_hold(word))) =>
             {
                 let found = chunk.column(slot)?.matching(Needle::new(stretch).as_ref(), test);
                 found.map_err(self.broken())
