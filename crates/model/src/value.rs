@@ -185,19 +185,24 @@ impl Attributes {
 
     /// The value at a dotted path: `a.b` is the key `a.b`, or `b` inside the map at `a`; the longest key wins.
     pub fn at(&self, path: &str) -> Option<&Value> {
-        if let Some(value) = self.get(path) {
-            return Some(value);
-        }
-        let mut end = path.len();
-        while let Some(dot) = path[..end].rfind('.') {
-            if let Some(Value::Map(inner)) = self.get(&path[..dot])
-                && let Some(value) = inner.at(&path[dot + 1..])
+        let mut longest = path.len();
+        loop {
+            let begins = |key: &str| match path.as_bytes().get(key.len()) {
+                None => path == key,
+                Some(next) => *next == b'.' && path.starts_with(key),
+            };
+            let candidates = self.0.iter().filter(|(key, _)| key.len() <= longest && begins(key));
+            let (key, value) = candidates.max_by_key(|(key, _)| key.len())?;
+            if key.len() == path.len() {
+                return Some(value);
+            }
+            if let Value::Map(inner) = value
+                && let Some(value) = inner.at(&path[key.len() + 1..])
             {
                 return Some(value);
             }
-            end = dot;
+            longest = key.len().checked_sub(1)?;
         }
-        None
     }
 
     /// Takes `key` out.
@@ -321,6 +326,7 @@ impl<'de> Deserialize<'de> for Attributes {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn sample() -> Attributes {
         let mut inner = Attributes::new();
@@ -345,6 +351,34 @@ mod tests {
         assert_eq!(attributes.at("a.c.d"), Some(&Value::from("x")));
         assert_eq!(attributes.at("a.c"), None);
         assert_eq!(attributes.at("nothing"), None);
+    }
+
+    /// What [`Attributes::at`] says, tried for every cut of the path, the longest key first.
+    fn at_every_cut<'a>(attributes: &'a Attributes, path: &str) -> Option<&'a Value> {
+        let cuts = path.rmatch_indices('.').map(|(dot, _)| dot);
+        attributes.get(path).or_else(|| {
+            cuts.filter_map(|dot| match attributes.get(&path[..dot]) {
+                Some(Value::Map(inner)) => at_every_cut(inner, &path[dot + 1..]),
+                _ => None,
+            })
+            .next()
+        })
+    }
+
+    fn nested(depth: u32) -> BoxedStrategy<Attributes> {
+        let leaf = (0..9).prop_map(Value::from);
+        let value = match depth {
+            0 => leaf.boxed(),
+            _ => prop_oneof![leaf, nested(depth - 1).prop_map(Value::Map)].boxed(),
+        };
+        prop::collection::vec(("[aü.]{0,4}", value), 0..5).prop_map(|pairs| pairs.into_iter().collect()).boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_looked_up_as_at_every_cut(attributes in nested(3), path in "[aü.]{0,9}") {
+            prop_assert_eq!(attributes.at(&path), at_every_cut(&attributes, &path));
+        }
     }
 
     #[test]
