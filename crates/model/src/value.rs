@@ -371,7 +371,9 @@ mod tests {
             0 => leaf.boxed(),
             _ => prop_oneof![leaf, nested(depth - 1).prop_map(Value::Map)].boxed(),
         };
-        prop::collection::vec(("[aü.]{0,4}", value), 0..5).prop_map(|pairs| pairs.into_iter().collect()).boxed()
+        prop::collection::vec(("[aü.]{0,4}", value), 0..5)
+            .prop_map(|pairs| pairs.into_iter().collect())
+            .boxed()
     }
 
     proptest! {

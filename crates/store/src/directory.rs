@@ -18,6 +18,7 @@ pub(crate) const POOLS: &str = "pools";
 pub(crate) const HEADS: &str = "heads";
 pub(crate) const BLOCKS: &str = "blocks";
 pub(crate) const RANKS: &str = "ranks";
+pub(crate) const COUNTS: &str = "counts";
 pub(crate) const FILTERS: &str = "filters";
 pub(crate) const DIRECTORY: &str = "directory";
 

@@ -7,8 +7,10 @@
 //!
 //! Basic postings, no norms, nothing stored. A word or term of a single chunk may stand in a filter instead of the index:
 //! a binary fuse filter (Graf and Lemire, "Binary Fuse Filters", 2022; 8 bits) over the keys of some neighbouring chunks.
+//! Beside them stand counts of rows for words and terms that many chunks have ([`counts`]).
 //! A key is the XXH3 hash of the bytes with the shard's own random seed.
 
+mod counts;
 mod filters;
 mod read;
 #[cfg(test)]
@@ -16,8 +18,9 @@ mod tests;
 mod write;
 
 pub(crate) use self::{
+    counts::{ChunkCounts, Counts, LENGTH as COUNTS_LENGTH, RowCount},
     read::ChunkIndex,
-    write::{IndexWriter, TermSet},
+    write::{ChunkFacts, IndexWriter, TermSet},
 };
 use tantivy::{
     IndexSettings,

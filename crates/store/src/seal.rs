@@ -4,6 +4,7 @@
 
 mod fetch;
 mod order;
+mod row_counts;
 mod words;
 
 use crate::{
@@ -24,7 +25,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
-use words::Words;
+use words::{Given, Words};
 
 /// What a shard is made of.
 #[derive(Debug, Clone)]
@@ -157,7 +158,7 @@ fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Resul
         blocks.push(RowHead { time, observed, position, index, origin, shape, length }).map_err(io)?;
     }
     blocks.finish().map_err(io)?;
-    let (files, filters) = IndexWriter::write(&words.set).map_err(Error::index(path))?;
+    let index = IndexWriter::write(&words.set).map_err(Error::index(path))?;
     drop(words);
     let directory = Directory {
         shapes: gathered.shapes.clone(),
@@ -170,19 +171,20 @@ fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Resul
     let directory_file = directory.write().map_err(io)?;
     let ranks = directory::compressed(&blocks.ranks).map_err(io)?;
     // What a search reads first lies last, beside the footer.
-    let own: [(&str, &[u8]); 7] = [
+    let own: [(&str, &[u8]); 8] = [
         (directory::COLUMNS, &chunks.columns),
         (directory::POOLS, &chunks.pools),
         (directory::BLOCKS, &blocks.blocks),
+        (directory::COUNTS, &index.counts),
         (directory::HEADS, &chunks.heads),
         (directory::RANKS, &ranks),
-        (directory::FILTERS, &filters),
+        (directory::FILTERS, &index.filters),
         (directory::DIRECTORY, &directory_file),
     ];
     let all = own
         .iter()
         .map(|(name, bytes)| ((*name).to_owned(), *bytes))
-        .chain(files.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
+        .chain(index.files.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
     bundle::write(path, &mut meta, all)?;
     Ok(meta)
 }
@@ -197,7 +199,7 @@ fn write_chunks(
     let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
     let mut lengths = vec![0; gathered.heads.len()];
     let mut writer = ChunkWriter::default();
-    let mut fetched = Fetched::default();
+    let (mut fetched, mut times) = (Fetched::default(), Vec::new());
     for (number, heads) in gathered.by_shape().iter().enumerate() {
         let shape = &gathered.shapes[number];
         fetched.begin_shape(shape);
@@ -206,16 +208,20 @@ fn write_chunks(
             let rows = fetched.take(gathered, &heads[done..])?;
             let mut origins = BTreeSet::new();
             let mut last = None;
+            times.clear();
             for (row, head) in heads[done..done + rows].iter().enumerate() {
                 let HeadInput { time, origin, .. } = gathered.heads[*head as usize];
-                lengths[*head as usize] = line_length(shape, time, &fetched, row);
+                let own_time = own_time(shape, time, &fetched, row);
+                lengths[*head as usize] = line_length(shape, own_time, &fetched, row);
+                times.push(own_time);
                 if last != Some(origin) {
                     origins.insert(origin);
                     last = Some(origin);
                 }
             }
             let columns = fetched.columns();
-            words.add_chunk(shape, columns, rows, &origins, &gathered.origins).map_err(broken)?;
+            let given = Given { shape, columns, rows, times: &times, origins: &origins };
+            words.add_chunk(&given, &gathered.origins).map_err(broken)?;
             writer.push(number as u32, done as u32, rows as u32, columns).map_err(io)?;
             done += rows;
         }
@@ -224,15 +230,17 @@ fn write_chunks(
     Ok((writer, lengths))
 }
 
-/// The bytes of a row's line: what stands between its position and the next line's, but for the line's end.
-fn line_length(shape: &Shape, time: Timestamp, fetched: &Fetched, row: usize) -> u64 {
+/// The time that a row's record has of its own; the row's where it has none.
+fn own_time(shape: &Shape, time: Timestamp, fetched: &Fetched, row: usize) -> Timestamp {
     let slots = ColumnSlots { columns: fetched.columns(), row };
+    shape.own_time(time, &slots).ok().flatten().unwrap_or(time)
+}
+
+/// The bytes of a row's line: what stands between its position and the next line's, but for the line's end.
+fn line_length(shape: &Shape, own_time: Timestamp, fetched: &Fetched, row: usize) -> u64 {
     match &shape.body {
-        Body::Text(mask) => {
-            let own_time = shape.own_time(time, &slots).ok().flatten().unwrap_or(time);
-            (mask.constant_length(own_time) + fetched.line_bytes()[row]) as u64
-        }
-        Body::Bytes(slot) => slots.slot(*slot).len() as u64,
+        Body::Text(mask) => (mask.constant_length(own_time) + fetched.line_bytes()[row]) as u64,
+        Body::Bytes(slot) => ColumnSlots { columns: fetched.columns(), row }.slot(*slot).len() as u64,
         _ => 0,
     }
 }

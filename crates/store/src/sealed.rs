@@ -6,6 +6,7 @@
 
 mod answers;
 mod candidates;
+mod counted;
 #[cfg(test)]
 mod equality;
 mod reader;
@@ -23,7 +24,7 @@ use crate::{
     bundle::{Bundle, ByteRanges},
     bytes::Malformed,
     directory::{self, Directory},
-    index::ChunkIndex,
+    index::{ChunkIndex, Counts},
     leaf::{LeafRequest, LeafResponse},
     shape::Place,
 };
@@ -52,6 +53,7 @@ pub struct SealedShard {
     /// The shapes under whose path there are values without terms.
     untermed: HashMap<String, Vec<u32>>,
     ranks: OnceLock<Ranks>,
+    counts: OnceLock<Counts>,
     /// The frames of the chunks' heads.
     heads: OnceLock<Vec<u8>>,
 }
@@ -131,6 +133,7 @@ impl SealedShard {
             groups,
             untermed,
             ranks: OnceLock::new(),
+            counts: OnceLock::new(),
             heads: OnceLock::new(),
         })
     }

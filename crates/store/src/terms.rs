@@ -67,6 +67,19 @@ pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
     term
 }
 
+/// The value that a term says to be a record's under a key, where a text is all that takes.
+pub(crate) fn whole_value(key: &[u8], term: &[u8]) -> Option<Value> {
+    let rest = term.strip_prefix(key)?.strip_prefix(&[0])?;
+    let (kind, text) = rest.split_first()?;
+    let text = std::str::from_utf8(text).ok()?;
+    match kind {
+        b's' => Some(Value::String(text.to_owned())),
+        b'i' => text.parse().ok().map(Value::Int),
+        b'b' => text.parse().ok().map(Value::Bool),
+        _ => None,
+    }
+}
+
 /// The term of a level.
 pub(crate) fn level(severity: Severity, text: &str) -> Vec<u8> {
     let text = format!("{:02}{text}", severity.number());

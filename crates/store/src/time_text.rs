@@ -7,7 +7,7 @@
 
 mod words;
 
-pub(crate) use self::words::TimeTest;
+pub(crate) use self::words::{TimeParts, TimeTest};
 use crate::bytes::{Malformed, Reader};
 use millrace_model::Timestamp;
 
@@ -38,6 +38,26 @@ pub(crate) enum Zone {
     Offset(i16),
     /// `-00:00`.
     MinusZero,
+}
+
+impl Zone {
+    /// Seconds east of Greenwich.
+    fn east(self) -> i64 {
+        if let Self::Offset(minutes) = self { i64::from(minutes) * 60 } else { 0 }
+    }
+
+    fn write(self, into: &mut Vec<u8>) {
+        match self {
+            Self::Letter(letter) => into.push(letter),
+            Self::MinusZero => into.extend_from_slice(b"-00:00"),
+            Self::Offset(minutes) => {
+                into.push(if minutes < 0 { b'-' } else { b'+' });
+                decimals(u64::from(minutes.unsigned_abs()) / 60, 2, into);
+                into.push(b':');
+                decimals(u64::from(minutes.unsigned_abs()) % 60, 2, into);
+            }
+        }
+    }
 }
 
 const SECOND: i64 = 1_000_000_000;
@@ -88,19 +108,11 @@ impl TimeFormat {
             }
             Self::Rfc3339 { separator, point, digits, zone } => (separator, point, digits, zone),
         };
-        let east = if let Zone::Offset(minutes) = zone { i64::from(minutes) * 60 } else { 0 };
-        let seconds = time.0.div_euclid(SECOND) + east;
-        let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        let (year, month, date) = civil(day);
-        decimals(year as u64, 4, into);
-        into.push(b'-');
-        decimals(month, 2, into);
-        into.push(b'-');
-        decimals(date, 2, into);
-        into.push(separator);
-        decimals(second as u64 / 3600, 2, into);
+        let seconds = time.0.div_euclid(SECOND) + zone.east();
+        let second = seconds.rem_euclid(3_600);
+        put_hour(seconds.div_euclid(3_600), separator, into);
         into.push(b':');
-        decimals(second as u64 / 60 % 60, 2, into);
+        decimals(second as u64 / 60, 2, into);
         into.push(b':');
         decimals(second as u64 % 60, 2, into);
         if digits > 0 {
@@ -108,16 +120,7 @@ impl TimeFormat {
             let nanos = time.0.rem_euclid(SECOND) as u64;
             decimals(nanos / 10u64.pow(9 - u32::from(digits.min(9))), usize::from(digits), into);
         }
-        match zone {
-            Zone::Letter(letter) => into.push(letter),
-            Zone::MinusZero => into.extend_from_slice(b"-00:00"),
-            Zone::Offset(minutes) => {
-                into.push(if minutes < 0 { b'-' } else { b'+' });
-                decimals(u64::from(minutes.unsigned_abs()) / 60, 2, into);
-                into.push(b':');
-                decimals(u64::from(minutes.unsigned_abs()) % 60, 2, into);
-            }
-        }
+        zone.write(into);
     }
 
     /// How many bytes the text of `time` has.
@@ -184,6 +187,18 @@ pub(crate) fn spells(text: &[u8], format: TimeFormat, time: Timestamp) -> bool {
     let mut buffer = Vec::with_capacity(40);
     format.write(time, &mut buffer);
     buffer == text
+}
+
+/// Appends the date and the hour of an hour since the epoch.
+fn put_hour(hour: i64, separator: u8, into: &mut Vec<u8>) {
+    let (year, month, date) = civil(hour.div_euclid(24));
+    decimals(year as u64, 4, into);
+    into.push(b'-');
+    decimals(month, 2, into);
+    into.push(b'-');
+    decimals(date, 2, into);
+    into.push(separator);
+    decimals(hour.rem_euclid(24) as u64, 2, into);
 }
 
 /// Year, month and day of a day since the epoch.

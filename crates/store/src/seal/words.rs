@@ -1,16 +1,18 @@
 //! What a chunk's document holds: the words of its lines and the terms of its records.
 
+use super::row_counts::RowCounts;
 use crate::{
     bytes::Malformed,
     chunks::ColumnSlots,
     column::Coded,
-    index::{FieldName, TermSet},
+    index::{ChunkFacts, FieldName, TermSet},
     plan::Origin,
     shape::{Body, Line, Mask, Named, Place, SeverityText, Shape, read_value, severity_of},
     terms::{self, Scope},
+    time_text::TimeFormat,
 };
 use millrace_filter::value_text;
-use millrace_model::{Attributes, Value, text};
+use millrace_model::{Attributes, Timestamp, Value, text};
 use std::collections::BTreeSet;
 
 /// Collects words and terms, chunk by chunk.
@@ -19,27 +21,44 @@ pub(super) struct Words {
     /// Spelled once for each origin.
     resources: Vec<Option<Vec<Vec<u8>>>>,
     word: String,
+    counts: RowCounts,
+    /// Of each value of a column, how many rows have it.
+    rows_of: Vec<u32>,
+}
+
+/// A chunk whose words and terms are wanted.
+pub(super) struct Given<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) columns: &'a [Coded],
+    pub(super) rows: usize,
+    /// The times that the lines spell, where they do.
+    pub(super) times: &'a [Timestamp],
+    pub(super) origins: &'a BTreeSet<u32>,
 }
 
 impl Words {
     pub(super) fn new(seed: u64) -> Self {
-        Self { set: TermSet::new(seed), resources: Vec::new(), word: String::new() }
+        Self {
+            set: TermSet::new(seed),
+            resources: Vec::new(),
+            word: String::new(),
+            counts: RowCounts::default(),
+            rows_of: Vec::new(),
+        }
     }
 
-    /// Adds a chunk: all of its columns, and the origins of its rows.
-    pub(super) fn add_chunk(
-        &mut self,
-        shape: &Shape,
-        columns: &[Coded],
-        rows: usize,
-        origins: &BTreeSet<u32>,
-        all_origins: &[Origin],
-    ) -> Result<(), Malformed> {
+    /// Adds a chunk.
+    pub(super) fn add_chunk(&mut self, given: &Given<'_>, all_origins: &[Origin]) -> Result<(), Malformed> {
+        let Given { shape, columns, rows, times, origins } = *given;
+        let mut facts = ChunkFacts { rows: rows as u32, times: None };
         match &shape.body {
             Body::Absent => {}
             Body::Text(mask) => {
                 self.term(terms::BODY);
-                self.line(mask, columns);
+                let times = mask.time.map(|(_, format)| (format, times));
+                facts.times = times
+                    .and_then(|(format, times)| Some((format, (*times.iter().min()?, *times.iter().max()?))));
+                self.line(mask, columns, rows, times);
             }
             Body::Bytes(slot) => {
                 self.term(terms::BODY);
@@ -53,8 +72,7 @@ impl Words {
                 for row in 0..rows {
                     let slots = ColumnSlots { columns, row };
                     let mut line = Line::default();
-                    let value =
-                        shape.reading(millrace_model::Timestamp(0), &slots, &mut line).value(place)?;
+                    let value = shape.reading(Timestamp(0), &slots, &mut line).value(place)?;
                     self.text(&value_text(&value));
                 }
             }
@@ -81,7 +99,7 @@ impl Words {
         for origin in origins {
             self.resource(*origin as usize, all_origins);
         }
-        self.set.end_chunk();
+        self.set.end_chunk(facts);
         Ok(())
     }
 
@@ -89,11 +107,23 @@ impl Words {
         self.set.add(FieldName::Terms, term);
     }
 
+    /// Adds a term that so many more rows have.
+    fn term_of(&mut self, term: &[u8], rows: u32) {
+        let met = self.set.add(FieldName::Terms, term);
+        self.set.add_rows(met, rows);
+    }
+
     fn text(&mut self, value: &str) {
+        self.each_word(value, |_, _| {});
+    }
+
+    /// Adds the words of a text, and calls `visit` with which of the chunk's they are.
+    fn each_word(&mut self, value: &str, visit: impl Fn(&mut RowCounts, u32)) {
         for range in text::token_ranges(value) {
             self.word.clear();
             text::fold_into(&value[range], &mut self.word);
-            self.set.add(FieldName::Body, text::indexed_form(&self.word).as_bytes());
+            let met = self.set.add(FieldName::Body, text::indexed_form(&self.word).as_bytes());
+            visit(&mut self.counts, met);
         }
     }
 
@@ -108,19 +138,26 @@ impl Words {
         column.values.iter().try_for_each(|value| visit(self, value))
     }
 
-    /// The words of a line but for those of its own time, which are in the times.
-    fn line(&mut self, mask: &Mask, columns: &[Coded]) {
+    /// The words of a line, and in how many rows each is. Those of its own time are in the times: they are only counted.
+    fn line(
+        &mut self,
+        mask: &Mask,
+        columns: &[Coded],
+        rows: usize,
+        times: Option<(TimeFormat, &[Timestamp])>,
+    ) {
+        self.counts.begin();
         for piece in mask.constants() {
-            self.text(piece);
+            self.each_word(piece, RowCounts::add_everywhere);
         }
-        for slot in 0..mask.slots() {
-            // Nothing in there fails.
-            let added = self.each_distinct(columns, slot, |words, raw| {
-                words.text(std::str::from_utf8(raw).unwrap_or_default());
-                Ok(())
-            });
-            debug_assert!(added.is_ok());
+        for (slot, column) in columns.iter().enumerate().take(mask.slots()) {
+            self.counts.begin_slot(slot);
+            for raw in column.values.iter() {
+                self.each_word(std::str::from_utf8(raw).unwrap_or_default(), RowCounts::add);
+                self.counts.end_value();
+            }
         }
+        self.counts.finish(columns, rows, times, &mut self.set);
     }
 
     fn level(&mut self, shape: &Shape, columns: &[Coded]) -> Result<(), Malformed> {
@@ -158,11 +195,19 @@ impl Words {
                 // A part with constants in it is found by its words, as the line that it is in.
                 place => {
                     if let Some((slot, read)) = shape.slot_of(place) {
-                        self.each_distinct(columns, slot, |words, raw| {
+                        let Some(column) = columns.get(slot) else { continue };
+                        self.rows_of.clear();
+                        self.rows_of.resize(column.values.len(), 0);
+                        column.codes.iter().for_each(|code| self.rows_of[*code as usize] += 1);
+                        for (number, raw) in column.values.iter().enumerate() {
                             let value = read_value(read, raw)?;
-                            terms::spell(&key, &value, &mut |term| words.term(term));
-                            Ok(())
-                        })?;
+                            let rows = self.rows_of[number];
+                            // Others say something of a value beside what it is.
+                            let is_whole = |term: &[u8]| terms::whole_value(&key, term).is_some();
+                            terms::spell(&key, &value, &mut |term| {
+                                self.term_of(term, if is_whole(term) { rows } else { 0 });
+                            });
+                        }
                     }
                 }
             }

@@ -10,6 +10,7 @@ use super::{SealedShard, candidates::Candidates, reader::Reader, unfolded::Unfol
 use crate::{
     Error,
     bits::Bits,
+    index::RowCount,
     plan::{Plan, Question, Test},
 };
 use millrace_filter::{Expr, Filter};
@@ -46,15 +47,6 @@ impl Answer {
         }
     }
 
-    /// How many rows of the chunk, out of so many.
-    pub(super) fn count(&self, rows: u32) -> u64 {
-        match self {
-            Self::None => 0,
-            Self::All => rows.into(),
-            Self::Some(bits) => bits.count().into(),
-        }
-    }
-
     /// How many rows of a stretch.
     pub(super) fn count_in(&self, range: Range<u32>) -> u64 {
         match self {
@@ -69,8 +61,8 @@ impl Answer {
 pub(super) struct Answers<'q> {
     shard: &'q SealedShard,
     reader: &'q Reader<'q>,
-    question: Question<'q>,
-    candidates: Candidates,
+    question: Rc<Question<'q>>,
+    candidates: Rc<Candidates>,
     plans: Vec<OnceCell<Plan<'q>>>,
     found: Vec<OnceCell<Rc<Answer>>>,
     unfolded: Unfolded<'q>,
@@ -88,7 +80,17 @@ impl<'q> Answers<'q> {
     ) -> Result<Self, Error> {
         let question = Question::new(filter, &shard.meta().stream, &shard.directory.origins);
         let candidates = Candidates::of(shard, question.root(), &reader.read_bytes)?;
-        Ok(Self {
+        Ok(Self::with(shard, reader, Rc::new(question), Rc::new(candidates), rows))
+    }
+
+    fn with(
+        shard: &'q SealedShard,
+        reader: &'q Reader<'q>,
+        question: Rc<Question<'q>>,
+        candidates: Rc<Candidates>,
+        rows: &Range<u32>,
+    ) -> Self {
+        Self {
             shard,
             reader,
             question,
@@ -97,7 +99,14 @@ impl<'q> Answers<'q> {
             found: shard.directory.chunks.iter().map(|_| OnceCell::new()).collect(),
             unfolded: Unfolded::new(shard, reader, rows),
             ids: RefCell::default(),
-        })
+        }
+    }
+
+    /// Answers of few rows, where nothing had to be read to count all: what is told row by row is unfolded for these.
+    pub(super) fn near(&self, rows: &Range<u32>) -> Option<Self> {
+        let (question, candidates) = (Rc::clone(&self.question), Rc::clone(&self.candidates));
+        let is_counted = candidates.counts.is_some();
+        is_counted.then(|| Self::with(self.shard, self.reader, question, candidates, rows))
     }
 
     /// Does every row match, whatever it is?
@@ -116,17 +125,42 @@ impl<'q> Answers<'q> {
             .get_or_init(|| self.question.plan(&self.shard.directory.shapes[shape as usize]))
     }
 
+    /// What is known of a chunk before it is read.
+    fn known(&self, number: u32) -> RowCount {
+        match &self.candidates.counts {
+            Some(counts) => counts.of(number),
+            None if self.may_hold(number) => RowCount::Unknown,
+            None => RowCount::None,
+        }
+    }
+
+    /// May a chunk hold a match?
+    pub(super) fn may_hold(&self, number: u32) -> bool {
+        self.candidates().is_none_or(|chunks| chunks.contains(number))
+    }
+
+    /// How many of some rows of a chunk match.
+    pub(super) fn matching(&self, number: u32, rows: Range<u32>) -> Result<u64, Error> {
+        let all = self.shard.directory.chunks[number as usize].rows;
+        match self.known(number) {
+            RowCount::Some(count) if rows == (0..all) => Ok(count.into()),
+            _ => Ok(self.of(number)?.count_in(rows)),
+        }
+    }
+
     /// The answer for a chunk.
     pub(super) fn of(&self, number: u32) -> Result<Rc<Answer>, Error> {
         let cell = &self.found[number as usize];
         if let Some(known) = cell.get() {
             return Ok(Rc::clone(known));
         }
-        let answer = if self.candidates().is_some_and(|chunks| !chunks.contains(number)) {
-            Answer::None
-        } else {
-            let asked = Asked::new(self.shard, number);
-            self.carry_out(self.plan(asked.place.shape), &asked, None)?
+        let answer = match self.known(number) {
+            RowCount::None => Answer::None,
+            RowCount::All => Answer::All,
+            RowCount::Some(_) | RowCount::Unknown => {
+                let asked = Asked::new(self.shard, number);
+                self.carry_out(self.plan(asked.place.shape), &asked, None)?
+            }
         };
         Ok(Rc::clone(cell.get_or_init(|| Rc::new(answer))))
     }

@@ -4,7 +4,7 @@ use super::SealedShard;
 use crate::{
     Error,
     bits::Bits,
-    index::FieldName,
+    index::{ChunkCounts, FieldName},
     plan::whole_words,
     terms::{self, Scope, term},
 };
@@ -23,6 +23,8 @@ pub(super) struct Candidates {
     /// By leaf of the filter.
     pub(super) of_leaf: Vec<Option<Bits>>,
     pub(super) of_all: Option<Bits>,
+    /// In how many rows of each chunk the word stands, where the filter is a word whose rows were counted.
+    pub(super) counts: Option<ChunkCounts>,
 }
 
 struct Asking<'s> {
@@ -33,9 +35,16 @@ struct Asking<'s> {
 
 impl Candidates {
     pub(super) fn of(shard: &SealedShard, root: &Expr, read: &Cell<u64>) -> Result<Self, Error> {
+        if let Expr::Text(Text::Phrase { tokens, .. }) = root
+            && let [word] = tokens.as_slice()
+            && let Some(counts) = shard.rows_with(word, read)?
+        {
+            let chunks = Some(counts.chunks());
+            return Ok(Self { of_leaf: vec![chunks.clone()], of_all: chunks, counts: Some(counts) });
+        }
         let mut asking = Asking { shard, read, of_leaf: Vec::new() };
         let of_all = asking.expr(root)?;
-        Ok(Self { of_leaf: asking.of_leaf, of_all })
+        Ok(Self { of_leaf: asking.of_leaf, of_all, counts: None })
     }
 }
 

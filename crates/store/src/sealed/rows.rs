@@ -68,7 +68,7 @@ pub(super) fn search<'q>(
         }
         None => (search.count(&[rows.start, rows.end])?.into_iter().sum(), BTreeMap::new()),
     };
-    let hits = search.hits(rows, request)?;
+    let hits = search.hits(rows, request, total)?;
     Ok(LeafResponse { hits, total, histogram, scanned_bytes: reader.read_bytes.get() })
 }
 
@@ -84,7 +84,8 @@ pub(super) fn each<'q>(
     search.walk(rows, Order::OldestFirst, &mut |row| {
         visit(row);
         Ok(true)
-    })
+    })?;
+    Ok(())
 }
 
 /// Calls `visit` with each chunk that has rows that match, of some, and with those, until it has enough.
@@ -117,6 +118,16 @@ pub(super) fn each_chunk<'q>(
     Ok(())
 }
 
+/// Of some rows, those in the block that an order begins with.
+fn first_block(rows: &Range<u32>, order: Order) -> Range<u32> {
+    const ROWS: u32 = BLOCK_ROWS as u32;
+    match order {
+        Order::NewestFirst => rows.start.max(rows.end.saturating_sub(1) / ROWS * ROWS)..rows.end,
+        Order::OldestFirst => rows.start..rows.end.min((rows.start / ROWS + 1).saturating_mul(ROWS)),
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Search<'a, 'q> {
     shard: &'a SealedShard,
     reader: &'a Reader<'q>,
@@ -207,8 +218,7 @@ impl Search<'_, '_> {
     fn count_of(&self, shape: u32, ranks: Range<u32>) -> Result<u64, Error> {
         let mut count = 0;
         for (number, rows) in self.shard.chunks_of_ranks(shape, ranks) {
-            let (answer, all) = (self.answers.of(number)?, self.shard.directory.chunks[number as usize].rows);
-            count += if rows == (0..all) { answer.count(all) } else { answer.count_in(rows) };
+            count += self.answers.matching(number, rows)?;
         }
         Ok(count)
     }
@@ -241,13 +251,13 @@ impl Search<'_, '_> {
         Ok(histogram)
     }
 
-    /// Calls `visit` with the rows that match, in order, until it has enough.
+    /// Calls `visit` with the rows that match, in order, until it has enough. Says whether it wants more.
     fn walk(
         &self,
         range: Range<u32>,
         order: Order,
         visit: &mut dyn FnMut(u32) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let shapes = self.shapes();
         let blocks = range.start as usize / BLOCK_ROWS..(range.end as usize).div_ceil(BLOCK_ROWS);
         let newest = order == Order::NewestFirst;
@@ -256,8 +266,16 @@ impl Search<'_, '_> {
             let local = self.shard.ranks()?.of(number);
             let mut possible = vec![false; local.len()];
             for (possible, Local { shape, rank, rows }) in possible.iter_mut().zip(local) {
-                *possible =
-                    shapes.binary_search(shape).is_ok() && self.count_of(*shape, *rank..rank + rows)? > 0;
+                let ranks = *rank..rank + rows;
+                // What is frequent is found in the first block, in a few of its chunks.
+                *possible = shapes.binary_search(shape).is_ok()
+                    && if step == 0 {
+                        self.shard
+                            .chunks_of_ranks(*shape, ranks)
+                            .any(|(number, _)| self.answers.may_hold(number))
+                    } else {
+                        self.count_of(*shape, ranks)? > 0
+                    };
             }
             if !possible.contains(&true) {
                 continue;
@@ -287,14 +305,15 @@ impl Search<'_, '_> {
                 let matched =
                     self.answers.of(chunk)?.holds(rank - self.shard.directory.chunks[chunk as usize].first);
                 if matched && !visit((base + at) as u32)? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn hits(&self, mut range: Range<u32>, request: &LeafRequest) -> Result<Vec<Row>, Error> {
+    /// The first hits, out of so many.
+    fn hits(&self, mut range: Range<u32>, request: &LeafRequest, total: u64) -> Result<Vec<Row>, Error> {
         if request.limit == 0 {
             return Ok(Vec::new());
         }
@@ -305,10 +324,25 @@ impl Search<'_, '_> {
             }
         }
         let mut rows = Vec::new();
-        self.walk(range, request.order, &mut |row| {
+        let mut take = |row| {
             rows.push(row);
             Ok(rows.len() < request.limit)
-        })?;
+        };
+        let first = first_block(&range, request.order);
+        let likely = total * first.len() as u64 / u64::from(self.records());
+        if likely >= request.limit as u64
+            && let Some(near) = self.answers.near(&first)
+        {
+            let near = Search { answers: &near, ..*self };
+            if !near.walk(first.clone(), request.order, &mut take)? {
+                range = 0..0;
+            } else if request.order == Order::NewestFirst {
+                range.end = first.start;
+            } else {
+                range.start = first.end;
+            }
+        }
+        self.walk(range, request.order, &mut take)?;
         rows.into_iter().map(|row| self.reader.row(row)).collect()
     }
 

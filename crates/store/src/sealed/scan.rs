@@ -3,6 +3,7 @@
 use super::{
     SealedShard,
     answers::{Answers, Asked, RawCounts},
+    counted::CountedValues,
     reader::Reader,
     rows,
 };
@@ -13,7 +14,11 @@ use crate::{
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
-use std::{cell::OnceCell, ops::ControlFlow, slice};
+use std::{
+    cell::{Cell, OnceCell},
+    ops::ControlFlow,
+    slice,
+};
 
 impl SealedShard {
     /// Calls `visit` with all that matches, until that breaks. Returns how many bytes were looked at. CPU bound and
@@ -53,16 +58,22 @@ impl SealedShard {
         range: TimeRange,
         field: &FieldRef,
     ) -> Result<GroupCounts, Error> {
-        let mut counts = RawCounts::default();
+        let (mut counts, mut counted) = (RawCounts::default(), CountedValues::new(self));
+        let read = Cell::new(0);
         self.each_chunk(filter, range, slice::from_ref(field), |answers, projections, asked, rows| {
             for projection in projections {
-                answers.count(projection, asked, rows, &mut counts)?;
+                let is_whole = rows.count() == rows.size();
+                if !is_whole || !counted.take(projection, asked.shape, asked.number, &read)? {
+                    answers.count(projection, asked, rows, &mut counts)?;
+                }
             }
             Ok(true)
         })?;
         let Some(shape) = self.directory.shapes.first() else { return Ok(GroupCounts::default()) };
         let projection = Projection::new(field, shape, &[], &self.meta().stream);
-        counts.finish(&projection, shape).map_err(|problem| self.broken(problem))
+        let mut groups = counts.finish(&projection, shape).map_err(|problem| self.broken(problem))?;
+        groups.merge(&counted.finish());
+        Ok(groups)
     }
 
     /// Calls `visit` with each chunk that has rows that match, where their fields come from, and which rows those are,

@@ -1,6 +1,6 @@
 //! Words of times, told from the times themselves: their text is not written where one word is asked for.
 
-use super::{SECOND, TimeFormat, Zone, civil};
+use super::{SECOND, TimeFormat, Zone, civil, put_hour};
 use millrace_filter::Text;
 use millrace_model::Timestamp;
 use std::ops::Range;
@@ -105,12 +105,96 @@ impl TimeFormat {
             Zone::Letter(_) => {}
             Zone::MinusZero => finder.always = two == Some(0),
             Zone::Offset(minutes) => {
-                finder.east = i64::from(minutes) * 60;
+                finder.east = zone.east();
                 let minutes = u64::from(minutes.unsigned_abs());
                 finder.always = two.is_some_and(|two| two == minutes / 60 || two == minutes % 60);
             }
         }
         finder
+    }
+}
+
+/// The parts of a time's text. Times that share a part share its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeParts {
+    /// Hours since the epoch, where the zone is.
+    pub(crate) hour: i64,
+    pub(crate) minute: u8,
+    pub(crate) second: u8,
+    /// Where it is a whole number that is a word of its own, of few digits.
+    pub(crate) fraction: Option<u16>,
+}
+
+/// Fractions of more digits are words that no other time has.
+const FEW_DIGITS: u8 = 3;
+
+impl TimeFormat {
+    /// The parts of a time; `None` where its text is one number.
+    pub(crate) fn parts(self, time: Timestamp) -> Option<TimeParts> {
+        let Self::Rfc3339 { digits, zone, .. } = self else { return None };
+        let seconds = time.0.div_euclid(SECOND) + zone.east();
+        let of_hour = seconds.rem_euclid(3_600);
+        let fraction = self.has_plain_fractions().then(|| {
+            let nanos = time.0.rem_euclid(SECOND) as u64;
+            (nanos / 10u64.pow(9 - u32::from(digits))) as u16
+        });
+        Some(TimeParts {
+            hour: seconds.div_euclid(3_600),
+            minute: (of_hour / 60) as u8,
+            second: (of_hour % 60) as u8,
+            fraction,
+        })
+    }
+
+    fn has_plain_fractions(self) -> bool {
+        matches!(self, Self::Rfc3339 { digits: 1..=FEW_DIGITS, zone: Zone::Offset(_) | Zone::MinusZero, .. })
+    }
+
+    /// The text that all times of an hour share: date, hour and zone.
+    pub(crate) fn hour_text(self, hour: i64) -> String {
+        let Self::Rfc3339 { separator, zone, .. } = self else { return String::new() };
+        let mut text = Vec::new();
+        put_hour(hour, separator, &mut text);
+        if !matches!(zone, Zone::Letter(_)) {
+            zone.write(&mut text);
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The text of a second, with what makes one word with it.
+    pub(crate) fn second_text(self, second: u8) -> String {
+        match self {
+            Self::Rfc3339 { digits: 0, zone: Zone::Letter(letter), .. } => {
+                format!("{second:02}{}", char::from(letter))
+            }
+            _ => format!("{second:02}"),
+        }
+    }
+
+    /// The text of a fraction that is a word of its own.
+    pub(crate) fn fraction_text(self, fraction: u16) -> String {
+        let digits = if let Self::Rfc3339 { digits, .. } = self { usize::from(digits) } else { 0 };
+        format!("{fraction:0digits$}")
+    }
+
+    /// May a folded word be one of some times, from the first to the last, that is not told by their [`Self::parts`]?
+    pub(crate) fn may_hold_besides_parts(self, word: &str, (first, last): (Timestamp, Timestamp)) -> bool {
+        match self {
+            Self::Epoch(unit) => {
+                let whole = |time: Timestamp| (time.0 / unit.max(1) as i64) as u128;
+                let near = |number: u128| first.0 < 0 || (whole(first)..=whole(last)).contains(&number);
+                word.bytes().all(|byte| byte.is_ascii_digit()) && word.parse().is_ok_and(near)
+            }
+            Self::Rfc3339 { digits: 0, .. } => false,
+            Self::Rfc3339 { digits, zone, .. } => {
+                let number =
+                    if matches!(zone, Zone::Letter(_)) { word.strip_suffix('z') } else { Some(word) };
+                let is_fraction = |number: &str| {
+                    number.len() == usize::from(digits) && number.bytes().all(|byte| byte.is_ascii_digit())
+                };
+                !self.has_plain_fractions() && number.is_some_and(is_fraction)
+            }
+        }
     }
 }
 
@@ -193,6 +277,7 @@ mod tests {
     use super::*;
     use crate::time_text::UNITS;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn format() -> impl Strategy<Value = TimeFormat> {
         let zone = prop_oneof![
@@ -233,6 +318,27 @@ mod tests {
                 for time in &times {
                     prop_assert_eq!(finder.finds(*time), words(time).contains(&word), "{} in {}", word, written(format, *time));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        /// The parts of a time and what may stand besides them are the words of its text.
+        #[test]
+        fn parts_have_the_words_of_the_text(format in format(), nanos in any::<i64>()) {
+            let text = written(format, Timestamp(nanos));
+            let words: BTreeSet<String> = millrace_model::text::tokens(&text).into_iter().collect();
+            let mut told = BTreeSet::new();
+            if let Some(parts) = format.parts(Timestamp(nanos)) {
+                let minute = format!("{:02}", parts.minute);
+                let fraction = parts.fraction.map(|fraction| format.fraction_text(fraction));
+                for text in [format.hour_text(parts.hour), minute, format.second_text(parts.second)].into_iter().chain(fraction) {
+                    told.extend(millrace_model::text::tokens(&text));
+                }
+            }
+            prop_assert!(told.is_subset(&words), "{:?} in {:?}", told, words);
+            for word in words.difference(&told) {
+                prop_assert!(format.may_hold_besides_parts(word, (Timestamp(nanos), Timestamp(nanos))), "{} of {}", word, text);
             }
         }
     }

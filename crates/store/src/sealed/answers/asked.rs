@@ -22,9 +22,9 @@ use std::{cell::OnceCell, ops::Range, rc::Rc};
 
 /// A chunk under question.
 pub(in crate::sealed) struct Asked<'a> {
-    pub(super) number: u32,
+    pub(in crate::sealed) number: u32,
     pub(super) place: ChunkPlace,
-    pub(super) shape: &'a Shape,
+    pub(in crate::sealed) shape: &'a Shape,
     chunk: OnceCell<Rc<Chunk>>,
 }
 
