@@ -355,13 +355,12 @@ mod tests {
 
     /// What [`Attributes::at`] says, tried for every cut of the path, the longest key first.
     fn at_every_cut<'a>(attributes: &'a Attributes, path: &str) -> Option<&'a Value> {
-        let cuts = path.rmatch_indices('.').map(|(dot, _)| dot);
+        let mut cuts = path.rmatch_indices('.').map(|(dot, _)| dot);
         attributes.get(path).or_else(|| {
-            cuts.filter_map(|dot| match attributes.get(&path[..dot]) {
+            cuts.find_map(|dot| match attributes.get(&path[..dot]) {
                 Some(Value::Map(inner)) => at_every_cut(inner, &path[dot + 1..]),
                 _ => None,
             })
-            .next()
         })
     }
 

@@ -10,7 +10,7 @@ mod projection;
 mod tests;
 
 pub use self::groups::GroupCounts;
-pub(crate) use self::projection::{Own, Projection, cell_of, cell_of_id};
+pub(crate) use self::projection::{Own, Projection, Projector, cell_of, cell_of_id};
 
 use crate::chunks::CHUNK_ROWS;
 use millrace_filter::Filter;

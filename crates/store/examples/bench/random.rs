@@ -22,7 +22,7 @@ const PART: u64 = 50_000;
 /// Rows of an append.
 const BATCH: u64 = 500;
 /// One row of a shard of so many is read by its id as well.
-const BY_ID: usize = 20;
+const BY_ID: usize = 500;
 /// Progress is told after so many shards.
 const TELL: u128 = 10;
 

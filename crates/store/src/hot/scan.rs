@@ -5,7 +5,8 @@ use crate::{
     bytes::Malformed,
     plan::RowView,
     scan::{
-        BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, ScanRequest, cell_of, cell_of_id,
+        BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, Projector, ScanRequest, cell_of,
+        cell_of_id,
     },
     shape::{Line, Slots},
 };
@@ -27,6 +28,8 @@ impl HotRows {
             return;
         }
         let all: Vec<OnceCell<Vec<Projection<'_>>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
+        let projector = |field| Projector::new(field, self.origins(), &self.stream);
+        let projectors: Vec<Projector<'_>> = request.fields.iter().map(projector).collect();
         let empty = || vec![Cells::default(); request.fields.len()];
         let (mut columns, mut rows) = (empty(), 0);
         let mut line = Line::default();
@@ -34,9 +37,8 @@ impl HotRows {
             let (head, slots) = (&block.heads[at], block.slots(at));
             // What was put in by a shape comes out by it.
             let Ok(row) = self.view(head, &slots) else { return ControlFlow::Continue(()) };
-            let project = |field| Projection::new(field, row.shape, self.origins(), &self.stream);
-            let projections =
-                all[head.shape as usize].get_or_init(|| request.fields.iter().map(project).collect());
+            let projections = all[head.shape as usize]
+                .get_or_init(|| projectors.iter().map(|projector| projector.of(row.shape)).collect());
             for (cells, projection) in columns.iter_mut().zip(projections) {
                 cells.push(value(projection, &row, &mut line).unwrap_or_default());
             }

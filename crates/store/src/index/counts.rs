@@ -8,10 +8,7 @@
 //! how many:  for each of them 0 for "ask it", 1 for "all of its rows", else one more than the rows
 //! ```
 
-use super::{
-    FieldName,
-    write::{Met, TermSet},
-};
+use super::{FieldName, write::TermSet};
 use crate::{
     bits::Bits,
     bytes::{Malformed, Reader, put_bytes, put_number},

@@ -28,8 +28,12 @@ struct Named {
     split: Vec<OnceCell<Split>>,
 }
 
-/// The origins that pass, and those that are open.
-type Split = (Rc<[bool]>, Rc<[bool]>);
+/// The origins that pass, and those that are open: as plans, which cost nothing to take for every shape.
+#[derive(Clone)]
+struct Split {
+    passes: Plan<'static>,
+    open: Plan<'static>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -205,7 +209,7 @@ impl<'q> Question<'q> {
             FieldRef::Id | FieldRef::Position => Plan::Test(Test::Row(RowTest::Id(test))),
             FieldRef::Source => {
                 let Some(named) = self.named.get(leaf).and_then(Option::as_ref) else { return Plan::Never };
-                Self::origin(Rc::clone(&named.split(1, self.origins.len()).0))
+                named.split(1, self.origins.len()).passes.clone()
             }
             FieldRef::Stream => Plan::of(test.matches(&ValueRef::Text(self.stream.to_string()))),
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
@@ -219,16 +223,6 @@ impl<'q> Question<'q> {
             None => Plan::Never,
             Some(_) if test.predicate == Predicate::Exists => Plan::Always,
             Some(place) => Plan::Test(Test::Value { test, place, leaf }),
-        }
-    }
-
-    fn origin(passes: Rc<[bool]>) -> Plan<'q> {
-        if passes.iter().all(|passes| *passes) {
-            Plan::Always
-        } else if passes.iter().any(|passes| *passes) {
-            Plan::Test(Test::Row(RowTest::Origin(passes)))
-        } else {
-            Plan::Never
         }
     }
 
@@ -260,8 +254,18 @@ impl<'q> Question<'q> {
         });
         let Some(named) = self.named.get(leaf).and_then(Option::as_ref) else { return here };
         // An attribute comes before the resource under the same path.
-        let (passes, open) = named.split(absent, self.origins.len());
-        Plan::any([Self::origin(Rc::clone(passes)), Plan::all([Self::origin(Rc::clone(open)), here])])
+        let Split { passes, open } = named.split(absent, self.origins.len()).clone();
+        Plan::any([passes, Plan::all([open, here])])
+    }
+}
+
+fn origin_plan(passes: Rc<[bool]>) -> Plan<'static> {
+    if passes.iter().all(|passes| *passes) {
+        Plan::Always
+    } else if passes.iter().any(|passes| *passes) {
+        Plan::Test(Test::Row(RowTest::Origin(passes)))
+    } else {
+        Plan::Never
     }
 }
 
@@ -278,9 +282,8 @@ impl Named {
                 let here = self.found[..paths.min(self.found.len())].iter().map(|path| path[origin]);
                 here.into_iter().find(|found| *found != Found::Absent).unwrap_or(Found::Absent)
             };
-            let passes = (0..origins).map(|origin| first(origin) == Found::Passes).collect();
-            let open = (0..origins).map(|origin| first(origin) == Found::Absent).collect();
-            (passes, open)
+            let found = |wanted| origin_plan((0..origins).map(|origin| first(origin) == wanted).collect());
+            Split { passes: found(Found::Passes), open: found(Found::Absent) }
         })
     }
 }

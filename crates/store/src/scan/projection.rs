@@ -6,12 +6,13 @@ use crate::{
     shape::{Body, Place, Read, SeverityNumber, SeverityText, Shape, read_value, severity_of},
 };
 use millrace_model::{FieldRef, RecordId, Severity, StreamName, Value, ValueRef};
+use std::{cell::OnceCell, rc::Rc};
 
 /// See the module.
 pub(crate) struct Projection<'q> {
     pub(crate) field: &'q FieldRef,
     /// What the resource says, by origin, where that comes before all else; empty where no resource says anything.
-    pub(crate) resource: Vec<Option<&'q Value>>,
+    pub(crate) resource: Rc<[Option<&'q Value>]>,
     pub(crate) own: Own,
 }
 
@@ -28,13 +29,24 @@ pub(crate) enum Own {
     Record,
 }
 
-impl<'q> Projection<'q> {
-    pub(crate) fn new(
-        field: &'q FieldRef,
-        shape: &Shape,
-        origins: &'q [Origin],
-        stream: &StreamName,
-    ) -> Self {
+/// A field of the rows of one stream and some origins. What does not depend on the shape is worked out once.
+pub(crate) struct Projector<'q> {
+    field: &'q FieldRef,
+    origins: &'q [Origin],
+    stream: &'q StreamName,
+    /// What the resources say, by origin, of the first paths of the field: by how many these are.
+    resources: Vec<OnceCell<Rc<[Option<&'q Value>]>>>,
+}
+
+impl<'q> Projector<'q> {
+    pub(crate) fn new(field: &'q FieldRef, origins: &'q [Origin], stream: &'q StreamName) -> Self {
+        let resources = (0..=field.paths().count()).map(|_| OnceCell::new()).collect();
+        Self { field, origins, stream, resources }
+    }
+
+    /// For the rows of a shape.
+    pub(crate) fn of(&self, shape: &Shape) -> Projection<'q> {
+        let field = self.field;
         let at = |place: &Place| match shape.slot_of(place) {
             Some((slot, read)) => Own::Slot(slot, read),
             None if *place == Place::Null => Own::Constant(None),
@@ -58,26 +70,27 @@ impl<'q> Projection<'q> {
             },
             FieldRef::TraceId => maybe(shape.trace_id.as_ref()),
             FieldRef::SpanId => maybe(shape.span_id.as_ref()),
-            FieldRef::Stream => Own::Constant(Some(Value::from(stream.as_str()))),
+            FieldRef::Stream => Own::Constant(Some(Value::from(self.stream.as_str()))),
             FieldRef::Timestamp
             | FieldRef::ObservedTimestamp
             | FieldRef::Id
             | FieldRef::Source
             | FieldRef::Position => Own::Row,
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
-                return Self::named(field, shape, origins, at);
+                return self.named(shape, at);
             }
         };
-        Self { field, resource: Vec::new(), own }
+        Projection { field, resource: Rc::default(), own }
     }
 
     /// A field by its path: of each path the attributes come before the resource.
-    fn named(field: &'q FieldRef, shape: &Shape, origins: &'q [Origin], at: impl Fn(&Place) -> Own) -> Self {
+    fn named(&self, shape: &Shape, at: impl Fn(&Place) -> Own) -> Projection<'q> {
+        let field = self.field;
         let (mut own, mut paths_before) = (Own::Constant(None), field.paths().count());
         if !matches!(field, FieldRef::Resource(_)) {
             for (number, path) in field.paths().enumerate() {
                 match shape.attributes.at(path) {
-                    Err(_) => return Self { field, resource: Vec::new(), own: Own::Record },
+                    Err(_) => return Projection { field, resource: Rc::default(), own: Own::Record },
                     Ok(None) => {}
                     Ok(Some(place)) => {
                         (own, paths_before) = (at(place), number);
@@ -89,15 +102,21 @@ impl<'q> Projection<'q> {
         if matches!(field, FieldRef::Attribute(_)) {
             paths_before = 0;
         }
-        let of =
-            |origin: &'q Origin| field.paths().take(paths_before).find_map(|path| origin.resource.at(path));
-        let mut resource: Vec<Option<&Value>> = origins.iter().map(of).collect();
-        if resource.iter().all(Option::is_none) {
-            resource.clear();
-        }
-        Self { field, resource, own }
+        Projection { field, resource: self.resource(paths_before), own }
     }
 
+    fn resource(&self, paths: usize) -> Rc<[Option<&'q Value>]> {
+        let resource = self.resources[paths].get_or_init(|| {
+            let paths = || self.field.paths().take(paths);
+            let of = |origin: &'q Origin| paths().find_map(|path| origin.resource.at(path));
+            let resource: Rc<[Option<&Value>]> = self.origins.iter().map(of).collect();
+            if resource.iter().all(Option::is_none) { Rc::default() } else { resource }
+        });
+        Rc::clone(resource)
+    }
+}
+
+impl Projection<'_> {
     /// Does the value in a slot depend on the shape, besides its bytes and how they are read? That of a level does.
     pub(crate) fn needs_shape(&self) -> bool {
         matches!(self.field, FieldRef::Level | FieldRef::SeverityNumber)

@@ -60,14 +60,14 @@ impl Chance {
     }
 }
 
-/// The rows: random records, one in six where lines of a file are given: of them each has a shape of its own.
+/// The rows: random records, one in thirty where lines of a file are given: of them each has a shape of its own.
 fn rows(chance: &mut Chance, count: usize) -> Vec<HotRow> {
     let mut records = Vec::with_capacity(count);
     if let Ok(path) = std::env::var("MILLRACE_LINES") {
         let parsers: Parsers = [Parser::Auto].into_iter().collect();
         let resource = Arc::new(Attributes::new());
         let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
-        for line in file.lines().take(count / 6 * 5) {
+        for line in file.lines().take(count / 30 * 29) {
             records.push(parsers.parse(line.unwrap().as_bytes(), Timestamp(1), &resource));
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error,
     bits::Bits,
-    scan::{Batch, Delivery, GroupCounts, Projection, ScanRequest},
+    scan::{Batch, Delivery, GroupCounts, Projection, Projector, ScanRequest},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
@@ -70,7 +70,7 @@ impl SealedShard {
             Ok(true)
         })?;
         let Some(shape) = self.directory.shapes.first() else { return Ok(GroupCounts::default()) };
-        let projection = Projection::new(field, shape, &[], &self.meta().stream);
+        let projection = Projector::new(field, &[], &self.meta().stream).of(shape);
         let mut groups = counts.finish(&projection, shape).map_err(|problem| self.broken(problem))?;
         groups.merge(&counted.finish());
         Ok(groups)
@@ -78,11 +78,11 @@ impl SealedShard {
 
     /// Calls `visit` with each chunk that has rows that match, where their fields come from, and which rows those are,
     /// until it has enough. Returns how many bytes were looked at.
-    fn each_chunk(
-        &self,
+    fn each_chunk<'q>(
+        &'q self,
         filter: &Filter,
         range: TimeRange,
-        fields: &[FieldRef],
+        fields: &'q [FieldRef],
         mut visit: impl FnMut(&Answers<'_>, &[Projection<'_>], &Asked<'_>, &Bits) -> Result<bool, Error>,
     ) -> Result<u64, Error> {
         let reader = Reader::new(self);
@@ -92,11 +92,13 @@ impl SealedShard {
         }
         let answers = Answers::new(self, &reader, filter, &rows)?;
         let (shapes, origins) = (&self.directory.shapes, &self.directory.origins);
+        let projector = |field| Projector::new(field, origins, &self.meta().stream);
+        let projectors: Vec<Projector<'_>> = fields.iter().map(projector).collect();
         let all: Vec<OnceCell<Vec<Projection<'_>>>> = shapes.iter().map(|_| OnceCell::new()).collect();
         rows::each_chunk(self, &reader, &answers, rows, &mut |number, rows: Bits| {
             let shape = self.directory.chunks[number as usize].shape as usize;
-            let project = |field| Projection::new(field, &shapes[shape], origins, &self.meta().stream);
-            let projections = all[shape].get_or_init(|| fields.iter().map(project).collect());
+            let projections = all[shape]
+                .get_or_init(|| projectors.iter().map(|projector| projector.of(&shapes[shape])).collect());
             visit(&answers, projections, &Asked::new(self, number), &rows)
         })?;
         Ok(reader.read_bytes.get())
