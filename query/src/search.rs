@@ -1,18 +1,19 @@
 //! A search: which shards and leaves to ask, asking them, and joining what they say.
 
+pub mod cores;
 pub mod fanout;
 pub mod merge;
 pub mod plan;
 pub mod settle;
 
 use crate::{KnownTemplates, Leaves, Metrics, shards::OpenShards};
+use cores::Cores;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
 use millrace_store::{Leaf, Order, Templates};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,8 +79,7 @@ pub struct Searcher<L> {
     templates: KnownTemplates,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    /// One permit a core: sealed shards are searched by as many threads as can run.
-    cores: Arc<Semaphore>,
+    cores: Cores,
 }
 
 impl<L: Leaf> Searcher<L> {
@@ -91,7 +91,6 @@ impl<L: Leaf> Searcher<L> {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             catalogue,
             shards: Arc::new(shards),
@@ -99,7 +98,7 @@ impl<L: Leaf> Searcher<L> {
             templates: KnownTemplates::default(),
             clock,
             metrics,
-            cores: Arc::new(Semaphore::new(cores)),
+            cores: Cores::default(),
         }
     }
 

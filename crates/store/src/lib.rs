@@ -32,6 +32,7 @@ mod shaper;
 mod strings;
 mod templates;
 mod terms;
+mod threads;
 mod time_text;
 mod zstd_frame;
 
@@ -46,3 +47,4 @@ pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::SealedShard;
 pub use shaper::Shaper;
 pub use templates::{Merge, Namer, TemplateId, Templates};
+pub use threads::Threads;

@@ -16,7 +16,7 @@ pub(crate) use self::{
 use crate::{shape::Place, time_text::TimeFormat};
 use millrace_filter::{FieldTest, Text};
 use millrace_model::{Attributes, SourceId};
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 /// Where rows come from: what many of them share.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub(crate) enum Test<'q> {
     /// A slot of the line, or its time, holds a word that matches; the constant text does not.
     Words { text: &'q Text, leaf: usize },
     /// The body's text decides. Where that has words, what is `needed` is found in them.
-    Body { text: &'q Text, needed: Rc<[Text]>, leaf: usize },
+    Body { text: &'q Text, needed: Arc<[Text]>, leaf: usize },
     /// The value at a place of the shape decides.
     Value { test: &'q FieldTest, place: &'q Place, leaf: usize },
     /// Only the whole record can say.
@@ -55,7 +55,7 @@ pub(crate) enum Test<'q> {
 #[derive(Debug, Clone)]
 pub(crate) enum RowTest<'q> {
     /// Does the row's origin pass? By its number.
-    Origin(Rc<[bool]>),
+    Origin(Arc<[bool]>),
     /// The time that the row is sorted by.
     Time(&'q FieldTest),
     Observed(&'q FieldTest),

@@ -27,6 +27,7 @@ use crate::{
     index::{ChunkIndex, Counts},
     leaf::{LeafRequest, LeafResponse},
     shape::Place,
+    threads::Threads,
 };
 use answers::Answers;
 use millrace_model::{RecordId, Row, ShardMeta, SourceId};
@@ -148,15 +149,24 @@ impl SealedShard {
         self.bundle.places().map(|(name, place)| (name, place.end - place.start))
     }
 
-    /// Searches. CPU bound and blocking, for a pool of threads.
+    /// Searches, on the caller's thread alone. CPU bound and blocking, for a pool of threads.
     pub fn search(&self, request: &LeafRequest) -> Result<LeafResponse, Error> {
+        self.search_on(request, None)
+    }
+
+    /// Searches; where many chunks have to be read, on as many threads as are lent.
+    pub fn search_on(
+        &self,
+        request: &LeafRequest,
+        threads: Option<&dyn Threads>,
+    ) -> Result<LeafResponse, Error> {
         let reader = Reader::new(self);
         let rows = rows::inside(self, &reader, request.range)?;
         if rows.is_empty() {
             return Ok(LeafResponse::default());
         }
         let answers = Answers::new(self, &reader, &request.filter, &rows)?;
-        rows::search(self, &reader, &answers, rows, request)
+        rows::search(self, &reader, &answers, rows, request, threads)
     }
 
     /// The record of that id, if it is in here.

@@ -1,11 +1,11 @@
 //! Asking: sealed shards on a bounded number of threads, hot rows at every indexer at once.
 
-use super::{Missing, plan::Plan};
+use super::{Missing, cores::Cores, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
 use millrace_store::{HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
 use std::sync::Arc;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// What the sealed shards said.
 #[derive(Debug, Default)]
@@ -17,15 +17,14 @@ pub struct Sealed {
 }
 
 /// Searches every planned shard.
-pub async fn sealed(shards: &Arc<OpenShards>, cores: &Arc<Semaphore>, plan: &Plan) -> Sealed {
+pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sealed {
     let request = Arc::new(plan.sealed.clone());
     let mut tasks = JoinSet::new();
     for meta in plan.snapshot.shards.clone() {
-        let (shards, cores, request) = (Arc::clone(shards), Arc::clone(cores), Arc::clone(&request));
+        let (shards, cores, request) = (Arc::clone(shards), cores.clone(), Arc::clone(&request));
         tasks.spawn(async move {
-            // The semaphore is never closed.
-            let _permit = cores.acquire_owned().await.ok();
-            let answer = search_one(&shards, &meta, request).await;
+            let _permit = cores.acquire().await;
+            let answer = search_one(&shards, &meta, request, cores.clone()).await;
             (meta, answer)
         });
     }
@@ -52,9 +51,10 @@ async fn search_one(
     shards: &OpenShards,
     meta: &ShardMeta,
     request: Arc<LeafRequest>,
+    cores: Cores,
 ) -> anyhow::Result<LeafResponse> {
     let shard = shards.get(meta).await?;
-    Ok(tokio::task::spawn_blocking(move || shard.search(&request)).await??)
+    Ok(tokio::task::spawn_blocking(move || shard.search_on(&request, Some(&cores))).await??)
 }
 
 /// Asks every holder of hot rows.

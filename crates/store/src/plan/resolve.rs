@@ -7,7 +7,7 @@ use crate::{
 };
 use millrace_filter::{Expr, FieldTest, Filter, Predicate, Text};
 use millrace_model::{FieldRef, Severity, StreamName, Value, ValueRef};
-use std::{cell::OnceCell, rc::Rc};
+use std::sync::{Arc, OnceLock};
 
 /// A filter over the rows of one stream and some origins. What does not depend on the shape is worked out once.
 pub(crate) struct Question<'q> {
@@ -17,7 +17,7 @@ pub(crate) struct Question<'q> {
     /// What the resources say, for each test of a named field, in the order in which they stand in the filter.
     named: Vec<Option<Named>>,
     /// By leaf: what its text needs.
-    needed: Vec<Rc<[Text]>>,
+    needed: Vec<Arc<[Text]>>,
 }
 
 /// What a test of a named field finds in the resources.
@@ -25,7 +25,7 @@ struct Named {
     /// By path, then by origin.
     found: Vec<Vec<Found>>,
     /// By the number of paths that the attributes do not have: which origins pass, which are still open.
-    split: Vec<OnceCell<Split>>,
+    split: Vec<OnceLock<Split>>,
 }
 
 /// The origins that pass, and those that are open: as plans, which cost nothing to take for every shape.
@@ -89,7 +89,7 @@ impl<'q> Question<'q> {
                 .iter()
                 .map(|origin| {
                     if let Some((_, found)) =
-                        last.filter(|(before, _)| std::sync::Arc::ptr_eq(&before.resource, &origin.resource))
+                        last.filter(|(before, _)| Arc::ptr_eq(&before.resource, &origin.resource))
                     {
                         return found;
                     }
@@ -161,7 +161,7 @@ impl<'q> Question<'q> {
     }
 
     fn body(&self, text: &'q Text, leaf: usize) -> Plan<'q> {
-        let needed = self.needed.get(leaf).map_or_else(|| Rc::from([]), Rc::clone);
+        let needed = self.needed.get(leaf).map_or_else(|| Arc::from([]), Arc::clone);
         Plan::Test(Test::Body { text, needed, leaf })
     }
 
@@ -259,7 +259,7 @@ impl<'q> Question<'q> {
     }
 }
 
-fn origin_plan(passes: Rc<[bool]>) -> Plan<'static> {
+fn origin_plan(passes: Arc<[bool]>) -> Plan<'static> {
     if passes.iter().all(|passes| *passes) {
         Plan::Always
     } else if passes.iter().any(|passes| *passes) {
@@ -271,7 +271,7 @@ fn origin_plan(passes: Rc<[bool]>) -> Plan<'static> {
 
 impl Named {
     fn new(found: Vec<Vec<Found>>) -> Self {
-        let split = (0..=found.len()).map(|_| OnceCell::new()).collect();
+        let split = (0..=found.len()).map(|_| OnceLock::new()).collect();
         Self { found, split }
     }
 

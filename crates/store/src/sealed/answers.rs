@@ -12,6 +12,7 @@ use crate::{
     bits::Bits,
     index::RowCount,
     plan::{Plan, Question, Test},
+    threads::Threads,
 };
 use millrace_filter::{Expr, Filter};
 use millrace_model::RecordId;
@@ -19,8 +20,15 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
     ops::Range,
-    rc::Rc,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
+
+/// Chunks that a thread asks before it looks for more of them; what takes fewer pieces than this is not worth a thread.
+const PIECE: usize = if cfg!(test) { 2 } else { 32 };
+const LEAST_PIECES: usize = 4;
 
 /// Of a chunk's rows.
 #[derive(Debug, Clone)]
@@ -61,11 +69,11 @@ impl Answer {
 pub(super) struct Answers<'q> {
     shard: &'q SealedShard,
     reader: &'q Reader<'q>,
-    question: Rc<Question<'q>>,
-    candidates: Rc<Candidates>,
+    question: Arc<Question<'q>>,
+    candidates: Arc<Candidates>,
     plans: Vec<OnceCell<Plan<'q>>>,
-    found: Vec<OnceCell<Rc<Answer>>>,
-    unfolded: Unfolded<'q>,
+    found: Vec<OnceLock<Arc<Answer>>>,
+    unfolded: Arc<Unfolded<'q>>,
     /// Where the rows of ids that were looked up lie.
     ids: RefCell<HashMap<RecordId, Option<u32>>>,
 }
@@ -80,15 +88,16 @@ impl<'q> Answers<'q> {
     ) -> Result<Self, Error> {
         let question = Question::new(filter, &shard.meta().stream, &shard.directory.origins);
         let candidates = Candidates::of(shard, question.root(), &reader.read_bytes)?;
-        Ok(Self::with(shard, reader, Rc::new(question), Rc::new(candidates), rows))
+        let unfolded = Arc::new(Unfolded::new(shard, rows));
+        Ok(Self::with(shard, reader, Arc::new(question), Arc::new(candidates), unfolded))
     }
 
     fn with(
         shard: &'q SealedShard,
         reader: &'q Reader<'q>,
-        question: Rc<Question<'q>>,
-        candidates: Rc<Candidates>,
-        rows: &Range<u32>,
+        question: Arc<Question<'q>>,
+        candidates: Arc<Candidates>,
+        unfolded: Arc<Unfolded<'q>>,
     ) -> Self {
         Self {
             shard,
@@ -96,17 +105,62 @@ impl<'q> Answers<'q> {
             question,
             candidates,
             plans: shard.directory.shapes.iter().map(|_| OnceCell::new()).collect(),
-            found: shard.directory.chunks.iter().map(|_| OnceCell::new()).collect(),
-            unfolded: Unfolded::new(shard, reader, rows),
+            found: shard.directory.chunks.iter().map(|_| OnceLock::new()).collect(),
+            unfolded,
             ids: RefCell::default(),
         }
     }
 
     /// Answers of few rows, where nothing had to be read to count all: what is told row by row is unfolded for these.
     pub(super) fn near(&self, rows: &Range<u32>) -> Option<Self> {
-        let (question, candidates) = (Rc::clone(&self.question), Rc::clone(&self.candidates));
+        let (question, candidates) = (Arc::clone(&self.question), Arc::clone(&self.candidates));
         let is_counted = candidates.counts.is_some();
-        is_counted.then(|| Self::with(self.shard, self.reader, question, candidates, rows))
+        let unfolded = || Arc::new(Unfolded::new(self.shard, rows));
+        is_counted.then(|| Self::with(self.shard, self.reader, question, candidates, unfolded()))
+    }
+
+    /// Finds the answers of those chunks that have to be read, on several threads where that is worth it. `is_whole`: only how many
+    /// rows of a chunk match is asked.
+    pub(super) fn prepare(
+        &self,
+        chunks: impl Iterator<Item = (u32, bool)>,
+        threads: &dyn Threads,
+    ) -> Result<(), Error> {
+        let is_open = |(number, is_whole): &(u32, bool)| match self.known(*number) {
+            RowCount::None | RowCount::All => false,
+            RowCount::Some(_) => !is_whole,
+            RowCount::Unknown => {
+                let shape = self.shard.directory.chunks[*number as usize].shape;
+                !matches!(self.plan(shape), Plan::Always | Plan::Never)
+            }
+        };
+        let open: Vec<u32> = chunks.filter(is_open).map(|(number, _)| number).collect();
+        let pieces: Vec<&[u32]> = open.chunks(PIECE).collect();
+        if pieces.len() < LEAST_PIECES {
+            return Ok(());
+        }
+        let (shard, found) = (self.shard, &self.found);
+        let (question, candidates, unfolded) = (&self.question, &self.candidates, &self.unfolded);
+        let (next, read, failed) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(None));
+        threads.run(pieces.len(), &|| {
+            let reader = Reader::new(shard);
+            let (question, candidates) = (Arc::clone(question), Arc::clone(candidates));
+            let answers = Answers::with(shard, &reader, question, candidates, Arc::clone(unfolded));
+            while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                for number in *piece {
+                    match answers.of(*number) {
+                        Ok(answer) => drop(found[*number as usize].set(answer)),
+                        Err(error) => {
+                            next.store(pieces.len(), Ordering::Relaxed);
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        }
+                    }
+                }
+            }
+            read.fetch_add(reader.read_bytes.get(), Ordering::Relaxed);
+        });
+        self.reader.read_bytes.set(self.reader.read_bytes.get() + read.into_inner());
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// Does every row match, whatever it is?
@@ -149,10 +203,10 @@ impl<'q> Answers<'q> {
     }
 
     /// The answer for a chunk.
-    pub(super) fn of(&self, number: u32) -> Result<Rc<Answer>, Error> {
+    pub(super) fn of(&self, number: u32) -> Result<Arc<Answer>, Error> {
         let cell = &self.found[number as usize];
         if let Some(known) = cell.get() {
-            return Ok(Rc::clone(known));
+            return Ok(Arc::clone(known));
         }
         let answer = match self.known(number) {
             RowCount::None => Answer::None,
@@ -162,7 +216,7 @@ impl<'q> Answers<'q> {
                 self.carry_out(self.plan(asked.place.shape), &asked, None)?
             }
         };
-        Ok(Rc::clone(cell.get_or_init(|| Rc::new(answer))))
+        Ok(Arc::clone(cell.get_or_init(|| Arc::new(answer))))
     }
 
     /// Carries a plan out. Only what it says of the rows `within` counts.

@@ -13,6 +13,7 @@ use crate::{
     bits::Bits,
     blocks::{BLOCK_ROWS, Local},
     leaf::{LeafRequest, LeafResponse, Order, Place, bucket},
+    threads::Threads,
 };
 use millrace_model::{Row, TimeRange, Timestamp};
 use std::{collections::BTreeMap, ops::Range};
@@ -59,8 +60,9 @@ pub(super) fn search<'q>(
     answers: &Answers<'q>,
     rows: Range<u32>,
     request: &LeafRequest,
+    threads: Option<&dyn Threads>,
 ) -> Result<LeafResponse, Error> {
-    let search = Search { shard, reader, answers };
+    let search = Search { shard, reader, answers, threads };
     let (total, histogram) = match request.histogram.filter(|interval| *interval > 0) {
         Some(interval) => {
             let histogram = search.histogram(&rows, interval)?;
@@ -80,7 +82,7 @@ pub(super) fn each<'q>(
     rows: Range<u32>,
     visit: &mut dyn FnMut(u32),
 ) -> Result<(), Error> {
-    let search = Search { shard, reader, answers };
+    let search = Search { shard, reader, answers, threads: None };
     search.walk(rows, Order::OldestFirst, &mut |row| {
         visit(row);
         Ok(true)
@@ -96,7 +98,7 @@ pub(super) fn each_chunk<'q>(
     rows: Range<u32>,
     visit: &mut dyn FnMut(u32, Bits) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let search = Search { shard, reader, answers };
+    let search = Search { shard, reader, answers, threads: None };
     let shapes = search.shapes();
     let mut sweep = Sweep { number: 0, reached: vec![0; shard.directory.shapes.len()] };
     let from = search.ranks_at(rows.start, &shapes, &mut sweep)?;
@@ -132,6 +134,7 @@ struct Search<'a, 'q> {
     shard: &'a SealedShard,
     reader: &'a Reader<'q>,
     answers: &'a Answers<'q>,
+    threads: Option<&'a dyn Threads>,
 }
 
 /// The ranks that are reached at the start of a block.
@@ -167,6 +170,7 @@ impl Search<'_, '_> {
             return Ok(bounds.windows(2).map(|pair| u64::from(pair[1] - pair[0])).collect());
         }
         let shapes = self.shapes();
+        self.prepare(bounds, &shapes)?;
         let mut counts = vec![0; bounds.len().saturating_sub(1)];
         let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
         let mut before: Vec<u32> = Vec::new();
@@ -180,6 +184,25 @@ impl Search<'_, '_> {
             before = after;
         }
         Ok(counts)
+    }
+
+    /// Has the answers found that counting between bounds needs.
+    fn prepare(&self, bounds: &[u32], shapes: &[u32]) -> Result<(), Error> {
+        let (Some(threads), Some(first), Some(last)) = (self.threads, bounds.first(), bounds.last()) else {
+            return Ok(());
+        };
+        let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
+        let from = self.ranks_at(*first, shapes, &mut sweep)?;
+        let to = self.ranks_at(*last, shapes, &mut sweep)?;
+        let ranks = from.into_iter().zip(to).map(|(from, to)| from..to);
+        let chunks = shapes.iter().zip(ranks).flat_map(|(shape, ranks)| {
+            let is_whole = |number: u32, rows: Range<u32>| {
+                bounds.len() == 2 && rows == (0..self.shard.directory.chunks[number as usize].rows)
+            };
+            let chunks = self.shard.chunks_of_ranks(*shape, ranks);
+            chunks.map(move |(number, rows)| (number, is_whole(number, rows)))
+        });
+        self.answers.prepare(chunks, threads)
     }
 
     /// How many rows of these shapes lie before a row, which lies behind the last one that was asked for.

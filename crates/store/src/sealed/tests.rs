@@ -62,12 +62,24 @@ fn plainly(rows: &[HotRow], request: &LeafRequest) -> LeafResponse {
     all.retain(|row| request.range.contains(row.time) && request.filter.matches(&row.placed()));
     all.sort_by(|a, b| request.order.compare(&a.order(), &b.order()));
     let mut response = LeafResponse { total: all.len() as u64, ..LeafResponse::default() };
-    for row in &all {
-        *response.histogram.entry(bucket(row.time, request.histogram.unwrap())).or_default() += 1;
+    for (row, interval) in all.iter().filter_map(|row| Some((row, request.histogram?))) {
+        *response.histogram.entry(bucket(row.time, interval)).or_default() += 1;
     }
     all.retain(|row| request.after.is_none_or(|after| request.order.compare(&row.order(), &after).is_gt()));
     response.hits = all.into_iter().take(request.limit).cloned().collect();
     response
+}
+
+/// Threads of which there are always two.
+pub(crate) struct Two;
+
+impl Threads for Two {
+    fn run(&self, _: usize, work: &(dyn Fn() + Sync)) {
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
+    }
 }
 
 /// Doubles that are no numbers do not equal themselves, their text does; what was read differs by nature.
@@ -87,10 +99,11 @@ fn requests() -> impl Strategy<Value = LeafRequest> {
     });
     let after = prop::option::weighted(0.3, (time(), id));
     let interval = prop::sample::select(&[1, 7, 1_000, 3_600_000_000_000, u64::MAX][..]);
+    let interval = prop::option::weighted(0.7, interval);
     (sample::filter(), range, 0usize..30, any::<bool>(), after, interval).prop_map(
         |(filter, range, limit, newest, after, interval)| {
             let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-            LeafRequest { filter, range, limit, order, after, histogram: Some(interval) }
+            LeafRequest { filter, range, limit, order, after, histogram: interval }
         },
     )
 }
@@ -108,6 +121,8 @@ proptest! {
             prop_assert_eq!(&found, &expected, "in memory: {}", request.filter);
             let found = text(shard.search(&request).unwrap());
             prop_assert_eq!(&found, &expected, "sealed: {}", request.filter);
+            let found = text(shard.search_on(&request, Some(&Two)).unwrap());
+            prop_assert_eq!(&found, &expected, "sealed, on two threads: {}", request.filter);
         }
         for hot in &rows {
             let found = shard.record(hot.row.id).unwrap();

@@ -1,5 +1,6 @@
 //! What rows say, in the order of shapes and ranks: for plans that look at rows while chunks are asked. Each kind is
-//! brought together in one walk over the blocks that a search looks at, when it is first needed.
+//! brought together in one walk over the blocks that a search looks at, when it is first needed, by whichever thread
+//! needs it; the others wait.
 
 use super::{SealedShard, reader::Reader};
 use crate::{
@@ -12,24 +13,24 @@ use crate::{
 };
 use millrace_model::{RecordId, Timestamp, ValueRef};
 use std::{
-    cell::{OnceCell, RefCell},
     collections::HashMap,
     ops::Range,
     ptr::from_ref,
-    rc::Rc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// See the module.
 pub(super) struct Unfolded<'q> {
     shard: &'q SealedShard,
-    reader: &'q Reader<'q>,
     /// Of no others is anything known.
     blocks: Range<usize>,
-    times: OnceCell<Vec<Timestamp>>,
-    observed: OnceCell<Vec<Timestamp>>,
-    origins: OnceCell<Vec<u32>>,
-    positions: OnceCell<Vec<(u64, u32)>>,
-    passing: RefCell<HashMap<TestKey, Rc<Bits>>>,
+    times: OnceLock<Vec<Timestamp>>,
+    observed: OnceLock<Vec<Timestamp>>,
+    origins: OnceLock<Vec<u32>>,
+    positions: OnceLock<Vec<(u64, u32)>>,
+    /// Held while one of the above is made.
+    making: Mutex<()>,
+    passing: Mutex<HashMap<TestKey, Arc<Bits>>>,
 }
 
 /// Tells tests apart by where what they ask for lies, and in what times are spelled.
@@ -37,22 +38,22 @@ type TestKey = (usize, Option<TimeFormat>);
 
 impl<'q> Unfolded<'q> {
     /// For a search that looks at some rows.
-    pub(super) fn new(shard: &'q SealedShard, reader: &'q Reader<'q>, rows: &Range<u32>) -> Self {
+    pub(super) fn new(shard: &'q SealedShard, rows: &Range<u32>) -> Self {
         Self {
             shard,
-            reader,
             blocks: rows.start as usize / BLOCK_ROWS..(rows.end as usize).div_ceil(BLOCK_ROWS),
-            times: OnceCell::new(),
-            observed: OnceCell::new(),
-            origins: OnceCell::new(),
-            positions: OnceCell::new(),
-            passing: RefCell::default(),
+            times: OnceLock::new(),
+            observed: OnceLock::new(),
+            origins: OnceLock::new(),
+            positions: OnceLock::new(),
+            making: Mutex::default(),
+            passing: Mutex::default(),
         }
     }
 
     /// Where each row is sorted.
-    pub(super) fn times(&self) -> Result<&[Timestamp], Error> {
-        self.get(&self.times, |block, codes, put| {
+    pub(super) fn times(&self, reader: &Reader<'_>) -> Result<&[Timestamp], Error> {
+        self.get(reader, &self.times, |block, codes, put| {
             let mut times = block.times()?;
             codes.each(0..block.rows(), |code| put(code, times.next().unwrap_or_default()));
             Ok(())
@@ -60,8 +61,8 @@ impl<'q> Unfolded<'q> {
     }
 
     /// When each row was observed.
-    pub(super) fn observed(&self) -> Result<&[Timestamp], Error> {
-        self.get(&self.observed, |block, codes, put| {
+    pub(super) fn observed(&self, reader: &Reader<'_>) -> Result<&[Timestamp], Error> {
+        self.get(reader, &self.observed, |block, codes, put| {
             for (time, rows) in block.observations()? {
                 codes.each(rows, |code| put(code, time));
             }
@@ -70,8 +71,8 @@ impl<'q> Unfolded<'q> {
     }
 
     /// The origin of each row.
-    pub(super) fn origins(&self) -> Result<&[u32], Error> {
-        self.get(&self.origins, |block, codes, put| {
+    pub(super) fn origins(&self, reader: &Reader<'_>) -> Result<&[u32], Error> {
+        self.get(reader, &self.origins, |block, codes, put| {
             for (origin, rows) in block.origins()? {
                 codes.each(rows, |code| put(code, origin));
             }
@@ -80,8 +81,8 @@ impl<'q> Unfolded<'q> {
     }
 
     /// Where each row lies in its source, and its index there.
-    pub(super) fn positions(&self) -> Result<&[(u64, u32)], Error> {
-        self.get(&self.positions, |block, codes, put| {
+    pub(super) fn positions(&self, reader: &Reader<'_>) -> Result<&[(u64, u32)], Error> {
+        self.get(reader, &self.positions, |block, codes, put| {
             let positions = block.positions()?;
             let (mut at, mut problem) = (0, None);
             codes.each(0..block.rows(), |code| {
@@ -98,15 +99,20 @@ impl<'q> Unfolded<'q> {
     /// Brings together what `each` says of the rows of a block, in turn, with their codes.
     fn get<'u, T: Copy + Default>(
         &self,
-        cell: &'u OnceCell<Vec<T>>,
+        reader: &Reader<'_>,
+        cell: &'u OnceLock<Vec<T>>,
         mut each: impl FnMut(&Block, &Codes, &mut dyn FnMut(usize, T)) -> Result<(), Malformed>,
     ) -> Result<&'u [T], Error> {
         if let Some(known) = cell.get() {
             return Ok(known);
         }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = cell.get() {
+            return Ok(known);
+        }
         let mut all = vec![T::default(); self.shard.meta().records as usize];
         for number in self.blocks.clone() {
-            let block = self.reader.block(number)?;
+            let block = reader.block(number)?;
             let mut next = self.next(number)?;
             block
                 .codes()
@@ -130,7 +136,7 @@ impl<'q> Unfolded<'q> {
     }
 
     /// The rows that pass a test.
-    pub(super) fn passing(&self, test: &RowTest<'_>) -> Result<Rc<Bits>, Error> {
+    pub(super) fn passing(&self, reader: &Reader<'_>, test: &RowTest<'_>) -> Result<Arc<Bits>, Error> {
         let key = match test {
             RowTest::Origin(passes) => (passes.as_ptr().addr(), None),
             RowTest::Time(test) | RowTest::Observed(test) | RowTest::Id(test) => {
@@ -138,12 +144,13 @@ impl<'q> Unfolded<'q> {
             }
             RowTest::TimeWords { text, format } => (from_ref(*text).addr(), Some(*format)),
         };
-        if let Some(known) = self.passing.borrow().get(&key) {
-            return Ok(Rc::clone(known));
+        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = passing.get(&key) {
+            return Ok(Arc::clone(known));
         }
         let mut all = Bits::none(self.shard.meta().records as u32);
         for number in self.blocks.clone() {
-            let block = self.reader.block(number)?;
+            let block = reader.block(number)?;
             let runs = self.runs(test, &block)?;
             let mut next = self.next(number)?;
             if matches!(&runs[..], [run] if *run == (0..block.rows())) {
@@ -163,7 +170,7 @@ impl<'q> Unfolded<'q> {
                 }
             }
         }
-        Ok(Rc::clone(self.passing.borrow_mut().entry(key).or_insert(Rc::new(all))))
+        Ok(Arc::clone(passing.entry(key).or_insert(Arc::new(all))))
     }
 
     /// Runs of rows of a block that pass a test.

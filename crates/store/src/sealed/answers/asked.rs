@@ -205,7 +205,7 @@ impl<'q> Answers<'q> {
                 let words = self.own_times(asked)?.into_iter().map(|time| test.passes(time));
                 Ok(words.collect())
             }
-            test => Ok(self.unfolded.passing(test)?.part(range)),
+            test => Ok(self.unfolded.passing(self.reader, test)?.part(range)),
         }
     }
 
@@ -220,7 +220,7 @@ impl<'q> Answers<'q> {
             return times.ok_or_else(|| self.shard.broken(Malformed("times in decimals expected")));
         }
         let range = asked.range(self.shard);
-        Ok(self.unfolded.times()?[range.start as usize..range.end as usize].to_vec())
+        Ok(self.unfolded.times(self.reader)?[range.start as usize..range.end as usize].to_vec())
     }
 
     /// Asks `test` of each row `within`, with its values and its own time. Columns are unpacked whole.
@@ -267,8 +267,8 @@ impl<'q> Answers<'q> {
         mut ask: impl FnMut(&RowView<'_, ColumnSlots<'_, Strings>>, &mut Line) -> Result<bool, Malformed>,
     ) -> Result<Answer, Error> {
         let base = asked.range(self.shard).start as usize;
-        let (times, observed) = (self.unfolded.times()?, self.unfolded.observed()?);
-        let origins = self.unfolded.origins()?;
+        let (times, observed) = (self.unfolded.times(self.reader)?, self.unfolded.observed(self.reader)?);
+        let origins = self.unfolded.origins(self.reader)?;
         let mut row = 0;
         let within_rows: Vec<usize> = (0..asked.place.rows)
             .filter(|row| within.is_none_or(|within| within.contains(*row)))

@@ -125,7 +125,7 @@ impl Answers<'_> {
         cells: &mut Cells,
     ) -> Result<(), Error> {
         let base = asked.range(self.shard).start;
-        let origins = self.unfolded.origins()?;
+        let origins = self.unfolded.origins(self.reader)?;
         let mut known: HashMap<u32, u32> = HashMap::new();
         for (code, row) in cells.codes.iter_mut().zip(rows.ones(0..rows.size())) {
             let origin = origins[(base + row) as usize];
@@ -148,11 +148,12 @@ impl Answers<'_> {
         let mut cells = Cells::default();
         match field {
             FieldRef::ObservedTimestamp => {
-                let times = self.unfolded.observed()?;
+                let times = self.unfolded.observed(self.reader)?;
                 places.for_each(|at| cells.push(Some(Value::Int(times[at].0))));
             }
             FieldRef::Source | FieldRef::Id | FieldRef::Position => {
-                let (origins, positions) = (self.unfolded.origins()?, self.unfolded.positions()?);
+                let (origins, positions) =
+                    (self.unfolded.origins(self.reader)?, self.unfolded.positions(self.reader)?);
                 for at in places {
                     let (position, index) = positions[at];
                     let id = RecordId { source: self.shard.source(origins[at])?, position, index };
@@ -160,7 +161,7 @@ impl Answers<'_> {
                 }
             }
             FieldRef::Timestamp => {
-                let times = self.unfolded.times()?;
+                let times = self.unfolded.times(self.reader)?;
                 places.for_each(|at| cells.push(Some(Value::Int(times[at].0))));
             }
             _ => return Err(self.broken()(Malformed("a field that rows have expected"))),

@@ -1,0 +1,75 @@
+//! The cores that sealed shards are searched on: as many threads as can run, however many searches there are.
+
+use millrace_store::Threads;
+use std::{sync::Arc, thread};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// One permit a core. A shard waits for one; where it has much to read it takes those that nobody has.
+#[derive(Debug, Clone)]
+pub struct Cores(Arc<Semaphore>);
+
+impl Default for Cores {
+    /// Those of this machine.
+    fn default() -> Self {
+        Self::of(thread::available_parallelism().map_or(2, usize::from))
+    }
+}
+
+impl Cores {
+    fn of(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// Waits for a core.
+    pub async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
+
+impl Threads for Cores {
+    fn run(&self, most: usize, work: &(dyn Fn() + Sync)) {
+        thread::scope(|scope| {
+            for _ in 1..most {
+                let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else { break };
+                let helper = thread::Builder::new().name("search".to_owned());
+                let started = helper.spawn_scoped(scope, move || {
+                    let _permit = permit;
+                    work();
+                });
+                if let Err(error) = started {
+                    tracing::debug!(%error, "a search goes on with fewer threads");
+                    break;
+                }
+            }
+            work();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[test]
+    fn no_more_cores_are_lent_than_are_free() {
+        let cores = Cores::of(2);
+        let (barrier, ran) = (Barrier::new(3), AtomicUsize::new(0));
+        cores.run(9, &|| {
+            // Passes only if the caller and two others are here at once.
+            barrier.wait();
+            ran.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(ran.into_inner(), 3);
+        let ran = AtomicUsize::new(0);
+        cores.run(1, &|| {
+            ran.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(ran.into_inner(), 1);
+        assert_eq!(cores.0.available_permits(), 2, "all of them came back");
+    }
+}
