@@ -1,6 +1,6 @@
 //! The two evaluators held against each other at length: thousands of filters over hundreds of thousands of records,
-//! random ones and, where there is a file of them, real ones; in memory, sealed, merged, and some of each. Takes half an
-//! hour of two cores, so it is run by hand:
+//! random ones and, where there is a file of them, real ones; in memory, sealed, merged, and some of each. Takes two
+//! cores three quarters of an hour, so it is run by hand:
 //!
 //! ```text
 //! MILLRACE_LINES=FILE.jsonl cargo test --release -p millrace-store --lib equality -- --ignored --nocapture
@@ -207,7 +207,7 @@ fn is_equal_alone(row: &HotRow, request: &LeafRequest, field: &FieldRef) -> bool
 }
 
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes three quarters of an hour"]
 #[expect(clippy::print_stdout, reason = "says how far it is")]
 fn equality_of_many_filters_over_many_records() {
     let mut chance = Chance::new();
