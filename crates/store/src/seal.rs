@@ -203,6 +203,7 @@ fn write_chunks(
     for (number, heads) in gathered.by_shape().iter().enumerate() {
         let shape = &gathered.shapes[number];
         fetched.begin_shape(shape);
+        let spells_times = shape.mask().is_some_and(|mask| mask.time.is_some());
         let mut done = 0;
         while done < heads.len() {
             let rows = fetched.take(gathered, &heads[done..])?;
@@ -211,7 +212,7 @@ fn write_chunks(
             times.clear();
             for (row, head) in heads[done..done + rows].iter().enumerate() {
                 let HeadInput { time, origin, .. } = gathered.heads[*head as usize];
-                let own_time = own_time(shape, time, &fetched, row);
+                let own_time = if spells_times { own_time(shape, time, &fetched, row) } else { time };
                 lengths[*head as usize] = line_length(shape, own_time, &fetched, row);
                 times.push(own_time);
                 if last != Some(origin) {

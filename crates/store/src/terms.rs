@@ -67,16 +67,20 @@ pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
     term
 }
 
-/// The value that a term says to be a record's under a key, where a text is all that takes.
+/// The kind and the text of a term that says all of a record's value under a key, where a text is all that takes.
+pub(crate) fn whole_text<'t>(key: &[u8], term: &'t [u8]) -> Option<(u8, &'t [u8])> {
+    let (kind, text) = term.strip_prefix(key)?.strip_prefix(&[0])?.split_first()?;
+    b"sib".contains(kind).then_some((*kind, text))
+}
+
+/// The value that such a term says.
 pub(crate) fn whole_value(key: &[u8], term: &[u8]) -> Option<Value> {
-    let rest = term.strip_prefix(key)?.strip_prefix(&[0])?;
-    let (kind, text) = rest.split_first()?;
+    let (kind, text) = whole_text(key, term)?;
     let text = std::str::from_utf8(text).ok()?;
     match kind {
         b's' => Some(Value::String(text.to_owned())),
         b'i' => text.parse().ok().map(Value::Int),
-        b'b' => text.parse().ok().map(Value::Bool),
-        _ => None,
+        _ => text.parse().ok().map(Value::Bool),
     }
 }
 

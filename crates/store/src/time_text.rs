@@ -46,6 +46,14 @@ impl Zone {
         if let Self::Offset(minutes) = self { i64::from(minutes) * 60 } else { 0 }
     }
 
+    /// What is before the zone in the last word of a time; `None` where it has to be there and is not.
+    fn cut_from(self, word: &str) -> Option<&str> {
+        match self {
+            Self::Letter(_) => word.strip_suffix('z'),
+            Self::MinusZero | Self::Offset(_) => Some(word),
+        }
+    }
+
     fn write(self, into: &mut Vec<u8>) {
         match self {
             Self::Letter(letter) => into.push(letter),
@@ -118,7 +126,7 @@ impl TimeFormat {
         if digits > 0 {
             into.push(point);
             let nanos = time.0.rem_euclid(SECOND) as u64;
-            decimals(nanos / 10u64.pow(9 - u32::from(digits.min(9))), usize::from(digits), into);
+            decimals(nanos / fraction_unit(digits), usize::from(digits), into);
         }
         zone.write(into);
     }
@@ -187,6 +195,11 @@ pub(crate) fn spells(text: &[u8], format: TimeFormat, time: Timestamp) -> bool {
     let mut buffer = Vec::with_capacity(40);
     format.write(time, &mut buffer);
     buffer == text
+}
+
+/// Nanoseconds of the last of so many digits of a fraction.
+fn fraction_unit(digits: u8) -> u64 {
+    10u64.pow(9 - u32::from(digits.min(9)))
 }
 
 /// Appends the date and the hour of an hour since the epoch.

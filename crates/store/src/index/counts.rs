@@ -1,4 +1,4 @@
-//! The counts: in how many rows of each chunk a word or term stands, for those that many chunks have in some rows. What
+//! The counts: in how many rows of each chunk a word or term stands, for those that many chunks have. What
 //! asks for nothing else is then counted without a column being read. A row counts once, however often it has a word.
 //!
 //! ```text
@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use millrace_model::text::MAX_TOKEN_BYTES;
 use std::{io, ops::Range};
 
-/// A word or term is worth its counts where so many chunks have it in some of their rows: to open one takes about 15 µs,
+/// A word or term is worth its counts where so many chunks have it: to open one takes about 15 µs,
 /// and counts take about a byte a chunk. In tests small shards have some, too.
 const LEAST_CHUNKS: u8 = if cfg!(test) { 2 } else { 64 };
 /// A group is closed when it has so many bytes.
@@ -33,7 +33,7 @@ pub(crate) const LENGTH: usize = 4;
 pub(crate) enum RowCount {
     /// No row has it.
     None,
-    /// So many rows have it, and as many do not have it.
+    /// So many rows have it, others do not.
     Some(u32),
     All,
     /// Only the chunk can tell.

@@ -203,7 +203,7 @@ impl Words {
                             let value = read_value(read, raw)?;
                             let rows = self.rows_of[number];
                             // Others say something of a value beside what it is.
-                            let is_whole = |term: &[u8]| terms::whole_value(&key, term).is_some();
+                            let is_whole = |term: &[u8]| terms::whole_text(&key, term).is_some();
                             terms::spell(&key, &value, &mut |term| {
                                 self.term_of(term, if is_whole(term) { rows } else { 0 });
                             });

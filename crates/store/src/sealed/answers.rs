@@ -68,7 +68,7 @@ impl Answer {
 /// The answers of one search. They are found when they are asked for, and kept.
 pub(super) struct Answers<'q> {
     shard: &'q SealedShard,
-    reader: &'q Reader<'q>,
+    pub(super) reader: &'q Reader<'q>,
     question: Arc<Question<'q>>,
     candidates: Arc<Candidates>,
     plans: Vec<OnceCell<Plan<'q>>>,
@@ -87,7 +87,7 @@ impl<'q> Answers<'q> {
         rows: &Range<u32>,
     ) -> Result<Self, Error> {
         let question = Question::new(filter, &shard.meta().stream, &shard.directory.origins);
-        let candidates = Candidates::of(shard, question.root(), &reader.read_bytes)?;
+        let candidates = Candidates::of(shard, question.root(), reader)?;
         let unfolded = Arc::new(Unfolded::new(shard, rows));
         Ok(Self::with(shard, reader, Arc::new(question), Arc::new(candidates), unfolded))
     }
@@ -119,8 +119,8 @@ impl<'q> Answers<'q> {
         is_counted.then(|| Self::with(self.shard, self.reader, question, candidates, unfolded()))
     }
 
-    /// Finds the answers of those chunks that have to be read, on several threads where that is worth it. `is_whole`: only how many
-    /// rows of a chunk match is asked.
+    /// Finds the answers of those chunks that have to be read, on several threads where that is worth it. With each comes
+    /// whether only the number of its rows that match is asked.
     pub(super) fn prepare(
         &self,
         chunks: impl Iterator<Item = (u32, bool)>,

@@ -1,6 +1,6 @@
 //! Which chunks may hold rows that match, by the index and the filters: before any column is read.
 
-use super::SealedShard;
+use super::{SealedShard, reader::Reader};
 use crate::{
     Error,
     bits::Bits,
@@ -34,15 +34,15 @@ struct Asking<'s> {
 }
 
 impl Candidates {
-    pub(super) fn of(shard: &SealedShard, root: &Expr, read: &Cell<u64>) -> Result<Self, Error> {
+    pub(super) fn of(shard: &SealedShard, root: &Expr, reader: &Reader<'_>) -> Result<Self, Error> {
         if let Expr::Text(Text::Phrase { tokens, .. }) = root
             && let [word] = tokens.as_slice()
-            && let Some(counts) = shard.rows_with(word, read)?
+            && let Some(counts) = shard.rows_with(word, reader)?
         {
             let chunks = Some(counts.chunks());
             return Ok(Self { of_leaf: vec![chunks.clone()], of_all: chunks, counts: Some(counts) });
         }
-        let mut asking = Asking { shard, read, of_leaf: Vec::new() };
+        let mut asking = Asking { shard, read: &reader.read_bytes, of_leaf: Vec::new() };
         let of_all = asking.expr(root)?;
         Ok(Self { of_leaf: asking.of_leaf, of_all, counts: None })
     }

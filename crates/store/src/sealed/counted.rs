@@ -1,7 +1,7 @@
 //! What the counts of words and terms say, before any column is read: of a word, how many rows of each chunk have it;
 //! of a field, how many rows of each chunk have which value.
 
-use super::SealedShard;
+use super::{SealedShard, reader::Reader};
 use crate::{
     Error,
     bits::Bits,
@@ -14,7 +14,6 @@ use crate::{
 };
 use hashbrown::HashMap;
 use millrace_model::Value;
-use std::cell::Cell;
 
 impl SealedShard {
     fn counts(&self) -> Result<&Counts, Error> {
@@ -34,23 +33,22 @@ impl SealedShard {
         Ok(self.counts.get_or_init(|| counts))
     }
 
-    /// The counts of neighbouring words or terms. `read` counts bytes.
-    fn counts_of(&self, words: &[usize], read: &Cell<u64>) -> Result<Vec<ChunkCounts>, Error> {
+    /// The counts of neighbouring words or terms.
+    fn counts_of(&self, words: &[usize], reader: &Reader<'_>) -> Result<Vec<ChunkCounts>, Error> {
         let counts = self.counts()?;
         let place = |word: &usize| counts.group(*word).unwrap_or_default();
         let mut all = Vec::with_capacity(words.len());
         for words in words.chunk_by(|a, b| place(a) == place(b)) {
-            let group = self.read(directory::COUNTS, words.first().map(place).unwrap_or_default())?;
-            read.set(read.get() + group.len() as u64);
+            let group = reader.read(directory::COUNTS, words.first().map(place).unwrap_or_default())?;
             all.extend(counts.of(words, &group).map_err(|problem| self.broken(problem))?);
         }
         Ok(all)
     }
 
     /// In how many rows of each chunk a folded word stands, where that was counted.
-    pub(super) fn rows_with(&self, word: &str, read: &Cell<u64>) -> Result<Option<ChunkCounts>, Error> {
+    pub(super) fn rows_with(&self, word: &str, reader: &Reader<'_>) -> Result<Option<ChunkCounts>, Error> {
         let Some(word) = self.counts()?.find(FieldName::Body, word.as_bytes()) else { return Ok(None) };
-        Ok(self.counts_of(&[word], read)?.pop())
+        Ok(self.counts_of(&[word], reader)?.pop())
     }
 }
 
@@ -79,7 +77,7 @@ impl<'s> CountedValues<'s> {
         projection: &Projection<'_>,
         shape: &Shape,
         chunk: u32,
-        read: &Cell<u64>,
+        reader: &Reader<'_>,
     ) -> Result<bool, Error> {
         if !matches!(projection.own, Own::Slot(..)) || !projection.resource.is_empty() {
             return Ok(false);
@@ -87,7 +85,7 @@ impl<'s> CountedValues<'s> {
         let is_there = |path: &&str| matches!(shape.attributes.at(path), Ok(Some(_)));
         let Some(path) = projection.field.paths().find(is_there) else { return Ok(false) };
         if !self.paths.contains_key(path) {
-            let counted = OfPath::new(self.shard, path, read)?;
+            let counted = OfPath::new(self.shard, path, reader)?;
             self.paths.insert(path.to_owned(), counted);
         }
         let Some(counted) = self.paths.get_mut(path) else { return Ok(false) };
@@ -114,7 +112,7 @@ impl<'s> CountedValues<'s> {
 }
 
 impl OfPath {
-    fn new(shard: &SealedShard, path: &str, read: &Cell<u64>) -> Result<Self, Error> {
+    fn new(shard: &SealedShard, path: &str, reader: &Reader<'_>) -> Result<Self, Error> {
         let chunks = shard.directory.chunks.len() as u32;
         let mut counted =
             Self { values: Vec::new(), sums: vec![0; chunks as usize], taken: Bits::none(chunks) };
@@ -126,7 +124,7 @@ impl OfPath {
             .filter_map(|(number, term)| Some((number, terms::whole_value(&key, term)?)))
             .collect();
         let (numbers, values): (Vec<usize>, Vec<Value>) = known.into_iter().unzip();
-        for (value, counts) in values.into_iter().zip(shard.counts_of(&numbers, read)?) {
+        for (value, counts) in values.into_iter().zip(shard.counts_of(&numbers, reader)?) {
             for (chunk, count) in counts.iter() {
                 counted.sums[chunk as usize] += rows_of(shard, chunk, count);
             }

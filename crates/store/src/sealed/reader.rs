@@ -73,7 +73,8 @@ impl<'s> Reader<'s> {
         }
     }
 
-    fn read(&self, file: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>, Error> {
+    /// Bytes of one of the bundle's files, checked and counted.
+    pub(super) fn read(&self, file: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>, Error> {
         self.read_bytes.set(self.read_bytes.get() + (range.end - range.start));
         self.shard.read(file, range)
     }

@@ -14,11 +14,7 @@ use crate::{
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
-use std::{
-    cell::{Cell, OnceCell},
-    ops::ControlFlow,
-    slice,
-};
+use std::{cell::OnceCell, ops::ControlFlow, slice};
 
 impl SealedShard {
     /// Calls `visit` with all that matches, until that breaks. Returns how many bytes were looked at. CPU bound and
@@ -59,11 +55,10 @@ impl SealedShard {
         field: &FieldRef,
     ) -> Result<GroupCounts, Error> {
         let (mut counts, mut counted) = (RawCounts::default(), CountedValues::new(self));
-        let read = Cell::new(0);
         self.each_chunk(filter, range, slice::from_ref(field), |answers, projections, asked, rows| {
             for projection in projections {
                 let is_whole = rows.count() == rows.size();
-                if !is_whole || !counted.take(projection, asked.shape, asked.number, &read)? {
+                if !is_whole || !counted.take(projection, asked.shape, asked.number, answers.reader)? {
                     answers.count(projection, asked, rows, &mut counts)?;
                 }
             }

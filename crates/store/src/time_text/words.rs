@@ -1,6 +1,6 @@
 //! Words of times, told from the times themselves: their text is not written where one word is asked for.
 
-use super::{SECOND, TimeFormat, Zone, civil, put_hour};
+use super::{SECOND, TimeFormat, Zone, civil, fraction_unit, put_hour};
 use millrace_filter::Text;
 use millrace_model::Timestamp;
 use std::ops::Range;
@@ -67,10 +67,6 @@ impl TimeFormat {
 
     /// What finds the times whose text, spelled like this, has a folded word.
     fn finder(self, word: &str) -> WordFinder {
-        let digits_of = |text: &str, count: usize| {
-            let all = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-            all.then(|| text.parse::<u64>().ok()).flatten()
-        };
         let mut finder = WordFinder::default();
         let (separator, digits, zone) = match self {
             Self::Epoch(unit) => {
@@ -81,10 +77,7 @@ impl TimeFormat {
             }
             Self::Rfc3339 { separator, digits, zone, .. } => (separator, digits, zone),
         };
-        let unzoned = match zone {
-            Zone::Letter(_) => word.strip_suffix('z'),
-            Zone::MinusZero | Zone::Offset(_) => Some(word),
-        };
+        let unzoned = zone.cut_from(word);
         let two = digits_of(word, 2);
         finder.year = digits_of(word, 4);
         (finder.month, finder.minute) = (two, two);
@@ -99,7 +92,7 @@ impl TimeFormat {
         } else {
             finder.second = two;
             finder.fraction = unzoned.and_then(|word| digits_of(word, digits.into()));
-            finder.fraction_unit = 10u64.pow(9 - u32::from(digits.min(9)));
+            finder.fraction_unit = fraction_unit(digits);
         }
         match zone {
             Zone::Letter(_) => {}
@@ -112,6 +105,12 @@ impl TimeFormat {
         }
         finder
     }
+}
+
+/// The number that a text of so many digits is.
+fn digits_of(text: &str, count: usize) -> Option<u64> {
+    let all = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| text.parse().ok()).flatten()
 }
 
 /// The parts of a time's text. Times that share a part share its words.
@@ -136,7 +135,7 @@ impl TimeFormat {
         let of_hour = seconds.rem_euclid(3_600);
         let fraction = self.has_plain_fractions().then(|| {
             let nanos = time.0.rem_euclid(SECOND) as u64;
-            (nanos / 10u64.pow(9 - u32::from(digits))) as u16
+            (nanos / fraction_unit(digits)) as u16
         });
         Some(TimeParts {
             hour: seconds.div_euclid(3_600),
@@ -187,12 +186,8 @@ impl TimeFormat {
             }
             Self::Rfc3339 { digits: 0, .. } => false,
             Self::Rfc3339 { digits, zone, .. } => {
-                let number =
-                    if matches!(zone, Zone::Letter(_)) { word.strip_suffix('z') } else { Some(word) };
-                let is_fraction = |number: &str| {
-                    number.len() == usize::from(digits) && number.bytes().all(|byte| byte.is_ascii_digit())
-                };
-                !self.has_plain_fractions() && number.is_some_and(is_fraction)
+                let fraction = zone.cut_from(word).and_then(|word| digits_of(word, digits.into()));
+                !self.has_plain_fractions() && fraction.is_some()
             }
         }
     }
