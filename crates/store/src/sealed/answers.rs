@@ -26,9 +26,10 @@ use std::{
     },
 };
 
-/// Chunks that a thread asks before it looks for more of them; what takes fewer pieces than this is not worth a thread.
+/// Chunks that a thread asks before it looks for more of them.
 const PIECE: usize = if cfg!(test) { 2 } else { 32 };
-const LEAST_PIECES: usize = 4;
+/// No more chunks than these are not worth a thread.
+pub(super) const FEW_CHUNKS: usize = 3 * PIECE;
 
 /// Of a chunk's rows.
 #[derive(Debug, Clone)]
@@ -135,10 +136,10 @@ impl<'q> Answers<'q> {
             }
         };
         let open: Vec<u32> = chunks.filter(is_open).map(|(number, _)| number).collect();
-        let pieces: Vec<&[u32]> = open.chunks(PIECE).collect();
-        if pieces.len() < LEAST_PIECES {
+        if open.len() <= FEW_CHUNKS {
             return Ok(());
         }
+        let pieces: Vec<&[u32]> = open.chunks(PIECE).collect();
         let (shard, found) = (self.shard, &self.found);
         let (question, candidates, unfolded) = (&self.question, &self.candidates, &self.unfolded);
         let (next, read, failed) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(None));
@@ -153,6 +154,7 @@ impl<'q> Answers<'q> {
                         Err(error) => {
                             next.store(pieces.len(), Ordering::Relaxed);
                             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            break;
                         }
                     }
                 }

@@ -5,7 +5,7 @@
 
 use super::{
     SealedShard,
-    answers::{Answer, Answers},
+    answers::{Answer, Answers, FEW_CHUNKS},
     reader::Reader,
 };
 use crate::{
@@ -191,6 +191,9 @@ impl Search<'_, '_> {
         let (Some(threads), Some(first), Some(last)) = (self.threads, bounds.first(), bounds.last()) else {
             return Ok(());
         };
+        if self.answers.candidates().is_some_and(|chunks| chunks.count() as usize <= FEW_CHUNKS) {
+            return Ok(());
+        }
         let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
         let from = self.ranks_at(*first, shapes, &mut sweep)?;
         let to = self.ranks_at(*last, shapes, &mut sweep)?;
