@@ -144,11 +144,12 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     let catalogue = url(
         root,
         "catalogue",
-        "sqlite://",
+        &["sqlite://", "postgres://", "postgresql://"],
         role,
         format!("sqlite://{}", data.join("catalogue.db").display()),
     );
-    let storage = url(root, "storage", "file:///", role, format!("file://{}", data.join("shards").display()));
+    let storage =
+        url(root, "storage", &["file:///"], role, format!("file://{}", data.join("shards").display()));
     let work_directory = match storage.as_deref().and_then(|url| url.strip_prefix("file://")) {
         Some(folder) => Path::new(folder).join(".work"),
         None => data.join("work"),
@@ -164,15 +165,15 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     })
 }
 
-/// Where something is kept, an address with this `start`; `default` where everything is kept in one folder.
-fn url(root: &mut Section<'_>, key: &str, start: &str, role: Role, default: String) -> Option<String> {
+/// Where something is kept, an address with one of these `starts`; `default` where everything is kept in one folder.
+fn url(root: &mut Section<'_>, key: &str, starts: &[&str], role: Role, default: String) -> Option<String> {
     let mut section = root.section_or_empty(key);
     let url = match role {
         Role::Indexer | Role::Query => section.required::<String>("url")?,
         Role::Agent | Role::Up | Role::Any => section.optional::<String>("url").unwrap_or(default),
     };
-    if !url.starts_with(start) {
-        section.error("url", format!("an address that begins with {start} expected"));
+    if !starts.iter().any(|start| url.starts_with(start)) {
+        section.error("url", format!("an address that begins with {} expected", starts.join(" or ")));
     }
     Some(url)
 }

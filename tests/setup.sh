@@ -34,6 +34,8 @@ for_testing() {
         packages+=(python3 python3-venv)
     fi
     need journalctl systemd
+    # Its programs are not on the path.
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" > /dev/null || packages+=(postgresql)
     if [ ! -x /usr/lib/systemd/systemd-journal-remote ] && [ ! -x /lib/systemd/systemd-journal-remote ]; then
         packages+=(systemd-journal-remote)
     fi

@@ -1,10 +1,10 @@
 //! Alerts, and the outbox of what is to be sent about them. Both are written in the transaction that publishes what
 //! they rest on, so that neither is lost or made twice by a crash; delivering is somebody else's.
 
-use crate::{Catalogue, Error, Transaction};
+use crate::{Catalogue, Error, Transaction, query::Query};
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// Where an alert is in its life.
@@ -160,25 +160,22 @@ impl Catalogue {
 
     /// Alerts in a state (`None`: any), latest first, at most `limit`.
     pub async fn alerts(&self, state: Option<AlertState>, limit: u32) -> Result<Vec<Alert>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(ALERTS);
+        let mut query = Query::new(ALERTS);
         if let Some(state) = state {
-            query.push(" WHERE state = ").push_bind(state.name());
+            query.push(" WHERE state = ").bind(state.name());
         }
-        query.push(" ORDER BY last_ns DESC, id LIMIT ").push_bind(i64::from(limit));
+        query.push(" ORDER BY last_ns DESC, id LIMIT ").bind(i64::from(limit));
         let rows: Vec<StoredAlert> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(self.failed("read alerts"))?;
+            query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read alerts"))?;
         rows.into_iter().map(|row| self.read_alert(row)).collect()
     }
 
     /// One alert.
     pub async fn alert(&self, id: &str) -> Result<Option<Alert>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(ALERTS);
-        query.push(" WHERE id = ").push_bind(id);
-        let row: Option<StoredAlert> = query
-            .build_query_as()
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(self.failed("read an alert"))?;
+        let mut query = Query::new(ALERTS);
+        query.push(" WHERE id = ").bind(id);
+        let row: Option<StoredAlert> =
+            query.build_as().fetch_optional(&self.readers).await.map_err(self.failed("read an alert"))?;
         row.map(|row| self.read_alert(row)).transpose()
     }
 
@@ -243,6 +240,8 @@ impl Catalogue {
         transaction: &mut Transaction,
         alerts: &[Alert],
     ) -> Result<(), Error> {
+        let mut alerts: Vec<&Alert> = alerts.iter().collect();
+        alerts.sort_unstable_by_key(|alert| &alert.id);
         for alert in alerts {
             let grouped_by =
                 serde_json::to_string(&alert.group).map_err(self.unreadable("an alert's group"))?;

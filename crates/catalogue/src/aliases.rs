@@ -1,7 +1,7 @@
 //! Aliases of templates: the masks of merged templates, learned on one node and read by all. Rows are only ever added, and
 //! there are never more than [`MAX_ALIASES`]. What a mask means and how its id is made is not known here.
 
-use crate::{Catalogue, Error, Transaction};
+use crate::{Catalogue, Error, Transaction, database::Lock};
 use millrace_model::Timestamp;
 use sqlx::FromRow;
 use std::sync::atomic::Ordering;
@@ -66,8 +66,7 @@ impl Catalogue {
         if aliases.is_empty() {
             return Ok(0);
         }
-        // The write lock that every transaction of ours holds keeps versions in the order of commits, so that no reader
-        // goes on from behind one that is still to come. A database without such a lock has to lock the table here.
+        self.lock(transaction, Lock::Aliases).await?;
         let last: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM template_aliases")
             .fetch_one(&mut **transaction)
             .await

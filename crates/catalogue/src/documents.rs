@@ -38,21 +38,23 @@ impl Catalogue {
 
     /// All documents of a kind, by key.
     pub async fn documents(&self, kind: &str) -> Result<Vec<Document>, Error> {
-        let rows: Vec<Stored> = sqlx::query_as(
-            "SELECT document_key, version, body FROM documents WHERE kind = $1 ORDER BY document_key",
-        )
-        .bind(kind)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(self.failed("read documents"))?;
-        Ok(rows
+        let rows: Vec<Stored> =
+            sqlx::query_as("SELECT document_key, version, body FROM documents WHERE kind = $1")
+                .bind(kind)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.failed("read documents"))?;
+        let mut documents: Vec<Document> = rows
             .into_iter()
             .map(|Stored { document_key, version, body }| Document {
                 key: document_key,
                 version: version as u64,
                 body,
             })
-            .collect())
+            .collect();
+        // Databases sort texts by languages of their own.
+        documents.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(documents)
     }
 
     /// Stores a document over the version that was read (`None`: there was none), and returns its new version.

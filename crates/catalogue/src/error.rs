@@ -9,19 +9,18 @@ use std::path::PathBuf;
 pub enum Error {
     /// The url names no kind of database that is supported. Only its scheme is repeated: a url may hold a password.
     #[error(
-        "unsupported catalogue url scheme {scheme:?}; expected sqlite:///absolute/path or sqlite://relative/path"
+        "unsupported catalogue url scheme {scheme:?}; expected sqlite:///absolute/path, sqlite://relative/path or \
+         postgres://user@host/database"
     )]
     Scheme {
         /// What stands before the colon.
         scheme: String,
     },
-    /// The scheme is right, the rest is not.
-    #[error("bad catalogue url {url:?}: {problem}")]
+    /// The scheme is right, the rest is not. The url is not repeated: it may hold a password.
+    #[error("bad catalogue url: {problem}")]
     Url {
-        /// The url.
-        url: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
     /// The database's folder is not there and cannot be made.
     #[error("cannot create the catalogue's folder {}", path.display())]
@@ -31,74 +30,73 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The file cannot be opened or created.
-    #[error("cannot open the catalogue {}", path.display())]
+    /// The file cannot be opened or created, or the server cannot be reached.
+    #[error("cannot open the catalogue {place}")]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// Why.
         source: sqlx::Error,
     },
     /// The file is no database, or a damaged one.
-    #[error("the catalogue {} is damaged or is not a database", path.display())]
+    #[error("the catalogue {place} is damaged or is not a database")]
     Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What `SQLite` says.
+        /// The catalogue's file or address.
+        place: String,
+        /// What the database says.
         source: sqlx::Error,
     },
     /// The database belongs to something else.
-    #[error("{} is a database, but not a catalogue", path.display())]
+    #[error("{place} is a database, but not a catalogue")]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
     },
     /// A newer program has written the database.
     #[error(
-        "the catalogue {} has schema version {found}, this program knows versions up to {known}; use the newer program",
-        path.display()
+        "the catalogue {place} has schema version {found}, this program knows versions up to {known}; use the newer program"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// The version that it has.
         found: i64,
         /// The newest version known here.
         known: i64,
     },
     /// The schema cannot be brought up to date.
-    #[error("cannot bring the schema of the catalogue {} up to date", path.display())]
+    #[error("cannot bring the schema of the catalogue {place} up to date")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
     /// Other writers held the database for longer than is waited for. Worth another try.
-    #[error("the catalogue {} stayed locked while trying to {action}", path.display())]
+    #[error("the catalogue {place} stayed locked while trying to {action}")]
     Busy {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// What was wanted.
         action: &'static str,
-        /// What `SQLite` says.
+        /// What the database says.
         source: sqlx::Error,
     },
     /// A statement failed: a full disk, an I/O error. If it was the commit, the outcome is unknown.
-    #[error("cannot {action} in the catalogue {}", path.display())]
+    #[error("cannot {action} in the catalogue {place}")]
     Statement {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// What was wanted.
         action: &'static str,
         /// Why not.
         source: sqlx::Error,
     },
     /// A row holds something that this program never writes.
-    #[error("{what} in the catalogue {} cannot be read: {problem}", path.display())]
+    #[error("{what} in the catalogue {place} cannot be read: {problem}")]
     Stored {
-        /// The file.
-        path: PathBuf,
+        /// The catalogue's file or address.
+        place: String,
         /// Which column.
         what: &'static str,
         /// What is wrong with it.

@@ -11,12 +11,14 @@
 //! - A shard ends once, by expiry or by replacement, and no snapshot has both a shard and what took its place, or neither.
 //! - Each publish, merge, expiry and recreation appends to its partition's hash chain in the same transaction.
 //!
-//! `SQLite` (WAL, `synchronous=FULL`): what has been committed survives `kill -9` and power loss. Several processes may
-//! share the file; each has one writing connection, whose transactions begin `IMMEDIATE`, and a few that only read.
+//! It stands on `SQLite` (WAL, `synchronous=FULL`), where several processes of one machine may share the file, or on
+//! `PostgreSQL` for many nodes ([`database`] tells what that changes). What has been committed survives `kill -9` and power
+//! loss on both.
 
 mod alerts;
 mod aliases;
 mod cut;
+mod database;
 mod documents;
 mod error;
 mod leases;
@@ -24,6 +26,7 @@ mod nodes;
 mod open;
 mod partitions;
 mod publish;
+mod query;
 mod replace;
 mod shards;
 mod sources;
@@ -43,14 +46,12 @@ pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };
 
+use database::{Database, Meaning};
 use millrace_model::Clock;
-use sqlx::{Sqlite, SqlitePool};
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
-};
+use sqlx::{Any, AnyPool};
+use std::sync::{Arc, atomic::AtomicU64};
 
-type Transaction = sqlx::Transaction<'static, Sqlite>;
+type Transaction = sqlx::Transaction<'static, Any>;
 
 /// The most ids that one statement names.
 const IDS_A_STATEMENT: usize = 500;
@@ -58,23 +59,27 @@ const IDS_A_STATEMENT: usize = 500;
 /// A handle on the catalogue. Cloning shares the connections.
 #[derive(Clone)]
 pub struct Catalogue {
-    path: Arc<PathBuf>,
-    writer: SqlitePool,
-    readers: SqlitePool,
+    /// Its file or its address, as errors name it: without a password.
+    place: Arc<str>,
+    database: Database,
+    writer: AnyPool,
+    readers: AnyPool,
     patience: open::Patience,
     clock: Arc<dyn Clock>,
     refused_aliases: Arc<AtomicU64>,
 }
 
 impl Catalogue {
-    /// Begins a transaction that may write. It has the database's write lock from its first moment, so that nothing in
-    /// it can fail for another writer's sake.
+    /// Begins a transaction that may write. On `SQLite` it has the database's write lock from its first moment, so that
+    /// nothing in it can fail for another writer's sake.
     async fn begin(&self, action: &'static str) -> Result<Transaction, Error> {
         let mut attempt = 1;
         loop {
-            match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            match self.writer.begin_with(self.database.begin()).await {
                 Ok(transaction) => return Ok(transaction),
-                Err(error) if open::is_locked(&error) && attempt < self.patience.attempts => attempt += 1,
+                Err(error) if self.database.is_locked(&error) && attempt < self.patience.attempts => {
+                    attempt += 1;
+                }
                 Err(error) => return Err(self.failed(action)(error)),
             }
         }
@@ -82,24 +87,24 @@ impl Catalogue {
 
     /// Begins a transaction that sees one instant and never waits for a writer.
     async fn begin_read(&self, action: &'static str) -> Result<Transaction, Error> {
-        self.readers.begin().await.map_err(self.failed(action))
+        self.readers.begin_with(self.database.begin_read()).await.map_err(self.failed(action))
     }
 
     /// What a failed statement becomes.
     fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> Error {
         move |source| {
-            let path = self.path.as_ref().clone();
-            match open::code(&source) {
-                _ if open::is_busy(&source) => Error::Busy { path, action, source },
-                Some(open::CORRUPT | open::NOT_A_DATABASE) => Error::Damaged { path, source },
-                _ => Error::Statement { path, action, source },
+            let place = self.place.to_string();
+            match self.database.meaning(&source) {
+                Meaning::Busy => Error::Busy { place, action, source },
+                Meaning::Damaged => Error::Damaged { place, source },
+                Meaning::Other => Error::Statement { place, action, source },
             }
         }
     }
 
     /// What a row that cannot be understood becomes.
     fn unreadable<E: ToString>(&self, what: &'static str) -> impl Fn(E) -> Error {
-        move |problem| Error::Stored { path: self.path.as_ref().clone(), what, problem: problem.to_string() }
+        move |problem| Error::Stored { place: self.place.to_string(), what, problem: problem.to_string() }
     }
 
     /// Ends all connections, after what they are doing. The last process to close folds the write-ahead log back in.
@@ -111,7 +116,7 @@ impl Catalogue {
 
 impl std::fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Catalogue").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Catalogue").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

@@ -72,14 +72,13 @@ impl Catalogue {
         transaction: &mut Transaction,
         live_since: Timestamp,
     ) -> Result<Vec<Node>, Error> {
-        let rows: Vec<Stored> = sqlx::query_as(
-            "SELECT id, role, address, version, seen_ns FROM nodes WHERE seen_ns >= $1 ORDER BY id",
-        )
-        .bind(live_since.0)
-        .fetch_all(&mut **transaction)
-        .await
-        .map_err(self.failed("read nodes"))?;
-        Ok(rows
+        let rows: Vec<Stored> =
+            sqlx::query_as("SELECT id, role, address, version, seen_ns FROM nodes WHERE seen_ns >= $1")
+                .bind(live_since.0)
+                .fetch_all(&mut **transaction)
+                .await
+                .map_err(self.failed("read nodes"))?;
+        let mut nodes: Vec<Node> = rows
             .into_iter()
             .map(|Stored { id, role, address, version, seen_ns }| Node {
                 id,
@@ -88,6 +87,8 @@ impl Catalogue {
                 version,
                 seen: Timestamp(seen_ns),
             })
-            .collect())
+            .collect();
+        nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(nodes)
     }
 }

@@ -77,7 +77,9 @@ impl Catalogue {
         let now = self.clock.now();
         let mut transaction = self.begin("acquire partitions").await?;
         let mut owned = Vec::with_capacity(partitions.len());
-        for (partition, topic_id) in partitions {
+        let mut partitions = partitions.to_vec();
+        partitions.sort_unstable_by_key(|(partition, _)| *partition);
+        for (partition, topic_id) in &partitions {
             let place = Place { group, topic, partition: *partition };
             owned.push(self.acquire_one(&mut transaction, place, *topic_id, owner, now).await?);
         }
@@ -185,13 +187,14 @@ impl Catalogue {
     ) -> Result<Vec<PartitionRow>, Error> {
         let rows: Vec<Stored> = sqlx::query_as(
             "SELECT topic, topic_id, partition, next_offset, owner_epoch, owner FROM partitions \
-             WHERE consumer_group = $1 ORDER BY topic, partition",
+             WHERE consumer_group = $1",
         )
         .bind(group)
         .fetch_all(&mut **transaction)
         .await
         .map_err(self.failed("read partitions"))?;
-        rows.into_iter()
+        let mut partitions = rows
+            .into_iter()
             .map(|row| {
                 Ok(PartitionRow {
                     topic_id: self.topic_id(row.topic_id.as_deref())?,
@@ -202,7 +205,9 @@ impl Catalogue {
                     owner: row.owner,
                 })
             })
-            .collect()
+            .collect::<Result<Vec<_>, Error>>()?;
+        partitions.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(partitions)
     }
 
     fn topic_id(&self, text: Option<&str>) -> Result<Option<TopicId>, Error> {

@@ -20,7 +20,9 @@ impl Catalogue {
                 return Err(PublishError::Duplicate { shard: shard.id });
             }
         }
-        for step in &cut.moves {
+        let mut moves: Vec<&Move> = cut.moves.iter().collect();
+        moves.sort_unstable_by_key(|step| step.partition);
+        for step in moves {
             if !self.move_offset(&mut transaction, cut, step).await? {
                 return Err(PublishError::Fenced { partition: step.partition });
             }

@@ -1,7 +1,7 @@
 //! Replacing shards by others that hold the same records: what a merge comes to. Offsets and the ledger stay as they are.
 //!
-//! One transaction, in this order: the new shards, the end of the old ones (where a late merge is found out), aliases,
-//! trail. Any refusal drops the transaction, which rolls all of it back.
+//! One transaction, in this order: the new shards, the end of the old ones (where a late merge is found out), trail,
+//! aliases. Any refusal drops the transaction, which rolls all of it back.
 //!
 //! **No epoch fences a replacement, and none is needed.** An epoch says who may decide which records a partition's next
 //! offsets come to; once published, records are nobody's. A shard never changes, so whoever has read all the removed ones
@@ -19,11 +19,12 @@
 
 use crate::{
     Alias, Catalogue, Error, IDS_A_STATEMENT, ReplaceError, TrailEvent, TrailShard, Transaction, aliases,
+    database::Lock,
     partitions::Place,
-    shards::{COLUMNS, by_partition, push_in},
+    query::Query,
+    shards::{COLUMNS, by_partition},
 };
 use millrace_model::{OffsetRange, ShardId, ShardMeta, Timestamp};
-use sqlx::{QueryBuilder, Sqlite};
 use std::collections::{BTreeSet, HashMap};
 
 /// Shards and what takes their place.
@@ -51,6 +52,7 @@ impl Catalogue {
         replacement.check()?;
         let now = self.clock.now();
         let mut transaction = self.begin("replace shards").await?;
+        self.lock(&mut transaction, Lock::Endings).await?;
         // First of all, so that who asks again after a lost answer does not hear that its shards have gone, which is a
         // reason to delete the new bundles.
         for shard in &replacement.added {
@@ -60,8 +62,8 @@ impl Catalogue {
         }
         let removed = self.end_shards(&mut transaction, replacement, now).await?;
         replacement.check_against(&removed)?;
-        let refused = self.add_aliases(&mut transaction, &replacement.aliases, now).await?;
         self.append_merged(&mut transaction, replacement, &removed, now).await?;
+        let refused = self.add_aliases(&mut transaction, &replacement.aliases, now).await?;
         transaction.commit().await.map_err(self.failed("commit a replacement"))?;
         self.count_refused_aliases(refused);
         Ok(())
@@ -76,13 +78,13 @@ impl Catalogue {
     ) -> Result<Vec<ShardMeta>, ReplaceError> {
         let mut ended = Vec::with_capacity(replacement.removed.len());
         for some in replacement.removed.chunks(IDS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Sqlite>::new("UPDATE shards SET replaced = TRUE, expired_ns = ");
-            query.push_bind(now.0).push(" WHERE expired_ns IS NULL AND consumer_group = ");
-            query.push_bind(&replacement.group);
-            push_in(&mut query, " AND id", some.iter().map(ShardId::to_string));
-            query.push(format!(" RETURNING {COLUMNS}"));
+            let mut query = Query::new("UPDATE shards SET replaced = TRUE, expired_ns = ");
+            query.bind(now.0).push(" WHERE expired_ns IS NULL AND consumer_group = ");
+            query.bind(replacement.group.as_str());
+            query.push_in(" AND id", some.iter().map(ShardId::to_string));
+            query.push(" RETURNING ").push(COLUMNS);
             let rows = query
-                .build_query_as()
+                .build_as()
                 .fetch_all(&mut **transaction)
                 .await
                 .map_err(self.failed("end replaced shards"))?;

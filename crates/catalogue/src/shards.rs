@@ -5,15 +5,15 @@
 //! hidden, whichever it was; `replaced` tells the two apart.
 
 use crate::{
-    Catalogue, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction,
-    partitions::Place,
+    Catalogue, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction, database::Lock,
+    partitions::Place, query::Query,
 };
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 use std::collections::{BTreeMap, HashSet};
 
 pub(crate) const COLUMNS: &str = "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, \
-    bundle_key, offsets, created_ns, rewrites, bucket_ns, replaced";
+    bundle_key, offsets, created_ns, rewrites, bucket_ns, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
 
 /// One instant of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub(crate) struct Stored {
     created_ns: i64,
     rewrites: i64,
     bucket_ns: Option<i64>,
-    replaced: bool,
+    // Read as a number: the databases have no truth value in common.
+    replaced: i64,
 }
 
 impl Catalogue {
@@ -63,18 +64,16 @@ impl Catalogue {
     ) -> Result<Snapshot, Error> {
         let live_since = self.clock.now().minus(NODE_TTL);
         let mut transaction = self.begin_read("read a snapshot").await?;
-        let mut query =
-            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE consumer_group = "));
-        query.push_bind(group).push(" AND expired_ns IS NULL AND last_ns >= ").push_bind(range.from.0);
+        let mut query = Query::new(format!("SELECT {COLUMNS} FROM shards WHERE consumer_group = "));
+        query.bind(group).push(" AND expired_ns IS NULL AND last_ns >= ").bind(range.from.0);
         if range.to != Timestamp::MAX {
-            query.push(" AND first_ns < ").push_bind(range.to.0);
+            query.push(" AND first_ns < ").bind(range.to.0);
         }
         if let Some(streams) = streams {
-            push_in(&mut query, " AND stream", streams.iter().map(StreamName::as_str));
+            query.push_in(" AND stream", streams.iter().map(StreamName::as_str));
         }
         query.push(" ORDER BY last_ns, id");
-        let rows =
-            query.build_query_as().fetch_all(&mut *transaction).await.map_err(self.failed("read shards"))?;
+        let rows = query.build_as().fetch_all(&mut *transaction).await.map_err(self.failed("read shards"))?;
         Ok(Snapshot {
             shards: self.metas(rows)?,
             partitions: self.partition_rows(&mut transaction, group).await?,
@@ -85,13 +84,16 @@ impl Catalogue {
     /// The streams that have shards, by name: expired and replaced ones do not count.
     pub async fn streams(&self, group: &str) -> Result<Vec<StreamName>, Error> {
         let names: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT stream FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL ORDER BY stream",
+            "SELECT DISTINCT stream FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL",
         )
         .bind(group)
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("read streams"))?;
-        names.iter().map(|name| name.parse().map_err(self.unreadable("a shard's stream"))).collect()
+        let streams = names.iter().map(|name| name.parse().map_err(self.unreadable("a shard's stream")));
+        let mut streams: Vec<StreamName> = streams.collect::<Result<_, _>>()?;
+        streams.sort_unstable();
+        Ok(streams)
     }
 
     /// Expires the shards of a stream whose latest record is older than `older_than`: from here on no snapshot has
@@ -104,16 +106,14 @@ impl Catalogue {
     ) -> Result<Vec<ShardMeta>, Error> {
         let now = self.clock.now();
         let mut transaction = self.begin("expire shards").await?;
-        let mut query = QueryBuilder::<Sqlite>::new("UPDATE shards SET expired_ns = ");
-        query.push_bind(now.0).push(" WHERE consumer_group = ").push_bind(group);
-        query.push(" AND expired_ns IS NULL AND last_ns < ").push_bind(older_than.0);
-        query.push(" AND stream = ").push_bind(stream.as_str());
-        query.push(format!(" RETURNING {COLUMNS}"));
-        let rows = query
-            .build_query_as()
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(self.failed("expire shards"))?;
+        self.lock(&mut transaction, Lock::Endings).await?;
+        let mut query = Query::new("UPDATE shards SET expired_ns = ");
+        query.bind(now.0).push(" WHERE consumer_group = ").bind(group);
+        query.push(" AND expired_ns IS NULL AND last_ns < ").bind(older_than.0);
+        query.push(" AND stream = ").bind(stream.as_str());
+        query.push(" RETURNING ").push(COLUMNS);
+        let rows =
+            query.build_as().fetch_all(&mut *transaction).await.map_err(self.failed("expire shards"))?;
         let mut shards = self.metas(rows)?;
         shards.sort_by_key(|shard| (shard.last, shard.id));
         for ((topic, partition), ids) in by_partition(&shards) {
@@ -127,36 +127,32 @@ impl Catalogue {
 
     /// The shards that may be merged with others: all of one bucket, rewritten less than `rewrites` times, in no order.
     pub async fn mergeable(&self, group: &str, rewrites: u32) -> Result<Vec<ShardMeta>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(format!(
+        let mut query = Query::new(format!(
             "SELECT {COLUMNS} FROM shards WHERE expired_ns IS NULL AND bucket_ns IS NOT NULL AND consumer_group = "
         ));
-        query.push_bind(group).push(" AND rewrites < ").push_bind(i64::from(rewrites));
-        let rows =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(self.failed("read shards"))?;
+        query.bind(group).push(" AND rewrites < ").bind(i64::from(rewrites));
+        let rows = query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read shards"))?;
         self.metas(rows)
     }
 
     /// The shards of all groups that expired or were replaced before `before`: their bundles may be deleted.
     pub async fn hidden(&self, before: Timestamp) -> Result<Vec<HiddenShard>, Error> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM shards WHERE expired_ns < "));
-        query.push_bind(before.0).push(" ORDER BY expired_ns, id");
-        let rows: Vec<Stored> = query
-            .build_query_as()
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.failed("read hidden shards"))?;
+        let mut query = Query::new(format!("SELECT {COLUMNS} FROM shards WHERE expired_ns < "));
+        query.bind(before.0).push(" ORDER BY expired_ns, id");
+        let rows: Vec<Stored> =
+            query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read hidden shards"))?;
         rows.into_iter()
-            .map(|row| Ok(HiddenShard { replaced: row.replaced, shard: self.meta(row)? }))
+            .map(|row| Ok(HiddenShard { replaced: row.replaced != 0, shard: self.meta(row)? }))
             .collect()
     }
 
     /// Removes the rows of hidden shards whose bundles are gone. A shard that is live stays.
     pub async fn forget(&self, ids: &[ShardId]) -> Result<(), Error> {
         let mut transaction = self.begin("forget shards").await?;
+        self.lock(&mut transaction, Lock::Endings).await?;
         for some in ids.chunks(IDS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM shards WHERE expired_ns IS NOT NULL");
-            push_in(&mut query, " AND id", some.iter().map(ShardId::to_string));
+            let mut query = Query::new("DELETE FROM shards WHERE expired_ns IS NOT NULL");
+            query.push_in(" AND id", some.iter().map(ShardId::to_string));
             query.build().execute(&mut *transaction).await.map_err(self.failed("forget shards"))?;
         }
         transaction.commit().await.map_err(self.failed("forget shards"))
@@ -167,14 +163,11 @@ impl Catalogue {
     pub async fn known_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
         let mut known = HashSet::new();
         for some in ids.chunks(IDS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM shards WHERE TRUE");
-            push_in(&mut query, " AND id", some.iter().map(ShardId::to_string));
-            let rows: Vec<String> = query
-                .build_query_scalar()
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.failed("look for shards"))?;
-            for id in rows {
+            let mut query = Query::new("SELECT id FROM shards WHERE TRUE");
+            query.push_in(" AND id", some.iter().map(ShardId::to_string));
+            let rows: Vec<(String,)> =
+                query.build_as().fetch_all(&self.readers).await.map_err(self.failed("look for shards"))?;
+            for (id,) in rows {
                 known.insert(id.parse().map_err(self.unreadable("a shard's id"))?);
             }
         }
@@ -251,20 +244,4 @@ pub(crate) fn by_partition(shards: &[ShardMeta]) -> BTreeMap<(&str, Partition), 
         }
     }
     places
-}
-
-/// Adds ` IN (…)` after `column`; of no values, a condition that never holds.
-pub(crate) fn push_in<'a, T>(
-    query: &mut QueryBuilder<Sqlite>,
-    column: &'static str,
-    values: impl IntoIterator<Item = T>,
-) where
-    T: 'a + sqlx::Encode<'a, Sqlite> + sqlx::Type<Sqlite>,
-{
-    query.push(column).push(" IN (");
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value);
-    }
-    query.push(")");
 }

@@ -1,9 +1,11 @@
 //! The ledger's rows: what is known of each source, with a version that changes with it.
 
-use crate::{Catalogue, Cut, Error, IDS_A_STATEMENT, SourceWrite, Transaction, shards::push_in};
+use crate::{
+    Catalogue, Cut, Error, IDS_A_STATEMENT, SourceWrite, Transaction, database::storable, query::Query,
+};
 use millrace_ledger::SourceState;
 use millrace_model::{Partition, SourceId, Timestamp};
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 
 /// A source with its version.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +52,7 @@ struct StoredLabel {
     kind: Option<String>,
     path: Option<String>,
     host: Option<String>,
-    closed: bool,
+    closed: i64,
 }
 
 impl Catalogue {
@@ -60,7 +62,7 @@ impl Catalogue {
         let mut sources = Vec::with_capacity(ids.len());
         for some in ids.chunks(IDS_A_STATEMENT) {
             let mut query = select_sources(group);
-            push_in(&mut query, " AND id", some.iter().map(SourceId::to_string));
+            query.push_in(" AND id", some.iter().map(SourceId::to_string));
             self.read_sources(&mut transaction, query, &mut sources).await?;
         }
         Ok(sources)
@@ -79,7 +81,8 @@ impl Catalogue {
     /// What all sources of a group are called, by id: for choosing some of them.
     pub async fn source_labels(&self, group: &str) -> Result<Vec<SourceLabel>, Error> {
         let rows: Vec<StoredLabel> = sqlx::query_as(
-            "SELECT id, kind, path, host, closed FROM sources WHERE consumer_group = $1 ORDER BY id",
+            "SELECT id, kind, path, host, CASE WHEN closed THEN 1 ELSE 0 END AS closed FROM sources \
+             WHERE consumer_group = $1 ORDER BY id",
         )
         .bind(group)
         .fetch_all(&self.readers)
@@ -88,7 +91,7 @@ impl Catalogue {
         rows.into_iter()
             .map(|StoredLabel { id, kind, path, host, closed }| {
                 let id = id.parse().map_err(self.unreadable("a source's id"))?;
-                Ok(SourceLabel { id, kind, path, host, closed })
+                Ok(SourceLabel { id, kind, path, host, closed: closed != 0 })
             })
             .collect()
     }
@@ -96,14 +99,11 @@ impl Catalogue {
     async fn read_sources(
         &self,
         transaction: &mut Transaction,
-        mut query: QueryBuilder<Sqlite>,
+        query: Query,
         into: &mut Vec<StoredSource>,
     ) -> Result<(), Error> {
-        let rows: Vec<Stored> = query
-            .build_query_as()
-            .fetch_all(&mut **transaction)
-            .await
-            .map_err(self.failed("read sources"))?;
+        let rows: Vec<Stored> =
+            query.build_as().fetch_all(&mut **transaction).await.map_err(self.failed("read sources"))?;
         for Stored { id, topic, partition, version, state } in rows {
             into.push(StoredSource {
                 id: id.parse().map_err(self.unreadable("a source's id"))?,
@@ -145,9 +145,9 @@ impl Catalogue {
             .bind(&cut.topic)
             .bind(partition.0)
             .bind(state.close.is_some())
-            .bind(open.map(|open| &open.kind))
-            .bind(open.map(|open| &open.path))
-            .bind(open.map(|open| &open.host))
+            .bind(open.map(|open| storable(&open.kind)))
+            .bind(open.map(|open| storable(&open.path)))
+            .bind(open.map(|open| storable(&open.host)))
             .bind(serde_json::to_string(state).map_err(self.unreadable("a source's state"))?)
             .bind(now.0)
             .execute(&mut **transaction)
@@ -157,9 +157,9 @@ impl Catalogue {
     }
 }
 
-fn select_sources(group: &str) -> QueryBuilder<Sqlite> {
+fn select_sources(group: &str) -> Query {
     let mut query =
-        QueryBuilder::new("SELECT id, topic, partition, version, state FROM sources WHERE consumer_group = ");
-    query.push_bind(group);
+        Query::new("SELECT id, topic, partition, version, state FROM sources WHERE consumer_group = ");
+    query.bind(group);
     query
 }

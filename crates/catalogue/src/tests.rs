@@ -1,6 +1,7 @@
-//! `SQLite`: the contract, files that cannot be opened, and being killed.
+//! `SQLite`: the contract, files that cannot be opened, and being killed. [`postgres`] is the same for the other.
 
 mod merges;
+mod postgres;
 
 use crate::{
     Catalogue, Error, PublishError,
@@ -70,7 +71,9 @@ async fn many_may_open_a_new_catalogue_at_once() {
 #[tokio::test]
 async fn urls_of_other_kinds_are_refused() {
     for (url, expected) in [
-        ("postgres://user:hunter2@db/millrace", "unsupported catalogue url scheme \"postgres\""),
+        ("mysql://user:hunter2@db/millrace", "unsupported catalogue url scheme \"mysql\""),
+        ("postgres://user:hunter2@db:port/millrace", "bad catalogue url"),
+        ("postgres://user:hunter2@db", "it names no database"),
         ("/var/lib/catalogue.db", "unsupported catalogue url scheme \"\""),
         ("sqlite:catalogue.db", "expected // after sqlite:"),
         ("sqlite://", "it names no file"),

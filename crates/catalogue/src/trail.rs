@@ -332,6 +332,7 @@ impl Catalogue {
         at: Timestamp,
         event: TrailEvent,
     ) -> Result<(), Error> {
+        self.lock_partition(transaction, place).await?;
         let failed = self.failed("append to the trail");
         let last: Option<(i64, String)> = sqlx::query_as(
             "SELECT sequence, hash FROM trail WHERE consumer_group = $1 AND topic = $2 AND partition = $3 \

@@ -1,15 +1,12 @@
 //! A real Apache Kafka for tests: one `KRaft` broker from the jars that `tests/kafka/pom.xml` pins.
-//!
-//! A supervising shell starts and stops java on our command. Its standard input is a pipe from this process: when that
-//! closes, for whatever reason, the shell kills java and removes its data. So no broker outlives its tests.
 
+use crate::supervisor::Supervisor;
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    process::{Command, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -17,37 +14,12 @@ use std::{
 /// How long a broker may take to start on a busy machine.
 const START: Duration = Duration::from_mins(2);
 
-/// Reads commands, one a line: `start`, or the name of a signal for the broker. Each is answered when it is done.
-const SUPERVISOR: &str = r#"
-trap '' INT
-directory=$1; shift
-broker=
-while read -r command; do
-  case $command in
-    start) "$@" </dev/null >>"$directory/broker.log" 2>&1 & broker=$! ;;
-    *) kill -s "$command" "$broker"; wait "$broker" 2>/dev/null ;;
-  esac
-  echo "$command"
-done
-[ -n "$broker" ] && kill -s KILL "$broker" 2>/dev/null
-wait
-rm -rf "$directory"
-"#;
-
 /// A running broker. Dropped: killed, and its data removed.
 #[derive(Debug)]
 pub struct Broker {
     /// `host:port`, for clients.
     pub bootstrap: String,
-    directory: PathBuf,
-    supervisor: Mutex<Supervisor>,
-}
-
-#[derive(Debug)]
-struct Supervisor {
-    shell: Child,
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    supervisor: Supervisor,
 }
 
 /// The broker that all tests of a process share.
@@ -88,33 +60,22 @@ impl Broker {
         fs::write(&properties, settings).expect("the broker's settings");
         format_storage(jars, &properties);
 
-        let mut shell = Command::new("sh")
-            .args(["-c", SUPERVISOR, "supervisor"])
-            .arg(&directory)
-            .arg("java")
-            .args(java(jars))
-            .arg("kafka.Kafka")
-            .arg(&properties)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh");
-        let commands = shell.stdin.take();
-        let answers = BufReader::new(shell.stdout.take().expect("a pipe"));
-        let supervisor = Mutex::new(Supervisor { shell, commands, answers });
-        let broker = Self { bootstrap: format!("127.0.0.1:{port}"), directory, supervisor };
-        broker.tell("start");
+        let mut arguments: Vec<String> = java(jars).into();
+        arguments.extend(["kafka.Kafka".to_owned(), properties.display().to_string()]);
+        let supervisor = Supervisor::new(directory, "java", arguments);
+        let broker = Self { bootstrap: format!("127.0.0.1:{port}"), supervisor };
+        broker.supervisor.tell("start");
         broker.wait_until_up(1).then_some(broker)
     }
 
     /// Ends the broker as an operator would, and waits until it is gone.
     pub fn stop(&self) {
-        self.tell("TERM");
+        self.supervisor.tell("TERM");
     }
 
     /// Kills the broker with SIGKILL, and waits until it is gone.
     pub fn kill(&self) {
-        self.tell("KILL");
+        self.supervisor.tell("KILL");
     }
 
     /// Starts the broker again after [`Broker::stop`] or [`Broker::kill`], on the same ports and data, and waits until
@@ -124,23 +85,13 @@ impl Broker {
     /// When it does not come up.
     pub fn restart(&self) {
         let starts = self.starts();
-        self.tell("start");
+        self.supervisor.tell("start");
         assert!(self.wait_until_up(starts + 1), "the Kafka broker did not come up again; its log is above");
-    }
-
-    fn tell(&self, command: &str) {
-        let mut supervisor = self.supervisor();
-        let commands = supervisor.commands.as_mut().expect("only dropping takes it");
-        writeln!(commands, "{command}").and_then(|()| commands.flush()).expect("the supervising shell");
-        let mut answer = String::new();
-        supervisor.answers.read_line(&mut answer).expect("the supervising shell");
-        assert_eq!(answer.trim(), command, "the supervising shell's answer");
     }
 
     /// How often the broker has come up so far, as its log says.
     fn starts(&self) -> usize {
-        fs::read_to_string(self.directory.join("broker.log"))
-            .map_or(0, |log| log.matches("Kafka Server started").count())
+        self.supervisor.log().matches("Kafka Server started").count()
     }
 
     fn wait_until_up(&self, starts: usize) -> bool {
@@ -149,30 +100,14 @@ impl Broker {
             if self.starts() >= starts {
                 return true;
             }
-            let log = fs::read_to_string(self.directory.join("broker.log")).unwrap_or_default();
+            let log = self.supervisor.log();
             if log.matches("Exiting Kafka").count() >= starts || log.contains("Address already in use") {
                 break;
             }
             thread::sleep(Duration::from_millis(50));
         }
-        let log = fs::read_to_string(self.directory.join("broker.log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(40).collect();
-        eprintln!("{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        self.supervisor.show_log();
         false
-    }
-
-    fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let mut supervisor = self.supervisor();
-        supervisor.commands = None;
-        if let Err(error) = supervisor.shell.wait() {
-            eprintln!("the supervising shell of the Kafka broker: {error}");
-        }
     }
 }
 

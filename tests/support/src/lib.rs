@@ -7,9 +7,11 @@ pub mod http;
 pub mod kafka;
 pub mod numbers;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod server;
+pub mod supervisor;
 pub mod wait;
 
 pub use cluster::{Cluster, Plan, Role};
