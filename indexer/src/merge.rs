@@ -64,7 +64,8 @@ pub(crate) fn merge_bundles(
 ) -> Result<SealedBundle, millrace_store::Error> {
     let shards: Vec<SealedShard> =
         bundles.iter().map(|bundle| SealedShard::open(bundle)).collect::<Result<_, _>>()?;
-    let input = MergeInput { id: output.id, shards: &shards, deletions: &[], created: output.created };
+    let input =
+        MergeInput { id: output.id, shards: &shards, deletions: &[], passed: 0, created: output.created };
     millrace_store::merge(&input, directory)
 }
 

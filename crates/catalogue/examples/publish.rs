@@ -101,6 +101,7 @@ fn shard(moves: &[Move], round: u64) -> ShardMeta {
         created: at,
         rewrites: 0,
         bucket: Some(Timestamp::default()),
+        deletions: 0,
     }
 }
 

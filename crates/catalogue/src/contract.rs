@@ -3,6 +3,7 @@
 
 pub(crate) mod aliases;
 pub(crate) mod expiry;
+pub(crate) mod life;
 pub(crate) mod merging;
 pub(crate) mod ownership;
 pub(crate) mod publishing;
@@ -64,6 +65,12 @@ macro_rules! tests {
             merging: the_trail_tells_a_merge_that_cannot_be;
             merging: a_snapshot_has_the_shards_from_before_or_from_after;
             merging: what_can_be_merged_is_live_in_one_bucket_and_rewritten_seldom;
+            life: the_oldest_shards_end_when_a_stream_outgrows_its_bound;
+            life: nothing_ends_in_a_stream_on_hold;
+            life: a_deletion_reaches_what_was_published_before_it;
+            life: a_deletion_ends_when_no_shard_is_left_for_it;
+            life: a_shard_does_not_pass_a_deletion_by_being_merged;
+            life: usage_adds_up;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;
@@ -110,6 +117,7 @@ pub(crate) fn shard(step: &Move) -> ShardMeta {
         created: Timestamp::from_millis(3_000),
         rewrites: 0,
         bucket: Some(Timestamp::from_millis(0)),
+        deletions: 0,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::{Alert, Alias, Error, Notification, aliases};
 use millrace_ledger::{Change, SourceState};
-use millrace_model::{Partition, ShardMeta, SourceId};
+use millrace_model::{Partition, ShardMeta, SourceId, StreamName};
+use std::collections::BTreeMap;
 
 /// An offset for each partition, and all that lies below it: published whole or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,6 +26,8 @@ pub struct Cut {
     pub documents: Vec<DocumentWrite>,
     /// Aliases of templates. One that is there already is left as it is.
     pub aliases: Vec<Alias>,
+    /// What the live shards of a stream may take, in bytes: the oldest end in the same transaction if the cut makes it more.
+    pub bounds: BTreeMap<StreamName, u64>,
 }
 
 /// One partition's step.

@@ -114,6 +114,12 @@ pub enum Error {
         /// The version that is there.
         found: Option<u64>,
     },
+    /// The stream is on hold: nothing in it may end.
+    #[error("stream {stream} is on hold: nothing in it may be deleted")]
+    Held {
+        /// The stream.
+        stream: String,
+    },
     /// The caller's request contradicts itself: a bug of the caller, never worth another try.
     #[error("the cut contradicts itself: {0}")]
     Cut(String),

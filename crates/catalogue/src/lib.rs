@@ -19,6 +19,7 @@ mod alerts;
 mod aliases;
 mod cut;
 mod database;
+mod deletions;
 mod documents;
 mod error;
 mod leases;
@@ -30,11 +31,13 @@ mod query;
 mod replace;
 mod shards;
 mod sources;
+mod streams;
 mod trail;
 
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
 pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
 pub use cut::{Cut, DocumentWrite, Move, SourceWrite};
+pub use deletions::{Deletion, DeletionRequest};
 pub use documents::Document;
 pub use error::{Error, PublishError, ReplaceError};
 pub use nodes::{NODE_TTL, Node};
@@ -42,6 +45,7 @@ pub use partitions::{Ownership, PartitionRow};
 pub use replace::Replacement;
 pub use shards::{HiddenShard, Snapshot};
 pub use sources::{SourceLabel, StoredSource};
+pub use streams::{Hold, StreamUsage};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };

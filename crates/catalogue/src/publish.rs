@@ -1,21 +1,30 @@
 //! Publishing a cut: the only way in which records become durable.
 //!
 //! One transaction, in this order: shards, offsets (where a zombie is found out), sources, alerts and their outbox,
-//! documents, aliases, trail. Any refusal drops the transaction, which rolls all of it back.
+//! documents, trail, the end of shards for which there is no room any more, aliases. Any refusal drops the transaction, which rolls all of it back.
 
-use crate::{Catalogue, Cut, Move, PublishError, TrailEvent, TrailShard, Transaction, partitions::Place};
+use crate::{
+    Catalogue, Cut, Move, PublishError, TrailEvent, TrailShard, Transaction, database::Lock,
+    partitions::Place,
+};
 use millrace_model::{ShardMeta, Timestamp};
 
 impl Catalogue {
-    /// Publishes `cut`, whole or not at all. When this returns, it survives `kill -9` and power loss.
+    /// Publishes `cut`, whole or not at all. When this returns, it survives `kill -9` and power loss. Returns the shards
+    /// that ended because their stream took more room than it may.
     ///
     /// A future that is dropped before it is done leaves the outcome unknown, as a failed commit does; publishing the
     /// same cut again then says [`PublishError::Duplicate`] (or, if it held no shard, `Fenced`) where it had happened.
-    pub async fn publish(&self, cut: &Cut) -> Result<(), PublishError> {
+    pub async fn publish(&self, cut: &Cut) -> Result<Vec<ShardMeta>, PublishError> {
         cut.check()?;
         let now = self.clock.now();
         let mut transaction = self.begin("publish a cut").await?;
+        if !cut.bounds.is_empty() {
+            self.lock(&mut transaction, Lock::Endings).await?;
+        }
         for shard in &cut.shards {
+            let deletions = self.last_deletion(&mut transaction, &cut.group, &shard.stream).await?;
+            let shard = &ShardMeta { deletions, ..shard.clone() };
             if !self.insert_shard(&mut transaction, &cut.group, shard, now).await? {
                 return Err(PublishError::Duplicate { shard: shard.id });
             }
@@ -37,11 +46,15 @@ impl Catalogue {
         for document in &cut.documents {
             self.write_document(&mut transaction, document, now).await?;
         }
-        let refused = self.add_aliases(&mut transaction, &cut.aliases, now).await?;
         self.append_moves(&mut transaction, cut, now).await?;
+        let mut outgrown = Vec::new();
+        for (stream, bytes) in &cut.bounds {
+            outgrown.extend(self.keep_within(&mut transaction, &cut.group, stream, *bytes).await?);
+        }
+        let refused = self.add_aliases(&mut transaction, &cut.aliases, now).await?;
         transaction.commit().await.map_err(self.failed("commit a cut"))?;
         self.count_refused_aliases(refused);
-        Ok(())
+        Ok(outgrown)
     }
 
     /// Moves a partition if the caller still owns it and it still stands where the caller believes. `false`: neither.

@@ -83,6 +83,16 @@ impl Query {
         self.push(")")
     }
 
+    /// Adds another one, whose placeholders are numbered anew.
+    pub(crate) fn append(&mut self, other: Self) -> &mut Self {
+        let mut pieces = other.text.split('$');
+        self.push(pieces.next().unwrap_or_default());
+        for (piece, value) in pieces.zip(other.values) {
+            self.bind(value).push(piece.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+        }
+        self
+    }
+
     /// To be executed.
     pub(crate) fn build(self) -> sqlx::query::Query<'static, Any, AnyArguments> {
         bound!(sqlx::query(AssertSqlSafe(self.text)), self.values)

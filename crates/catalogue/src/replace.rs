@@ -36,8 +36,9 @@ pub struct Replacement {
     pub removed: Vec<ShardId>,
     /// The shards that hold their records from here on. The offsets of each are the union of those of the removed.
     pub added: Vec<ShardMeta>,
-    /// How many records of the removed shards are left out on purpose.
-    pub deleted: u64,
+    /// How many records of the removed shards are left out on purpose: of each deletion by its number, those that no
+    /// earlier one had left out.
+    pub deleted: Vec<(u64, u64)>,
     /// Aliases of templates. One that is there already is left as it is.
     pub aliases: Vec<Alias>,
 }
@@ -63,6 +64,7 @@ impl Catalogue {
         let removed = self.end_shards(&mut transaction, replacement, now).await?;
         replacement.check_against(&removed)?;
         self.append_merged(&mut transaction, replacement, &removed, now).await?;
+        self.count_deleted(&mut transaction, &replacement.deleted).await?;
         let refused = self.add_aliases(&mut transaction, &replacement.aliases, now).await?;
         transaction.commit().await.map_err(self.failed("commit a replacement"))?;
         self.count_refused_aliases(refused);
@@ -114,7 +116,7 @@ impl Catalogue {
             let added = added.remove(&(topic, partition)).unwrap_or_default();
             let added = added.iter().filter_map(|id| trail_shards.get(id).cloned()).collect();
             let stream = stream.clone();
-            let event = TrailEvent::Merged { stream, removed, added, deleted: replacement.deleted };
+            let event = TrailEvent::Merged { stream, removed, added, deleted: replacement.deleted() };
             let place = Place { group: &replacement.group, topic, partition };
             self.append(transaction, place, now, event).await?;
         }
@@ -123,6 +125,11 @@ impl Catalogue {
 }
 
 impl Replacement {
+    /// How many records are left out, of all deletions.
+    pub fn deleted(&self) -> u64 {
+        self.deleted.iter().map(|(_, records)| records).fold(0, |sum, records| sum.saturating_add(*records))
+    }
+
     /// Finds what no database is needed to refuse.
     fn check(&self) -> Result<(), ReplaceError> {
         if self.removed.is_empty() {
@@ -148,8 +155,8 @@ impl Replacement {
         let records =
             |shards: &[ShardMeta]| shards.iter().map(|shard| u128::from(shard.records)).sum::<u128>();
         let (before, after) = (records(removed), records(&self.added));
-        if before != after + u128::from(self.deleted) {
-            return Err(ReplaceError::Records { removed: before, added: after, deleted: self.deleted });
+        if before != after + u128::from(self.deleted()) {
+            return Err(ReplaceError::Records { removed: before, added: after, deleted: self.deleted() });
         }
         self.check_places(removed)
     }
@@ -177,9 +184,15 @@ impl Replacement {
             if Some(shard.rewrites) <= rewrites {
                 return Err(wrong("was rewritten no more often than what it was made of"));
             }
+            // Whatever could have been left out by a later deletion is still to be.
+            if self.deleted() == 0
+                && Some(shard.deletions) > removed.iter().map(|shard| shard.deletions).min()
+            {
+                return Err(wrong("claims to have been through a deletion that left nothing out"));
+            }
         }
         // Searches pass a shard by for its times: where nothing was left out, they are those of before.
-        if self.deleted == 0 && times(&self.added) != (first, last) {
+        if self.deleted() == 0 && times(&self.added) != (first, last) {
             return Err(contradiction("the added shards leave out some of the removed ones' time"));
         }
         Ok(())

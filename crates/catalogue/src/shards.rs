@@ -5,15 +5,15 @@
 //! hidden, whichever it was; `replaced` tells the two apart.
 
 use crate::{
-    Catalogue, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction, database::Lock,
-    partitions::Place, query::Query,
+    Catalogue, Deletion, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction,
+    database::Lock, deletions::awaits_purge, partitions::Place, query::Query,
 };
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use sqlx::FromRow;
 use std::collections::{BTreeMap, HashSet};
 
 pub(crate) const COLUMNS: &str = "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, \
-    bundle_key, offsets, created_ns, rewrites, bucket_ns, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
+    bundle_key, offsets, created_ns, rewrites, bucket_ns, deletions, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
 
 /// One instant of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub partitions: Vec<PartitionRow>,
     /// Nodes alive by now, of every role.
     pub nodes: Vec<Node>,
+    /// Deletions that not all shards have been through, in the order in which they were asked for. Each applies to the
+    /// shards whose own number is lower.
+    pub deletions: Vec<Deletion>,
 }
 
 /// A shard that is in no snapshot any more.
@@ -50,6 +53,7 @@ pub(crate) struct Stored {
     created_ns: i64,
     rewrites: i64,
     bucket_ns: Option<i64>,
+    deletions: i64,
     // Read as a number: the databases have no truth value in common.
     replaced: i64,
 }
@@ -78,6 +82,7 @@ impl Catalogue {
             shards: self.metas(rows)?,
             partitions: self.partition_rows(&mut transaction, group).await?,
             nodes: self.live_nodes(&mut transaction, live_since).await?,
+            deletions: self.pending_deletions(&mut transaction, group).await?,
         })
     }
 
@@ -97,40 +102,91 @@ impl Catalogue {
     }
 
     /// Expires the shards of a stream whose latest record is older than `older_than`: from here on no snapshot has
-    /// them. Returns them, oldest first.
+    /// them. Returns them, oldest first; none where the stream is on hold.
     pub async fn expire(
         &self,
         group: &str,
         stream: &StreamName,
         older_than: Timestamp,
     ) -> Result<Vec<ShardMeta>, Error> {
-        let now = self.clock.now();
         let mut transaction = self.begin("expire shards").await?;
         self.lock(&mut transaction, Lock::Endings).await?;
-        let mut query = Query::new("UPDATE shards SET expired_ns = ");
-        query.bind(now.0).push(" WHERE consumer_group = ").bind(group);
-        query.push(" AND expired_ns IS NULL AND last_ns < ").bind(older_than.0);
-        query.push(" AND stream = ").bind(stream.as_str());
-        query.push(" RETURNING ").push(COLUMNS);
-        let rows =
-            query.build_as().fetch_all(&mut *transaction).await.map_err(self.failed("expire shards"))?;
-        let mut shards = self.metas(rows)?;
-        shards.sort_by_key(|shard| (shard.last, shard.id));
-        for ((topic, partition), ids) in by_partition(&shards) {
-            let place = Place { group, topic, partition };
-            let event = TrailEvent::Expired { stream: stream.clone(), older_than, shards: ids };
-            self.append(&mut transaction, place, now, event).await?;
-        }
+        let mut which = Query::new("last_ns < ");
+        which.bind(older_than.0);
+        let event = |shards| TrailEvent::Expired { stream: stream.clone(), older_than, shards };
+        let shards = self.end_live(&mut transaction, group, stream, which, &event).await?;
         transaction.commit().await.map_err(self.failed("expire shards"))?;
         Ok(shards)
     }
 
+    /// Expires the oldest shards of a stream until those that stay take no more than `bytes`. Returns them, oldest first;
+    /// none where the stream is on hold.
+    pub async fn expire_beyond(
+        &self,
+        group: &str,
+        stream: &StreamName,
+        bytes: u64,
+    ) -> Result<Vec<ShardMeta>, Error> {
+        let mut transaction = self.begin("expire shards").await?;
+        self.lock(&mut transaction, Lock::Endings).await?;
+        let shards = self.keep_within(&mut transaction, group, stream, bytes).await?;
+        transaction.commit().await.map_err(self.failed("expire shards"))?;
+        Ok(shards)
+    }
+
+    /// See [`expire_beyond`](Self::expire_beyond). The caller has [`Lock::Endings`].
+    pub(crate) async fn keep_within(
+        &self,
+        transaction: &mut Transaction,
+        group: &str,
+        stream: &StreamName,
+        bytes: u64,
+    ) -> Result<Vec<ShardMeta>, Error> {
+        let mut which = Query::new(
+            "id IN (SELECT id FROM (SELECT id, SUM(bytes) OVER (ORDER BY last_ns DESC, id DESC) AS newer FROM shards \
+             WHERE expired_ns IS NULL AND consumer_group = ",
+        );
+        which.bind(group).push(" AND stream = ").bind(stream.as_str());
+        which.push(") AS ranked WHERE newer > ").bind(i64::try_from(bytes).unwrap_or(i64::MAX)).push(")");
+        let event = |shards| TrailEvent::Outgrown { stream: stream.clone(), bytes, shards };
+        self.end_live(transaction, group, stream, which, &event).await
+    }
+
+    /// Hides those live shards of a stream for which a condition holds, and says so in the trails of their partitions.
+    async fn end_live(
+        &self,
+        transaction: &mut Transaction,
+        group: &str,
+        stream: &StreamName,
+        which: Query,
+        event: &(dyn Fn(Vec<ShardId>) -> TrailEvent + Sync),
+    ) -> Result<Vec<ShardMeta>, Error> {
+        if self.is_held(transaction, group, stream).await? {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let mut query = Query::new("UPDATE shards SET expired_ns = ");
+        query.bind(now.0).push(" WHERE expired_ns IS NULL AND consumer_group = ").bind(group);
+        query.push(" AND stream = ").bind(stream.as_str()).push(" AND ").append(which);
+        query.push(" RETURNING ").push(COLUMNS);
+        let rows =
+            query.build_as().fetch_all(&mut **transaction).await.map_err(self.failed("expire shards"))?;
+        let mut shards = self.metas(rows)?;
+        shards.sort_by_key(|shard| (shard.last, shard.id));
+        for ((topic, partition), ids) in by_partition(&shards) {
+            self.append(transaction, Place { group, topic, partition }, now, event(ids)).await?;
+        }
+        Ok(shards)
+    }
+
     /// The shards that may be merged with others: all of one bucket, rewritten less than `rewrites` times, in no order.
+    /// Those that a deletion has yet to go through are not among them: it must not reach what it is merged with.
     pub async fn mergeable(&self, group: &str, rewrites: u32) -> Result<Vec<ShardMeta>, Error> {
         let mut query = Query::new(format!(
             "SELECT {COLUMNS} FROM shards WHERE expired_ns IS NULL AND bucket_ns IS NOT NULL AND consumer_group = "
         ));
         query.bind(group).push(" AND rewrites < ").bind(i64::from(rewrites));
+        query.push(" AND NOT ").push(&awaits_purge());
         let rows = query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read shards"))?;
         self.metas(rows)
     }
@@ -185,8 +241,8 @@ impl Catalogue {
         let offsets = serde_json::to_string(&shard.offsets).map_err(self.unreadable("a shard's offsets"))?;
         let inserted = sqlx::query(
             "INSERT INTO shards (id, consumer_group, stream, schema_version, first_ns, last_ns, records, bytes, \
-             sha256, bundle_key, offsets, created_ns, published_ns, rewrites, bucket_ns) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING",
+             sha256, bundle_key, offsets, created_ns, published_ns, rewrites, bucket_ns, deletions) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO NOTHING",
         )
         .bind(shard.id.to_string())
         .bind(group)
@@ -203,6 +259,7 @@ impl Catalogue {
         .bind(now.0)
         .bind(i64::from(shard.rewrites))
         .bind(shard.bucket.map(|bucket| bucket.0))
+        .bind(shard.deletions as i64)
         .execute(&mut **transaction)
         .await
         .map_err(self.failed("insert a shard"))?;
@@ -228,6 +285,7 @@ impl Catalogue {
             created: Timestamp(row.created_ns),
             rewrites: row.rewrites as u32,
             bucket: row.bucket_ns.map(Timestamp),
+            deletions: row.deletions as u64,
         })
     }
 }

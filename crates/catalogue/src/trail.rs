@@ -6,7 +6,7 @@
 //! make sense: offsets follow on, and a shard ends once, after it began.
 
 use crate::{Catalogue, Error, Transaction, partitions::Place};
-use millrace_model::{Partition, ShardId, ShardMeta, StreamName, Timestamp, TopicId};
+use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
@@ -37,6 +37,26 @@ pub enum TrailEvent {
         older_than: Timestamp,
         /// Which shards.
         shards: Vec<ShardId>,
+    },
+    /// Its stream took more room than it may: the oldest shards with rows of the partition ended.
+    Outgrown {
+        /// The stream.
+        stream: StreamName,
+        /// What it may take, in bytes.
+        bytes: u64,
+        /// Which shards.
+        shards: Vec<ShardId>,
+    },
+    /// Records of a stream are to be deleted; merges that leave out records carry it out.
+    DeletionRequested {
+        /// The deletion's number.
+        number: u64,
+        /// The stream.
+        stream: StreamName,
+        /// The SHA-256 of the filter.
+        filter_sha256: String,
+        /// Of which time.
+        range: TimeRange,
     },
     /// Shards with rows of it were replaced by others that hold the same records.
     Merged {
@@ -223,7 +243,7 @@ impl TrailCheck {
                 self.change(sequence, &[], shards)?;
                 Some(*to)
             }
-            TrailEvent::Expired { shards, .. } => {
+            TrailEvent::Expired { shards, .. } | TrailEvent::Outgrown { shards, .. } => {
                 self.change(sequence, shards, &[])?;
                 stood
             }
@@ -231,6 +251,7 @@ impl TrailCheck {
                 self.change(sequence, removed, added)?;
                 stood
             }
+            TrailEvent::DeletionRequested { .. } => stood,
             TrailEvent::Recreated { .. } => None,
         };
         self.head = Some(TrailHead { sequence, hash: row.hash.clone(), next_offset });

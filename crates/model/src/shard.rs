@@ -78,6 +78,15 @@ pub struct ShardMeta {
     /// The start of the time bucket that all of its records lie in; `None`: several buckets share it, or nobody knows.
     #[serde(default)]
     pub bucket: Option<Timestamp>,
+    /// The number of the last deletion that its records have been through. The catalogue knows better of a shard that no
+    /// deletion found anything in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deletions: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

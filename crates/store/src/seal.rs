@@ -81,6 +81,8 @@ pub struct MergeInput<'a> {
     pub shards: &'a [SealedShard],
     /// What is deleted.
     pub deletions: &'a [Deletion],
+    /// The number of the last deletion that the merged shard has been through by that.
+    pub passed: u64,
     /// Now.
     pub created: Timestamp,
 }
@@ -107,8 +109,11 @@ pub fn merge(input: &MergeInput<'_>, directory: &Path) -> Result<SealedBundle, E
     let offsets = OffsetRange::union(metas().flat_map(|meta| &meta.offsets));
     let bucket = first.meta().bucket.filter(|bucket| metas().all(|meta| meta.bucket == Some(*bucket)));
     let meta = meta(input.id, first.meta().stream.clone(), offsets, bucket, input.created);
-    let meta =
-        ShardMeta { rewrites: metas().map(|meta| meta.rewrites).max().unwrap_or_default() + 1, ..meta };
+    let meta = ShardMeta {
+        rewrites: metas().map(|meta| meta.rewrites).max().unwrap_or_default() + 1,
+        deletions: input.passed,
+        ..meta
+    };
     let mut gathered = Gathered::of_sealed(input.shards, input.deletions)?;
     let meta = write(&mut gathered, meta, &path)?;
     let given: u64 = input.shards.iter().map(|shard| shard.meta().records).sum();
@@ -136,6 +141,7 @@ fn meta(
         created,
         rewrites: 0,
         bucket,
+        deletions: 0,
     }
 }
 

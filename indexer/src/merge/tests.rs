@@ -142,6 +142,7 @@ fn write(output: &MergeOutput, content: &str, directory: &Path) -> SealedBundle 
         created,
         rewrites,
         bucket,
+        deletions: 0,
     };
     SealedBundle { path, meta, left_out: 0 }
 }

@@ -41,6 +41,7 @@ pub(crate) async fn no_record_is_lost_or_added(bed: &Bed) {
     let before = everything(&bed.second).await;
     let right = replacement(&shards[..2]);
     let with = |records, deleted| {
+        let deleted = vec![(1, deleted)];
         let added = vec![ShardMeta { records, ..right.added[0].clone() }];
         Replacement { added, deleted, ..right.clone() }
     };
@@ -55,7 +56,7 @@ pub(crate) async fn no_record_is_lost_or_added(bed: &Bed) {
     let entry: TrailEntry = serde_json::from_str(&trail[0].entry).unwrap();
     assert!(matches!(entry.event, TrailEvent::Merged { deleted: 3, .. }), "{entry:?}");
     // All of them, even: then nothing takes the place of the shards.
-    let last = Replacement { added: vec![], deleted: 15, ..replacement(&shards[2..]) };
+    let last = Replacement { added: vec![], deleted: vec![(1, 10), (2, 5)], ..replacement(&shards[2..]) };
     bed.first.replace(&last).await.unwrap();
     assert_eq!(everything(&bed.second).await.snapshot.shards.len(), 1);
     verify_trail(&bed.first.trail(GROUP, TOPIC, Partition(0), 0, 10).await.unwrap()).unwrap();

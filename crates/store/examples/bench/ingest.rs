@@ -119,7 +119,8 @@ pub(crate) fn merged(shards: &[PathBuf], folder: &Path) -> Outcome<Merged> {
 fn one_of(shards: &[PathBuf], id: u128, folder: &Path) -> Outcome<(f64, SealedBundle)> {
     let shards: Vec<SealedShard> =
         shards.iter().map(|path| SealedShard::open(path)).collect::<Result<_, _>>()?;
-    let input = MergeInput { id: ShardId(id), shards: &shards, deletions: &[], created: Timestamp(0) };
+    let input =
+        MergeInput { id: ShardId(id), shards: &shards, deletions: &[], passed: 0, created: Timestamp(0) };
     let (spent, bundle) = meter::cpu(|| merge(&input, folder))?;
     let bundle = bundle?;
     if bundle.left_out > 0 {

@@ -19,6 +19,7 @@ fn meta() -> ShardMeta {
         created: Timestamp(3),
         rewrites: 0,
         bucket: None,
+        deletions: 0,
     }
 }
 

@@ -95,7 +95,7 @@ proptest! {
         prop_assert_eq!(text(&joined), text(&plainly), "of parts");
 
         let folder = tempfile::tempdir().unwrap();
-        let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &[], created: Timestamp(9) };
+        let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &[], passed: 0, created: Timestamp(9) };
         let merged = SealedShard::open(&merge(&input, folder.path()).unwrap().path).unwrap();
         let mut found = Found::new();
         merged.scan(&request, &mut |batch| {

@@ -137,7 +137,7 @@ fn hot(rows: &[HotRow]) -> HotRows {
 }
 
 fn merged(shards: &[SealedShard], folder: &TempDir, id: u128) -> SealedShard {
-    let input = MergeInput { id: ShardId(id), shards, deletions: &[], created: Timestamp(9) };
+    let input = MergeInput { id: ShardId(id), shards, deletions: &[], passed: 0, created: Timestamp(9) };
     SealedShard::open(&merge(&input, folder.path()).unwrap().path).unwrap()
 }
 

@@ -146,7 +146,7 @@ proptest! {
         let is_left = |hot: &&HotRow| deletions.iter().all(|deletion| !deletion.filter.matches(&hot.row.placed()));
         let left: Vec<HotRow> = rows.iter().filter(is_left).cloned().collect();
         let folder = tempfile::tempdir().unwrap();
-        let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &deletions, created: Timestamp(9) };
+        let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &deletions, passed: 0, created: Timestamp(9) };
         let merged = match merge(&input, folder.path()) {
             Err(Error::Empty(ShardId(8))) => {
                 prop_assert!(left.is_empty());
@@ -156,7 +156,7 @@ proptest! {
         };
         prop_assert_eq!((merged.meta.records, merged.left_out), (left.len() as u64, (rows.len() - left.len()) as u64));
         let once = SealedShard::open(&merged.path).unwrap();
-        let input = MergeInput { id: ShardId(9), shards: std::slice::from_ref(&once), deletions: &[], created: Timestamp(9) };
+        let input = MergeInput { id: ShardId(9), shards: std::slice::from_ref(&once), deletions: &[], passed: 0, created: Timestamp(9) };
         let twice = SealedShard::open(&merge(&input, folder.path()).unwrap().path).unwrap();
         for request in requests {
             let expected = text(plainly(&left, &request));

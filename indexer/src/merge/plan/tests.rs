@@ -64,6 +64,7 @@ impl World {
             created: now,
             rewrites: 0,
             bucket: Some(bucket),
+            deletions: 0,
         });
         self.rewritten.insert(id, vec![(id, 0)]);
         id

@@ -1,0 +1,151 @@
+//! Streams as a whole: what lies in them, and which are on hold. While a stream is on hold none of its shards expires, by
+//! age or by size, and nothing in it is deleted; merging goes on.
+
+use crate::{Catalogue, Error, Transaction, database::Lock};
+use millrace_model::{StreamName, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+
+/// What lies in a stream, in live shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamUsage {
+    /// The stream.
+    pub stream: StreamName,
+    /// How many shards.
+    pub shards: u64,
+    /// How many records.
+    pub records: u64,
+    /// The bytes of their bundles.
+    pub bytes: u64,
+    /// The earliest record's time.
+    pub first: Timestamp,
+    /// The latest record's time.
+    pub last: Timestamp,
+}
+
+/// A stream of which nothing may end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The stream.
+    pub stream: StreamName,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+#[derive(FromRow)]
+struct StoredUsage {
+    stream: String,
+    shards: i64,
+    records: i64,
+    bytes: i64,
+    first_ns: i64,
+    last_ns: i64,
+}
+
+#[derive(FromRow)]
+struct StoredHold {
+    stream: String,
+    reason: String,
+    since_ns: i64,
+}
+
+impl Catalogue {
+    /// What lies in each stream that has live shards, by name.
+    pub async fn stream_usage(&self, group: &str) -> Result<Vec<StreamUsage>, Error> {
+        let rows: Vec<StoredUsage> = sqlx::query_as(
+            "SELECT stream, COUNT(*) AS shards, CAST(SUM(records) AS BIGINT) AS records, \
+             CAST(SUM(bytes) AS BIGINT) AS bytes, MIN(first_ns) AS first_ns, MAX(last_ns) AS last_ns FROM shards \
+             WHERE consumer_group = $1 AND expired_ns IS NULL GROUP BY stream",
+        )
+        .bind(group)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("read what lies in streams"))?;
+        let mut usage = rows
+            .into_iter()
+            .map(|row| {
+                Ok(StreamUsage {
+                    stream: row.stream.parse().map_err(self.unreadable("a shard's stream"))?,
+                    shards: row.shards as u64,
+                    records: row.records as u64,
+                    bytes: row.bytes as u64,
+                    first: Timestamp(row.first_ns),
+                    last: Timestamp(row.last_ns),
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        usage.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        Ok(usage)
+    }
+
+    /// Puts a stream on hold, whether or not there is anything in it yet. One that is on hold already stays so, for the
+    /// first reason.
+    pub async fn hold(&self, group: &str, stream: &StreamName, reason: &str) -> Result<(), Error> {
+        let failed = self.failed("put a stream on hold");
+        let mut transaction = self.begin("put a stream on hold").await?;
+        self.lock(&mut transaction, Lock::Endings).await?;
+        sqlx::query(
+            "INSERT INTO holds (consumer_group, stream, reason, since_ns) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (consumer_group, stream) DO NOTHING",
+        )
+        .bind(group)
+        .bind(stream.as_str())
+        .bind(reason)
+        .bind(self.clock.now().0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Ends a hold. `false`: there was none.
+    pub async fn end_hold(&self, group: &str, stream: &StreamName) -> Result<bool, Error> {
+        let failed = self.failed("end a hold");
+        let mut transaction = self.begin("end a hold").await?;
+        let ended = sqlx::query("DELETE FROM holds WHERE consumer_group = $1 AND stream = $2")
+            .bind(group)
+            .bind(stream.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(ended.rows_affected() == 1)
+    }
+
+    /// The streams that are on hold, by name.
+    pub async fn holds(&self, group: &str) -> Result<Vec<Hold>, Error> {
+        let rows: Vec<StoredHold> =
+            sqlx::query_as("SELECT stream, reason, since_ns FROM holds WHERE consumer_group = $1")
+                .bind(group)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.failed("read holds"))?;
+        let mut holds = rows
+            .into_iter()
+            .map(|StoredHold { stream, reason, since_ns }| {
+                let stream = stream.parse().map_err(self.unreadable("a hold's stream"))?;
+                Ok(Hold { stream, reason, since: Timestamp(since_ns) })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        holds.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        Ok(holds)
+    }
+
+    pub(crate) async fn is_held(
+        &self,
+        transaction: &mut Transaction,
+        group: &str,
+        stream: &StreamName,
+    ) -> Result<bool, Error> {
+        let held: Option<(i64,)> =
+            sqlx::query_as("SELECT since_ns FROM holds WHERE consumer_group = $1 AND stream = $2")
+                .bind(group)
+                .bind(stream.as_str())
+                .fetch_optional(&mut **transaction)
+                .await
+                .map_err(self.failed("read holds"))?;
+        Ok(held.is_some())
+    }
+}
