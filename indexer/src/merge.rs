@@ -8,6 +8,7 @@
 //! Does not know how shards are merged: that is a function which it is given ([`merge_bundles`], but in tests).
 
 mod plan;
+mod purge;
 
 pub use plan::{Limits, MAX_REWRITES, MergeTask, plan};
 
@@ -46,6 +47,8 @@ pub struct MergeOutput {
     pub bucket: Option<Timestamp>,
     /// How often its records were rewritten, this time included.
     pub rewrites: u32,
+    /// The number of the last deletion that all that goes in has been through.
+    pub passed: u64,
     /// The offsets of all that goes in.
     pub offsets: Vec<OffsetRange>,
     /// Now.
@@ -64,8 +67,13 @@ pub(crate) fn merge_bundles(
 ) -> Result<SealedBundle, millrace_store::Error> {
     let shards: Vec<SealedShard> =
         bundles.iter().map(|bundle| SealedShard::open(bundle)).collect::<Result<_, _>>()?;
-    let input =
-        MergeInput { id: output.id, shards: &shards, deletions: &[], passed: 0, created: output.created };
+    let input = MergeInput {
+        id: output.id,
+        shards: &shards,
+        deletions: &[],
+        passed: output.passed,
+        created: output.created,
+    };
     millrace_store::merge(&input, directory)
 }
 
@@ -140,8 +148,12 @@ impl Merger {
         Self { parts, settings, merge_shards, shutdown, limits: Limits::default(), aside: HashMap::new() }
     }
 
-    /// One pass: plans, and does the first task whose stream no other indexer is at.
+    /// One pass: purges a shard of what is to be deleted, if there is one; else plans, and does the first task whose stream
+    /// no other indexer is at.
     pub async fn once(&mut self) -> anyhow::Result<Pass> {
+        if self.purge_one().await? == Pass::Worked {
+            return Ok(Pass::Worked);
+        }
         let tasks = self.tasks().await?;
         self.parts.metrics.waiting_merges.set(tasks.len() as i64);
         let mut tried = BTreeSet::new();
@@ -150,18 +162,25 @@ impl Merger {
             if !tried.insert(stream.clone()) {
                 continue;
             }
-            let lease = format!("merge/{stream}");
-            if self.parts.catalogue.lease(&lease, &self.parts.node, LEASE).await? {
+            if self.lease(stream).await? {
                 let done = self.attempt(&task).await;
-                // If it cannot be given back it ends by itself.
-                if let Err(error) = self.parts.catalogue.release(&lease, &self.parts.node).await {
-                    tracing::warn!(%error, lease, "a lease could not be given back");
-                }
+                self.release(stream).await;
                 done?;
                 return Ok(Pass::Worked);
             }
         }
         Ok(Pass::Idle)
+    }
+
+    async fn lease(&self, stream: &StreamName) -> anyhow::Result<bool> {
+        Ok(self.parts.catalogue.lease(&format!("merge/{stream}"), &self.parts.node, LEASE).await?)
+    }
+
+    async fn release(&self, stream: &StreamName) {
+        // If it cannot be given back it ends by itself.
+        if let Err(error) = self.parts.catalogue.release(&format!("merge/{stream}"), &self.parts.node).await {
+            tracing::warn!(%error, stream.name = %stream, "a lease could not be given back");
+        }
     }
 
     /// What there is to do. Shards of merges that failed are planned apart from the others, in ever smaller groups, so that
@@ -170,7 +189,7 @@ impl Merger {
         let now = self.parts.clock.now();
         let shards = self.parts.catalogue.mergeable(GROUP, MAX_REWRITES).await?;
         let live: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id).collect();
-        self.aside.retain(|id, _| live.contains(id));
+        self.aside.retain(|id, aside| live.contains(id) || aside.until > now);
         let mut by_failures: HashMap<u32, Vec<ShardMeta>> = HashMap::new();
         for shard in shards {
             match self.aside.get(&shard.id) {
@@ -201,7 +220,7 @@ impl Merger {
             // Retention or another indexer may have come first: then the files are gone rightly.
             Err(_) if !self.all_live(task).await? => return Ok(()),
             Err(error) => {
-                self.set_aside(task, &error);
+                self.set_aside(&task.shards, &error);
                 return Ok(());
             }
         };
@@ -211,7 +230,13 @@ impl Merger {
         }
         publish::store(&self.parts, &bundle).await?;
         let metrics = &self.parts.metrics;
-        match self.replace(task, &bundle.meta).await? {
+        let replacement = Replacement {
+            group: GROUP.to_owned(),
+            removed: task.shards.iter().map(|shard| shard.id).collect(),
+            added: vec![bundle.meta.clone()],
+            ..Replacement::default()
+        };
+        match self.replace(&replacement).await? {
             Ended::Merged => {
                 metrics.merges.inc();
                 metrics.merged_shards.inc_by(task.shards.len() as u64);
@@ -227,7 +252,7 @@ impl Merger {
             }
             Ended::Wrong(error) => {
                 publish::discard(&self.parts, &[bundle.meta]).await;
-                self.set_aside(task, &error);
+                self.set_aside(&task.shards, &error);
             }
         }
         Ok(())
@@ -250,6 +275,7 @@ impl Merger {
             stream: task.shards[0].stream.clone(),
             bucket: task.shards[0].bucket,
             rewrites: task.rewrites(),
+            passed: task.passed(),
             offsets: task.offsets(),
             created: self.parts.clock.now(),
         };
@@ -265,19 +291,12 @@ impl Merger {
         Ok(bundle)
     }
 
-    /// Replaces the shards. As long as it is not known whether that has happened the bundle must stay: then this is an
-    /// error.
-    async fn replace(&self, task: &MergeTask, merged: &ShardMeta) -> anyhow::Result<Ended> {
-        let replacement = Replacement {
-            group: GROUP.to_owned(),
-            removed: task.shards.iter().map(|shard| shard.id).collect(),
-            added: vec![merged.clone()],
-            ..Replacement::default()
-        };
+    /// Replaces shards. As long as it is not known whether that has happened the bundle must stay: then this is an error.
+    async fn replace(&self, replacement: &Replacement) -> anyhow::Result<Ended> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
-            let error = match self.parts.catalogue.replace(&replacement).await {
+            let error = match self.parts.catalogue.replace(replacement).await {
                 // A commit whose answer was lost had happened: this is its echo.
                 Ok(()) | Err(ReplaceError::Duplicate { .. }) => return Ok(Ended::Merged),
                 Err(ReplaceError::Gone { .. }) => return Ok(Ended::Late),
@@ -285,8 +304,8 @@ impl Merger {
                 Err(error) => return Ok(Ended::Wrong(error.into())),
             };
             if attempt == ATTEMPTS || self.shutdown.is_cancelled() {
-                let problem =
-                    format!("bundle {} stays behind: nobody knows whether it is in use", merged.key);
+                let keys: Vec<&str> = replacement.added.iter().map(|shard| shard.key.as_str()).collect();
+                let problem = format!("nobody knows whether bundle {} is in use: it stays", keys.join(", "));
                 return Err(anyhow::Error::new(error).context(problem));
             }
             tracing::warn!(error = %error, retry_ms = pause.as_millis() as u64, "replacing shards failed");
@@ -298,17 +317,17 @@ impl Merger {
         }
     }
 
-    fn set_aside(&mut self, task: &MergeTask, error: &anyhow::Error) {
+    fn set_aside(&mut self, shards: &[ShardMeta], error: &anyhow::Error) {
         self.parts.metrics.failed_merges.inc();
         let now = self.parts.clock.now();
-        let failures = task.shards.iter().filter_map(|shard| self.aside.get(&shard.id)).map(|a| a.failures);
+        let failures = shards.iter().filter_map(|shard| self.aside.get(&shard.id)).map(|a| a.failures);
         let failures = failures.max().unwrap_or(0) + 1;
         let pause = ASIDE.saturating_mul(1 << (failures - 1).min(16)).min(ASIDE_AT_MOST);
         tracing::error!(
-            error = format!("{error:#}"), shards = task.shards.len(), shard.id = %task.shards[0].id,
-            stream.name = %task.shards[0].stream, retry_s = pause.as_secs(), "these shards could not be merged"
+            error = format!("{error:#}"), shards = shards.len(), shard.id = %shards[0].id,
+            stream.name = %shards[0].stream, retry_s = pause.as_secs(), "these shards could not be rewritten"
         );
-        for shard in &task.shards {
+        for shard in shards {
             self.aside.insert(shard.id, Aside { until: now.plus(pause), failures });
         }
     }

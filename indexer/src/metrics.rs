@@ -42,7 +42,7 @@ pub struct Metrics {
     pub shards: Counter,
     /// Bytes of published bundles.
     pub shard_bytes: Counter,
-    /// Shards whose retention ended.
+    /// Shards whose retention ended, by age or by size.
     pub expired: Counter,
     /// Merges that took effect.
     pub merges: Counter,
@@ -56,6 +56,10 @@ pub struct Metrics {
     pub refused_merges: Counter,
     /// Merges that failed.
     pub failed_merges: Counter,
+    /// Records that deletions removed.
+    pub deleted_records: Counter,
+    /// Shards that were looked through for a deletion, rewritten or not.
+    pub purged_shards: Counter,
     /// Merges that are due.
     pub waiting_merges: Gauge,
     /// Bytes of hot rows in memory.
@@ -82,7 +86,7 @@ impl Metrics {
         counter("cut_retries", "Cuts that failed and were tried again", &self.retries);
         counter("shards", "Shards published", &self.shards);
         counter("shard_bytes", "Bytes of published shards", &self.shard_bytes);
-        counter("expired_shards", "Shards whose retention ended", &self.expired);
+        counter("expired_shards", "Shards whose retention ended, by age or by size", &self.expired);
         counter("abandoned_rows", "Unpublished rows left to a successor", &self.abandoned);
         counter("merges", "Merges of shards that took effect", &self.merges);
         counter("merged_shards", "Shards that merges replaced", &self.merged_shards);
@@ -90,6 +94,8 @@ impl Metrics {
         counter("merged_bytes", "Bytes of the shards that merges made", &self.merged_bytes);
         counter("refused_merges", "Merges that came too late: a shard had ended", &self.refused_merges);
         counter("failed_merges", "Merges that failed, to be tried again", &self.failed_merges);
+        counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
+        counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
         registry.register("waiting_merges", "Merges that are due", self.waiting_merges.clone());
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
         registry.register("hot_bytes", "Bytes of hot rows in memory", self.hot_bytes.clone());

@@ -13,11 +13,11 @@ use crate::{
     publish::{self, Outcome, Publication},
     retention,
     route::{Route, route},
-    shards::Shards,
+    shards::{Frozen, Shards},
     templates::Exchange,
 };
 use millrace_catalogue::Node;
-use millrace_ledger::{Ledger, Place, Reading, read};
+use millrace_ledger::{Change, Ledger, Place, Reading, read};
 use millrace_model::{Partition, Row, Timestamp, TopicId};
 use millrace_store::HotRow;
 use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
@@ -312,11 +312,12 @@ impl<'a> Flow<'a> {
         self.open_since = None;
         let changes = self.ledger.take_changes();
         self.ledger.forget_closed();
-        self.begin(Publication { frozen, changes });
+        self.begin(frozen, changes);
     }
 
-    fn begin(&mut self, publication: Publication) {
-        let publication = Arc::new(publication);
+    fn begin(&mut self, frozen: Frozen, changes: Vec<Change>) {
+        let bounds = self.settings.streams.bounds(frozen.rows.iter().map(|(key, _)| &key.stream));
+        let publication = Arc::new(Publication { frozen, changes, bounds });
         let generation = publication.frozen.generation;
         let task = tokio::spawn(publish::publish(
             Arc::clone(self.parts),
@@ -355,7 +356,7 @@ impl<'a> Flow<'a> {
                     let changes =
                         in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
                     let changes = changes.collect();
-                    self.begin(Publication { frozen, changes });
+                    self.begin(frozen, changes);
                 }
                 false
             }

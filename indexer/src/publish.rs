@@ -5,14 +5,15 @@ use crate::{
     GROUP, Metrics,
     cut::{self, Part},
     parts::{Parts, Status},
+    retention,
     shards::Frozen,
     templates::Exchange,
 };
 use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};
 use millrace_ledger::Change;
-use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId};
+use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName};
 use millrace_store::SealedBundle;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How a cut ended.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Publication {
     pub frozen: Frozen,
     /// The sources that changed with them.
     pub changes: Vec<Change>,
+    /// What their streams may take in shards, in bytes, where that is bounded.
+    pub bounds: BTreeMap<StreamName, u64>,
 }
 
 /// Seals, uploads and publishes; tries again, for ever, what another try can mend (a full disk, a busy or unreachable
@@ -101,11 +104,13 @@ async fn try_publish(
             })
             .collect(),
         aliases: templates.due(),
+        bounds: publication.bounds.clone(),
         ..Cut::default()
     };
     match parts.catalogue.publish(&cut).await {
-        Ok(()) => {
+        Ok(outgrown) => {
             templates.told(&cut.aliases);
+            retention::tell(parts, &outgrown, "its stream takes more room than it may");
             Ok(Outcome::Published)
         }
         // A commit whose answer was lost may have happened: then this is its echo. What aliases it had is not known.

@@ -1,8 +1,14 @@
-//! The end of a shard's life: hidden in the catalogue as soon as its retention is over, or when a merge replaces it; its
-//! file removed after a grace period that is longer than any search.
+//! The end of a shard's life: hidden in the catalogue as soon as its retention is over or its stream takes more room than it
+//! may (a publish sees to that itself), or when a merge replaces it; its file removed after a grace period that is longer
+//! than any search.
 
-use crate::{GROUP, Settings, parts::Parts, settings::Streams};
+use crate::{
+    GROUP, Settings,
+    parts::Parts,
+    settings::{Keep, Streams},
+};
 use millrace_catalogue::HiddenShard;
+use millrace_model::ShardMeta;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -31,17 +37,21 @@ pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationTo
     }
 }
 
-/// One pass: expires what is over, deletes what has been expired or replaced for `grace`. Returns (expired, deleted).
+/// One pass: expires what is over or has no room, deletes what has been expired or replaced for `grace`, ends deletions
+/// for which nothing is left to do. Returns (expired, deleted).
 pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::Result<(usize, usize)> {
     let now = parts.clock.now();
     let mut expired = 0;
     for stream in parts.catalogue.streams(GROUP).await? {
-        let shards = parts.catalogue.expire(GROUP, &stream, now.minus(streams.retention(&stream))).await?;
-        for shard in &shards {
-            tracing::info!(stream.name = %stream, shard.id = %shard.id, records = shard.records, "a shard expired");
+        let Keep { age, bytes } = streams.keep(&stream);
+        let old = parts.catalogue.expire(GROUP, &stream, now.minus(age)).await?;
+        tell(parts, &old, "its retention is over");
+        expired += old.len();
+        if let Some(bytes) = bytes {
+            let outgrown = parts.catalogue.expire_beyond(GROUP, &stream, bytes).await?;
+            tell(parts, &outgrown, "its stream takes more room than it may");
+            expired += outgrown.len();
         }
-        parts.metrics.expired.inc_by(shards.len() as u64);
-        expired += shards.len();
     }
     let over = parts.catalogue.hidden(now.minus(grace)).await?;
     let mut gone = Vec::with_capacity(over.len());
@@ -49,7 +59,15 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         parts.bundles.delete(&shard.key).await?;
         gone.push(shard.id);
     }
-    parts.catalogue.forget(&gone).await?;
+    if !gone.is_empty() {
+        parts.catalogue.forget(&gone).await?;
+    }
+    for deletion in parts.catalogue.finish_deletions(GROUP).await? {
+        tracing::info!(
+            number = deletion.number, stream.name = %deletion.stream, records = deletion.records,
+            "a deletion is done: no shard holds such a record any more"
+        );
+    }
     let abandoned = now.minus(ABANDONED).0;
     parts
         .bundles
@@ -57,3 +75,17 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         .await?;
     Ok((expired, gone.len()))
 }
+
+/// Says and counts that shards have expired.
+pub(crate) fn tell(parts: &Parts, expired: &[ShardMeta], because: &str) {
+    for shard in expired {
+        tracing::info!(
+            stream.name = %shard.stream, shard.id = %shard.id, records = shard.records, because, "a shard expired"
+        );
+    }
+    parts.metrics.expired.inc_by(expired.len() as u64);
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

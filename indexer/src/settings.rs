@@ -61,18 +61,27 @@ impl Settings {
     }
 }
 
-/// `[streams.*]`: retention by stream.
-#[derive(Debug, Clone)]
+/// `[streams.*]`: what is kept of each stream.
+#[derive(Debug, Clone, Default)]
 pub struct Streams {
     /// For streams that are not named.
-    pub retention: Duration,
+    pub others: Keep,
     /// By name.
-    pub named: BTreeMap<StreamName, Duration>,
+    pub named: BTreeMap<StreamName, Keep>,
 }
 
-impl Default for Streams {
+/// What is kept of a stream; whichever bound is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// For how long: `retention`, default 30 days.
+    pub age: Duration,
+    /// How much, in bytes of published shards: `retention_bytes`, default unbounded.
+    pub bytes: Option<u64>,
+}
+
+impl Default for Keep {
     fn default() -> Self {
-        Self { retention: Duration::from_hours(720), named: BTreeMap::new() }
+        Self { age: Duration::from_hours(720), bytes: None }
     }
 }
 
@@ -81,10 +90,13 @@ impl Streams {
     pub fn read(root: &mut Section<'_>) -> Self {
         let mut streams = Self::default();
         for (name, mut section) in root.sections("streams") {
-            let retention = section.or("retention", Age(streams.retention)).0;
+            let keep = Keep {
+                age: section.or("retention", Age(streams.others.age)).0,
+                bytes: section.optional::<ByteSize>("retention_bytes").map(|bytes| bytes.0),
+            };
             match name.parse::<StreamName>() {
                 Ok(name) => {
-                    streams.named.insert(name, retention);
+                    streams.named.insert(name, keep);
                 }
                 Err(error) => section.error("retention", error.to_string()),
             }
@@ -92,8 +104,18 @@ impl Streams {
         streams
     }
 
+    /// What is kept of `stream`.
+    pub fn keep(&self, stream: &StreamName) -> Keep {
+        self.named.get(stream).copied().unwrap_or(self.others)
+    }
+
+    /// What those of `streams` may take whose size is bounded, in bytes.
+    pub fn bounds<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) -> BTreeMap<StreamName, u64> {
+        streams.filter_map(|stream| Some((stream.clone(), self.keep(stream).bytes?))).collect()
+    }
+
     /// How long the records of `stream` are kept.
     pub fn retention(&self, stream: &StreamName) -> Duration {
-        self.named.get(stream).copied().unwrap_or(self.retention)
+        self.keep(stream).age
     }
 }

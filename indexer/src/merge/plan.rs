@@ -70,6 +70,11 @@ impl MergeTask {
         self.shards.iter().map(|shard| shard.rewrites).max().unwrap_or(0) + 1
     }
 
+    /// The number of the last deletion that all of them have been through.
+    pub fn passed(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.deletions).min().unwrap_or(0)
+    }
+
     /// How many records it rewrites.
     pub fn records(&self) -> u64 {
         self.shards.iter().map(|shard| shard.records).sum()

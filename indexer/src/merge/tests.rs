@@ -68,6 +68,7 @@ impl Site {
                 stream: StreamName::default(),
                 bucket: Some(Timestamp::from_millis(1_000 * 86_400_000)),
                 rewrites: 0,
+                passed: 0,
                 offsets: vec![OffsetRange {
                     topic: TOPIC.to_owned(),
                     topic_id: None,
@@ -122,7 +123,7 @@ fn keys_of(shards: &[ShardMeta]) -> BTreeSet<String> {
 
 /// A bundle: a line for each shard that went in, its time and its number of records.
 fn write(output: &MergeOutput, content: &str, directory: &Path) -> SealedBundle {
-    let MergeOutput { id, stream, bucket, rewrites, offsets, created } = output.clone();
+    let MergeOutput { id, stream, bucket, rewrites, passed, offsets, created } = output.clone();
     let path = directory.join(format!("{id}.shard"));
     std::fs::write(&path, content).unwrap();
     let lines = content.lines().map(|line| line.split_once(' ').unwrap());
@@ -142,7 +143,7 @@ fn write(output: &MergeOutput, content: &str, directory: &Path) -> SealedBundle 
         created,
         rewrites,
         bucket,
-        deletions: 0,
+        deletions: passed,
     };
     SealedBundle { path, meta, left_out: 0 }
 }
@@ -154,6 +155,16 @@ fn concatenate(paths: &[PathBuf], output: &MergeOutput, directory: &Path) -> Res
         content += &read.map_err(|source| Error::Io { path: path.clone(), action: "reading", source })?;
     }
     Ok(write(output, &content, directory))
+}
+
+fn replacement(task: &MergeTask, bundle: &SealedBundle) -> Replacement {
+    let removed = task.shards.iter().map(|shard| shard.id).collect();
+    Replacement {
+        group: GROUP.to_owned(),
+        removed,
+        added: vec![bundle.meta.clone()],
+        ..Replacement::default()
+    }
 }
 
 /// Does something else in the middle of a merge.
@@ -273,9 +284,9 @@ async fn a_lost_answer_keeps_the_bundle() {
     let task = MergeTask { shards };
     let bundle = node.merge(&task).await.unwrap();
     publish::store(&node.parts, &bundle).await.unwrap();
-    assert!(matches!(node.replace(&task, &bundle.meta).await.unwrap(), Ended::Merged));
+    assert!(matches!(node.replace(&replacement(&task, &bundle)).await.unwrap(), Ended::Merged));
     // The answer of the first attempt did not come: the second hears that it has happened.
-    assert!(matches!(node.replace(&task, &bundle.meta).await.unwrap(), Ended::Merged));
+    assert!(matches!(node.replace(&replacement(&task, &bundle)).await.unwrap(), Ended::Merged));
     assert_eq!(site.live().await, [bundle.meta]);
     site.check(&[&node]).await;
 }

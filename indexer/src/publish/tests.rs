@@ -78,7 +78,11 @@ impl Node {
     }
 
     fn publication(&self) -> Arc<Publication> {
-        Arc::new(Publication { frozen: self.shards.freeze().unwrap(), changes: Vec::new() })
+        Arc::new(Publication {
+            frozen: self.shards.freeze().unwrap(),
+            changes: Vec::new(),
+            bounds: BTreeMap::new(),
+        })
     }
 
     async fn publish(&self) -> Outcome {

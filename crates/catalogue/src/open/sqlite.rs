@@ -41,7 +41,7 @@ async fn try_open(path: &Path, patience: Patience) -> Result<Opened, Error> {
     let place = path.display().to_string();
     let failed = |source| opening(&place, Database::Sqlite)(source);
     let session: Session = format!(
-        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
          PRAGMA journal_size_limit = {WAL_BYTES};",
         patience.busy.as_millis()
     )

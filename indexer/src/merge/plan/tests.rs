@@ -1,6 +1,7 @@
 //! The bounds of the plan, held over made-up days of cuts: records rewritten, shards left, nothing forgotten, nothing undone.
 
 use super::*;
+use crate::settings::Keep;
 use millrace_model::{OffsetRange, Partition, ShardId};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
@@ -15,7 +16,7 @@ fn midnight() -> Timestamp {
 /// `hours` lies in buckets of an hour, all others in those of a day.
 fn streams() -> Streams {
     let mut streams = Streams::default();
-    streams.named.insert("hours".parse().unwrap(), Duration::from_hours(72));
+    streams.named.insert("hours".parse().unwrap(), Keep { age: Duration::from_hours(72), bytes: None });
     streams
 }
 

@@ -1,0 +1,301 @@
+//! The life of records over many days, by a clock that is moved by hand: real rows, bundles, merges and catalogue.
+
+use super::*;
+use crate::{
+    Metrics,
+    merge::{Merger, Pass, merge_bundles},
+    publish::{self, Outcome, Publication},
+    route::{Route, route},
+    shards::{Owned, Shards},
+    templates::Exchange,
+};
+use millrace_catalogue::{Catalogue, DeletionRequest};
+use millrace_model::{
+    Clock, LogRecord, ManualClock, Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp,
+    Value,
+};
+use millrace_storage::Bundles;
+use millrace_store::{HotRow, LeafRequest, Order, SealedShard};
+use millrace_transport::{EmbeddedSettings, Topic, TopicSettings};
+use prometheus_client::registry::Registry;
+use std::{collections::BTreeMap, path::PathBuf};
+use tempfile::TempDir;
+
+const TOPIC: &str = "t";
+const P: Partition = Partition(0);
+const NAMES: [&str; 4] = ["ann", "bob", "eve", "zacharias"];
+
+struct Site {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+    parts: Arc<Parts>,
+    shards: Shards,
+    merger: Merger,
+    settings: Settings,
+    written: BTreeMap<StreamName, u64>,
+}
+
+fn stream(name: &str) -> StreamName {
+    name.parse().unwrap()
+}
+
+impl Site {
+    async fn new(named: &[(&str, Keep)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000 * 86_400_000)));
+        let settings = TopicSettings::Embedded(EmbeddedSettings::new(path("topic"), TOPIC));
+        let metrics = millrace_transport::Metrics::new(&mut Registry::default());
+        let work_directory = path("work");
+        std::fs::create_dir_all(&work_directory).unwrap();
+        let parts = Parts {
+            topic: Topic::open(&settings, clock.clone(), &metrics).await.unwrap(),
+            catalogue: Catalogue::open(
+                &format!("sqlite://{}", path("catalogue.db").display()),
+                clock.clone(),
+            )
+            .await
+            .unwrap(),
+            bundles: Bundles::open(&format!("file://{}", path("shards").display())).unwrap(),
+            work_directory,
+            clock: clock.clone(),
+            metrics: Metrics::default(),
+            node: "a".to_owned(),
+            address: None,
+        };
+        let parts = Arc::new(parts);
+        let named = named.iter().map(|(name, keep)| (stream(name), *keep)).collect();
+        let settings = Settings { streams: Streams { named, ..Streams::default() }, ..Settings::default() };
+        let merger = Merger::new(
+            Arc::clone(&parts),
+            settings.clone(),
+            Arc::new(merge_bundles),
+            CancellationToken::new(),
+        );
+        let ownership = parts.catalogue.acquire(GROUP, TOPIC, &[(P, None)], "a").await.unwrap()[0];
+        let shards = Shards::new(TOPIC);
+        let epoch = ownership.epoch;
+        shards.own(P, Owned { topic_id: None, epoch, published: None, held_from: 0, next: 0, end: 0 });
+        Self { folder, clock, parts, shards, merger, settings, written: BTreeMap::new() }
+    }
+
+    /// Logins of everybody, `many` each, in the last minutes of what the clock says.
+    fn append(&mut self, name: &str, many: i64) {
+        let next = self.shards.owned(P).unwrap().next;
+        let mut rows = Vec::new();
+        for at in 0..many * NAMES.len() as i64 {
+            let offset = next + at;
+            let user = NAMES[at as usize % NAMES.len()];
+            let time = self.clock.now().minus(Duration::from_millis(at as u64 * 7));
+            let mut record = LogRecord {
+                timestamp: Some(time),
+                observed_timestamp: time,
+                body: Value::from(format!(
+                    "session {offset:08x} opened for {user} from 10.0.{}.{}",
+                    at % 250,
+                    offset % 251
+                )),
+                ..LogRecord::default()
+            };
+            record.attributes.set("user", user.to_owned());
+            let Route::Keep { time, bucket, .. } =
+                route(&self.settings.streams, &stream(name), &mut record, self.clock.now())
+            else {
+                panic!("expired on arrival");
+            };
+            let id = RecordId { source: SourceId(1), position: offset as u64, index: 0 };
+            let row = Row { id, stream: stream(name), time, record };
+            rows.push((stream(name), bucket, HotRow { partition: P, offset, row }));
+        }
+        *self.written.entry(stream(name)).or_default() += rows.len() as u64;
+        let end = next + rows.len() as i64;
+        self.shards.append(P, rows, end, None);
+    }
+
+    async fn publish(&self) {
+        let frozen = self.shards.freeze().unwrap();
+        let bounds = self.settings.streams.bounds(frozen.rows.iter().map(|(key, _)| &key.stream));
+        let generation = frozen.generation;
+        let publication = Arc::new(Publication { frozen, changes: Vec::new(), bounds });
+        let templates = Arc::new(Exchange::new(self.shards.shaper()));
+        let outcome = publish::publish(Arc::clone(&self.parts), Arc::default(), templates, publication).await;
+        assert!(matches!(outcome, Outcome::Published), "{outcome:?}");
+        self.shards.published(generation, self.clock.now());
+        self.shards.sweep(Timestamp::MAX);
+    }
+
+    /// Merging and purging until there is nothing to do, and retention.
+    async fn settle(&mut self) {
+        while self.merger.once().await.unwrap() == Pass::Worked {}
+        once(&self.parts, &self.settings.streams, self.settings.expired_grace).await.unwrap();
+    }
+
+    /// Past the grace period of what has ended by now.
+    async fn settle_and_sweep(&mut self) {
+        self.settle().await;
+        self.clock.advance(self.settings.expired_grace + Duration::from_nanos(1));
+        self.settle().await;
+    }
+
+    async fn live(&self, name: &str) -> Vec<ShardMeta> {
+        self.parts.catalogue.snapshot(GROUP, TimeRange::ALL, Some(&[stream(name)])).await.unwrap().shards
+    }
+
+    async fn live_bytes(&self, name: &str) -> u64 {
+        self.live(name).await.iter().map(|shard| shard.bytes).sum()
+    }
+
+    async fn stored_bytes(&self, name: &str) -> u64 {
+        self.parts.bundles.usage(name).await.unwrap().bytes
+    }
+
+    /// How many records of all bundles that physically lie in a stream's folder match, whoever knows them.
+    async fn physically(&self, name: &str, query: &str) -> u64 {
+        let filter = millrace_filter::parse(query).unwrap();
+        let mut found = 0;
+        for (key, _) in self.parts.bundles.list(name).await.unwrap() {
+            let path: PathBuf = self.folder.path().join("shards").join(&key);
+            let request = LeafRequest {
+                filter: filter.clone(),
+                range: TimeRange::ALL,
+                limit: 0,
+                order: Order::default(),
+                after: None,
+                histogram: None,
+            };
+            found += SealedShard::open(&path).unwrap().search(&request).unwrap().total;
+        }
+        found
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forty_days_of_three_streams() {
+    let bound = 60_000;
+    let keeps = [
+        ("brief", Keep { age: 2 * DAY, bytes: None }),
+        ("bounded", Keep { age: 400 * DAY, bytes: Some(bound) }),
+        ("held", Keep { age: DAY, bytes: Some(10_000) }),
+    ];
+    let mut site = Site::new(&keeps).await;
+    site.parts.catalogue.hold(GROUP, &stream("held"), "case 17").await.unwrap();
+    let (mut most_stored, mut largest) = (0, 0);
+    for quarter in 0..160 {
+        site.clock.advance(DAY / 4);
+        for name in ["brief", "bounded", "held"] {
+            site.append(name, 20 + quarter % 17);
+        }
+        site.publish().await;
+        assert!(site.live_bytes("bounded").await <= bound, "the bound is passed on day {}", quarter / 4);
+        largest = largest.max(site.live("bounded").await.iter().map(|shard| shard.bytes).max().unwrap());
+        site.settle().await;
+        assert!(site.live_bytes("bounded").await <= bound);
+        most_stored = most_stored.max(site.stored_bytes("bounded").await);
+        let oldest = site.live("brief").await[0].last;
+        assert!(oldest >= site.clock.now().minus(2 * DAY), "an expired shard is live");
+    }
+    assert!(site.live_bytes("bounded").await > bound / 2, "no more ended than had to");
+    // What the grace period adds: the shards that ended, or went into a merge, within one step.
+    assert!(most_stored <= 2 * bound + largest, "{most_stored}");
+    let held: u64 = site.live("held").await.iter().map(|shard| shard.records).sum();
+    assert_eq!(held, site.written[&stream("held")], "nothing ends on hold");
+    // Two days of rows, and what of the oldest shard is older.
+    assert!(site.live("brief").await.iter().map(|shard| shard.records).sum::<u64>() < 10 * 4 * 36);
+
+    site.parts.catalogue.end_hold(GROUP, &stream("held")).await.unwrap();
+    site.settle().await;
+    assert!(site.live_bytes("held").await <= 10_000);
+    site.clock.advance(DAY + Duration::from_hours(1));
+    site.settle_and_sweep().await;
+    for name in ["brief", "bounded", "held"] {
+        assert_eq!(
+            site.stored_bytes(name).await,
+            site.live_bytes(name).await,
+            "{name}: files of ended shards stay"
+        );
+    }
+}
+
+async fn ask(site: &Site, query: &str, range: TimeRange) -> u64 {
+    let request = DeletionRequest {
+        group: GROUP.to_owned(),
+        stream: stream("app"),
+        filter: query.to_owned(),
+        filter_sha256: "cd".repeat(32),
+        range,
+        reason: "asked by the person".to_owned(),
+    };
+    site.parts.catalogue.request_deletion(&request).await.unwrap().number
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_is_nowhere_afterwards() {
+    let mut site = Site::new(&[("other", Keep::default())]).await;
+    for _ in 0..6 {
+        site.clock.advance(Duration::from_hours(9));
+        site.append("app", 25);
+        site.append("other", 5);
+        site.publish().await;
+    }
+    site.settle_and_sweep().await;
+    let everybody = site.written[&stream("app")];
+    assert_eq!(site.physically("app", "zacharias").await, everybody / 4);
+    ask(&site, "user:zacharias", TimeRange::ALL).await;
+    // The same person once more: what comes later stays, even where it is merged with what was there.
+    site.append("app", 25);
+    site.publish().await;
+    // Another deletion of the same records and some more, of the last day only.
+    let last_day = TimeRange { from: site.clock.now().minus(DAY), to: Timestamp::MAX };
+    let eves = ask(&site, "eve OR zacharias", last_day).await;
+    site.settle().await;
+    assert!(
+        site.physically("app", "zacharias").await > 25,
+        "searches that have begun still read the old bundles"
+    );
+    assert!(site.parts.catalogue.deletions(GROUP).await.unwrap().iter().all(|one| one.purged.is_none()));
+    site.clock.advance(site.settings.expired_grace + Duration::from_nanos(1));
+    site.settle().await;
+
+    assert_eq!(site.physically("app", "zacharias").await, 0, "the second deletion took the later ones too");
+    let receipts = site.parts.catalogue.deletions(GROUP).await.unwrap();
+    let [second, first] = receipts.as_slice() else { panic!("{receipts:?}") };
+    assert_eq!((first.records, second.number), (everybody / 4, eves));
+    assert!(receipts.iter().all(|one| one.purged.is_some() && one.filter.is_none() && one.shards_left == 0));
+    let left: u64 = site.live("app").await.iter().map(|shard| shard.records).sum();
+    assert_eq!(
+        left + first.records + second.records,
+        site.written[&stream("app")],
+        "every record is one of them"
+    );
+    assert_eq!(site.physically("app", "ann OR bob").await, (everybody + 100) / 2);
+    assert_eq!(site.physically("other", "zacharias").await, 30, "another stream");
+    assert_eq!(site.parts.metrics.deleted_records.get(), first.records + second.records);
+
+    // The filter named the person: it is not in the catalogue's file either, once its log is folded in.
+    site.parts.catalogue.close().await;
+    for name in ["catalogue.db", "catalogue.db-wal"] {
+        let bytes = std::fs::read(site.folder.path().join(name)).unwrap_or_default();
+        assert!(!bytes.windows(9).any(|part| part == b"zacharias"), "{name} names the person");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_cannot_be_carried_out_holds_up_nothing_else() {
+    let mut site = Site::new(&[]).await;
+    site.clock.advance(Duration::from_hours(9));
+    site.append("app", 5);
+    site.publish().await;
+    let unreadable = ask(&site, "((", TimeRange::ALL).await;
+    site.settle().await;
+    assert_eq!(site.parts.metrics.failed_merges.get(), 1);
+    // A bundle that is gone is set aside too, and tried again.
+    let other = site.live("app").await[0].clone();
+    site.parts.bundles.delete(&other.key).await.unwrap();
+    site.clock.advance(Duration::from_hours(2));
+    site.settle().await;
+    assert_eq!(site.parts.metrics.failed_merges.get(), 2);
+    assert_eq!(site.parts.catalogue.deletions(GROUP).await.unwrap()[0].number, unreadable);
+    assert_eq!(site.live("app").await, [other], "what could not be looked through is not called clean");
+}
