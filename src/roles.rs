@@ -11,7 +11,10 @@ use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
-    http::Api,
+    http::{
+        Api,
+        streams::{Kept, TopicKeeps},
+    },
     shards::OpenShards,
 };
 use millrace_storage::Bundles;
@@ -225,6 +228,7 @@ async fn start_query<L: Leaf + 'static>(
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
+    let kept_by = topic.clone();
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
         Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
@@ -262,5 +266,15 @@ async fn start_query<L: Leaf + 'static>(
     }
     let shards = OpenShards::new(Base::bundles(settings).await?);
     let searcher = Searcher::new(catalogue, shards, Leaves::new(local)?, Arc::clone(&base.clock), metrics);
-    Ok(millrace_query::http::router(Arc::new(Api { searcher, timeout: settings.query.timeout, rules })))
+    let streams = &settings.indexer.streams;
+    let kept = Kept {
+        others: streams.others.age,
+        named: streams.named.iter().map(|(name, keep)| (name.clone(), (keep.age, keep.bytes))).collect(),
+    };
+    let topic_keeps: TopicKeeps = Arc::new(move || {
+        let topic = kept_by.clone();
+        Box::pin(async move { topic.keeps().await })
+    });
+    let timeout = settings.query.timeout;
+    Ok(millrace_query::http::router(Arc::new(Api { searcher, timeout, rules, kept, topic_keeps })))
 }

@@ -9,6 +9,7 @@ pub mod page;
 pub mod parameters;
 pub mod router;
 pub mod search;
+pub mod streams;
 
 pub use error::ApiError;
 pub use router::{Api, router};

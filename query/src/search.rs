@@ -1,6 +1,7 @@
 //! A search: which shards and leaves to ask, asking them, and joining what they say.
 
 pub mod cores;
+pub mod deletions;
 pub mod fanout;
 pub mod merge;
 pub mod plan;

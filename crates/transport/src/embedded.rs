@@ -203,6 +203,11 @@ impl EmbeddedTopic {
         dead.await.cloned()
     }
 
+    pub(crate) fn keeps(&self) -> Duration {
+        let settings = &self.0.shared.settings;
+        settings.retention + retention::roll_age(settings)
+    }
+
     pub(crate) fn healthy(&self) -> Result<(), String> {
         match lock(&self.0.shared.trouble).first_key_value() {
             Some((partition, reason)) => Err(format!("partition {partition}: {reason}")),
@@ -214,6 +219,11 @@ impl EmbeddedTopic {
     #[cfg(test)]
     pub(crate) fn enforce_retention(&self) -> Result<(), Error> {
         retention::enforce(&self.0.shared, &self.0.logs, &self.0.groups)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn roll_old(&self) -> Result<(), Error> {
+        retention::roll_old(&self.0.shared, &self.0.logs, &self.0.inboxes)
     }
 }
 
@@ -236,7 +246,11 @@ impl Inner {
         }
         let (shared, logs) = (Arc::clone(&self.shared), Arc::clone(&self.logs));
         let (groups, stop) = (Arc::clone(&self.groups), Arc::clone(&self.stop));
-        start("topic housekeeping".to_owned(), Box::new(move || keep_house(&shared, &logs, &groups, &stop)))
+        let inboxes = self.inboxes.clone();
+        start(
+            "topic housekeeping".to_owned(),
+            Box::new(move || keep_house(&shared, &logs, &inboxes, &groups, &stop)),
+        )
     }
 }
 
@@ -258,7 +272,7 @@ impl Drop for Inner {
 }
 
 /// Stores commits, syncs files and deletes what is old, until stopped; once more then.
-fn keep_house(shared: &Shared, logs: &[Arc<Log>], groups: &Groups, stop: &Stop) {
+fn keep_house(shared: &Shared, logs: &[Arc<Log>], inboxes: &[Arc<Inbox>], groups: &Groups, stop: &Stop) {
     let mut synced: Vec<i64> = logs.iter().map(|log| log.end()).collect();
     loop {
         let stopping = stop.wait(HOUSEKEEPING);
@@ -266,6 +280,7 @@ fn keep_house(shared: &Shared, logs: &[Arc<Log>], groups: &Groups, stop: &Stop) 
         if shared.settings.fsync == Fsync::Interval {
             results.extend(logs.iter().zip(&mut synced).map(|(log, synced)| sync(log, synced)));
         }
+        results.push(retention::roll_old(shared, logs, inboxes));
         results.push(retention::enforce(shared, logs, groups));
         for error in results.into_iter().filter_map(Result::err) {
             shared.metrics.retries.inc();

@@ -95,6 +95,16 @@ impl KafkaTopic {
         self.0.dead.get_or_try_init(open).await.cloned()
     }
 
+    pub(crate) async fn keeps(&self) -> Option<Duration> {
+        match create::keeps(&self.0).await {
+            Ok(keeps) => keeps,
+            Err(reason) => {
+                tracing::warn!(topic = self.0.settings.name, reason, "the topic's retention is not known");
+                None
+            }
+        }
+    }
+
     pub(crate) fn healthy(&self) -> Result<(), String> {
         self.0.health.check()?;
         match &*self.0.ready.borrow() {

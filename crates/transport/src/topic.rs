@@ -93,6 +93,15 @@ impl Topic {
         }
     }
 
+    /// How long a message stays at most once all have read it: the topic's retention, and for how long one of its files is
+    /// written to. `None`: for ever, or nobody can say now. Asks the broker.
+    pub async fn keeps(&self) -> Option<Duration> {
+        match self {
+            Self::Kafka(topic) => topic.keeps().await,
+            Self::Embedded(topic) => Some(topic.keeps()),
+        }
+    }
+
     /// Can messages move? The error says why not, for `/readyz`. Does not block.
     pub fn healthy(&self) -> Result<(), String> {
         match self {

@@ -10,7 +10,7 @@ use millrace_catalogue::Replacement;
 use millrace_filter::Filter;
 use millrace_model::{ShardId, ShardMeta, TimeRange, Timestamp};
 use millrace_store::{Deletion, Error, LeafRequest, MergeInput, Order, SealedBundle, SealedShard, merge};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How many shards are looked at for one that can be purged now.
 const SOME: u32 = 256;
@@ -112,20 +112,20 @@ impl Merger {
         let (directory, created) = (self.parts.work_directory.clone(), self.parts.clock.now());
         let deletion = Deletion { filter, range };
         let work =
-            tokio::task::spawn_blocking(move || purge_bundle(path, deletion, number, &directory, created));
+            tokio::task::spawn_blocking(move || purge_bundle(&path, deletion, number, &directory, created));
         Ok(work.await.context("purging panicked")??)
     }
 }
 
 /// Searches a bundle, and writes it anew without what matches. Blocks, and uses a core.
 fn purge_bundle(
-    path: PathBuf,
+    path: &Path,
     deletion: Deletion,
     number: u64,
     directory: &Path,
     created: Timestamp,
 ) -> Result<Purged, Error> {
-    let shard = SealedShard::open(&path)?;
+    let shard = SealedShard::open(path)?;
     let request = LeafRequest {
         filter: deletion.filter.clone(),
         range: deletion.range,

@@ -327,7 +327,7 @@ impl Watch {
         self.pause = COMMIT * u32::try_from(1 + bytes / HEAVY).unwrap_or(SLOWEST).min(SLOWEST);
         let sent = !cut.notifications.is_empty();
         match self.parts.catalogue.publish(&cut).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error @ (PublishError::Fenced { .. } | PublishError::Conflict { .. })) => {
                 anyhow::bail!("a partition is another node's by now: {error}")
             }

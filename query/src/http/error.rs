@@ -24,6 +24,8 @@ pub enum ApiError {
     NotFound(String),
     /// There is, but it is not asked like that.
     Method,
+    /// Something else forbids it.
+    Conflict(String),
     /// It took too long.
     Timeout,
     /// Something that the answer needs cannot be reached or read.
@@ -62,6 +64,7 @@ impl IntoResponse for ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 json!({ "code": "method_not_allowed", "message": "this path takes other methods: see `allow`" }),
             ),
+            Self::Conflict(what) => (StatusCode::CONFLICT, json!({ "code": "conflict", "message": what })),
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),

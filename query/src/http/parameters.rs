@@ -130,7 +130,7 @@ pub fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     age.parse::<millrace_config::Age>().ok().map(|age| now.minus(age.0))
 }
 
-fn time_expected(text: &str) -> String {
+pub(super) fn time_expected(text: &str) -> String {
     format!("a time as RFC 3339, epoch milliseconds, `now` or an age such as 15m expected, found {text:?}")
 }
 

@@ -1,8 +1,16 @@
 //! The table of contents of the API.
 
-use super::{ApiError, alerts, audit, gzip, page, search};
+use super::{
+    ApiError, alerts, audit, gzip, page, search,
+    streams::{self, Kept, TopicKeeps},
+};
 use crate::{Searcher, alert::RuleBook};
-use axum::{Router, http::Uri, middleware, routing::get};
+use axum::{
+    Router,
+    http::Uri,
+    middleware,
+    routing::{get, post, put},
+};
 use millrace_store::Leaf;
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +22,10 @@ pub struct Api<L> {
     pub timeout: Duration,
     /// The rules in use and the broken ones.
     pub rules: Arc<RuleBook>,
+    /// How long the records of streams are kept.
+    pub kept: Kept,
+    /// How long the topic keeps what was sent through it.
+    pub topic_keeps: TopicKeeps,
 }
 
 /// All paths but the probes, which every role has.
@@ -23,6 +35,10 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
         .route("/api/v1/audit", get(audit::audit::<L>))
+        .route("/api/v1/streams", get(streams::list::<L>))
+        .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
+        .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
+        .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .method_not_allowed_fallback(|| async { ApiError::Method })

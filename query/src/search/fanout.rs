@@ -1,6 +1,6 @@
 //! Asking: sealed shards on a bounded number of threads, hot rows at every indexer at once.
 
-use super::{Missing, cores::Cores, plan::Plan};
+use super::{Missing, cores::Cores, deletions::Deletions, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
 use millrace_store::{HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
@@ -16,19 +16,27 @@ pub struct Sealed {
     pub missing: Vec<Missing>,
 }
 
-/// Searches every planned shard.
+/// Searches every planned shard for what is not deleted in it.
 pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sealed {
-    let request = Arc::new(plan.sealed.clone());
+    let deletions = Deletions::of(&plan.snapshot.deletions);
+    let mut missing = Vec::new();
     let mut tasks = JoinSet::new();
     for meta in plan.snapshot.shards.clone() {
-        let (shards, cores, request) = (Arc::clone(shards), cores.clone(), Arc::clone(&request));
+        let requests = match deletions.apply(&plan.sealed, &meta) {
+            Ok(requests) => requests,
+            Err(closed) => {
+                missing.push(closed);
+                continue;
+            }
+        };
+        let (shards, cores) = (Arc::clone(shards), cores.clone());
         tasks.spawn(async move {
             let _permit = cores.acquire().await;
-            let answer = search_one(&shards, &meta, request, cores.clone()).await;
+            let answer = search_one(&shards, &meta, requests, cores.clone()).await;
             (meta, answer)
         });
     }
-    let mut all = Sealed::default();
+    let mut all = Sealed { missing, ..Sealed::default() };
     while let Some(ended) = tasks.join_next().await {
         match ended {
             Ok((_, Ok(response))) => {
@@ -50,11 +58,21 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
 async fn search_one(
     shards: &OpenShards,
     meta: &ShardMeta,
-    request: Arc<LeafRequest>,
+    requests: Vec<LeafRequest>,
     cores: Cores,
 ) -> anyhow::Result<LeafResponse> {
+    if requests.is_empty() {
+        return Ok(LeafResponse::default());
+    }
     let shard = shards.get(meta).await?;
-    Ok(tokio::task::spawn_blocking(move || shard.search_on(&request, Some(&cores))).await??)
+    let search = move || {
+        let mut all = LeafResponse::default();
+        for request in &requests {
+            all = all.merge(shard.search_on(request, Some(&cores))?, request.order, request.limit);
+        }
+        Ok(all)
+    };
+    tokio::task::spawn_blocking(search).await?
 }
 
 /// Asks every holder of hot rows.

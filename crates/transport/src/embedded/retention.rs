@@ -1,9 +1,25 @@
 //! What is deleted, and when: whole segments from the oldest on, by age and by bytes; never what a known group has not
 //! committed, unless the disk bound forces it, and then loudly.
 
-use super::{Shared, groups::Groups, log::Log, segment::Segment};
-use crate::Error;
-use std::sync::Arc;
+use super::{Shared, groups::Groups, log::Log, segment::Segment, writer::Inbox};
+use crate::{EmbeddedSettings, Error};
+use std::{sync::Arc, time::Duration};
+
+/// How long a segment is written to at most: so much longer than its retention may a message stay.
+pub(crate) fn roll_age(settings: &EmbeddedSettings) -> Duration {
+    settings.retention / 8
+}
+
+/// Has segments ended that are written to for too long, so that what is in them can be deleted in time.
+pub(crate) fn roll_old(shared: &Shared, logs: &[Arc<Log>], inboxes: &[Arc<Inbox>]) -> Result<(), Error> {
+    let old = shared.clock.now().minus(roll_age(&shared.settings)).as_millis();
+    for (log, inbox) in logs.iter().zip(inboxes) {
+        if log.active().oldest_ms()?.is_some_and(|oldest| oldest < old) {
+            inbox.ask_roll();
+        }
+    }
+    Ok(())
+}
 
 /// Deletes what may go. Blocks on the disk.
 pub(crate) fn enforce(shared: &Shared, logs: &[Arc<Log>], groups: &Groups) -> Result<(), Error> {

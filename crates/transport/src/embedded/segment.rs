@@ -39,6 +39,7 @@ pub(crate) struct Index {
     /// The offset after everything listed: what lies before it is a repetition and is passed over.
     end: i64,
     newest_ms: Option<i64>,
+    oldest_ms: Option<i64>,
 }
 
 impl Index {
@@ -51,6 +52,7 @@ impl Index {
             self.places.push((header.first, position));
         }
         self.newest_ms = self.newest_ms.max(Some(header.newest_ms));
+        self.oldest_ms = Some(self.oldest_ms.map_or(header.newest_ms, |oldest| oldest.min(header.newest_ms)));
     }
 }
 
@@ -87,6 +89,11 @@ impl Segment {
     /// The latest timestamp in it, in milliseconds; `None` while it is empty. Reads the file the first time.
     pub(crate) fn newest_ms(&self) -> Result<Option<i64>, Error> {
         self.with_index(|index| index.newest_ms)
+    }
+
+    /// When the first of its blocks was written, in milliseconds since the epoch; `None` if there is none.
+    pub(crate) fn oldest_ms(&self) -> Result<Option<i64>, Error> {
+        self.with_index(|index| index.oldest_ms)
     }
 
     /// Opens the file for reading from the block that holds `offset`, or an earlier one.

@@ -44,6 +44,14 @@ pub(crate) struct Inbox {
 struct InboxState {
     queue: VecDeque<Waiting>,
     stopping: bool,
+    roll: bool,
+}
+
+/// What a writer is to do next.
+enum Work {
+    Append(Vec<Waiting>),
+    Roll,
+    Stop,
 }
 
 impl Inbox {
@@ -58,11 +66,23 @@ impl Inbox {
         self.changed.notify_all();
     }
 
-    /// The messages of the next block; waits for one. Empty: the end.
-    fn take(&self) -> Vec<Waiting> {
+    /// Has the writer begin a new segment before it appends anything else.
+    pub(crate) fn ask_roll(&self) {
+        lock(&self.state).roll = true;
+        self.changed.notify_all();
+    }
+
+    /// What is to be done next: the messages of the next block, if there are any. Waits for something.
+    fn take(&self) -> Work {
         let mut state = lock(&self.state);
-        while state.queue.is_empty() && !state.stopping {
+        while state.queue.is_empty() && !state.stopping && !state.roll {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if std::mem::take(&mut state.roll) {
+            return Work::Roll;
+        }
+        if state.queue.is_empty() {
+            return Work::Stop;
         }
         let mut bytes = 0;
         let mut count = 0;
@@ -73,7 +93,7 @@ impl Inbox {
             }
             count += 1;
         }
-        state.queue.drain(..count).collect()
+        Work::Append(state.queue.drain(..count).collect())
     }
 
     /// Waits before another try; says whether the writer is being stopped.
@@ -105,10 +125,20 @@ impl Writer {
     /// Appends until the inbox is stopped and empty.
     pub(crate) fn run(mut self) {
         loop {
-            let batch = self.inbox.take();
-            if batch.is_empty() {
-                return;
-            }
+            let batch = match self.inbox.take() {
+                Work::Append(batch) => batch,
+                Work::Stop => return,
+                Work::Roll => {
+                    if self.segment.committed() > 0
+                        && let Err(error) = self.roll()
+                    {
+                        // Asked again soon; the file is opened anew before the next append.
+                        self.file = None;
+                        tracing::warn!(error = describe(&error), "a segment of the topic cannot be ended");
+                    }
+                    continue;
+                }
+            };
             match self.append_until_done(&batch) {
                 Some(first) => {
                     self.shared.arrived.ring();

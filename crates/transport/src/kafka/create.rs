@@ -11,7 +11,7 @@ use super::{
 use crate::{Error, Producer, settings::MESSAGE_MAX_BYTES};
 use millrace_model::{Partition, TopicId, wire};
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     config::FromClientConfigAndContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -108,6 +108,23 @@ async fn partitions(topic: &Arc<Inner>, admin: &Arc<Admin>) -> Result<Option<u32
         Some(RDKafkaErrorCode::InvalidTopic) => Err(Trouble::Refused("the name is not a topic's".to_owned())),
         Some(code) => Err(Trouble::NotYet(code.to_string())),
     }
+}
+
+/// How long the broker keeps a message of the topic: its retention, and for how long it writes to one file. `None`: for ever.
+pub(super) async fn keeps(topic: &Inner) -> Result<Option<Duration>, String> {
+    let admin = admin(topic).map_err(|error| error.to_string())?;
+    let options = AdminOptions::new().request_timeout(Some(REQUEST));
+    let name = ResourceSpecifier::Topic(&topic.settings.name);
+    let described = admin.describe_configs([&name], &options).await.map_err(|error| error.to_string())?;
+    let config = described.into_iter().next().ok_or("no answer")?.map_err(|code| code.to_string())?;
+    let mut keeps = Duration::ZERO;
+    for key in ["retention.ms", "segment.ms"] {
+        let value = config.get(key).and_then(|entry| entry.value.as_ref());
+        let value: i64 = value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("no {key}"))?;
+        let Ok(millis) = u64::try_from(value) else { return Ok(None) };
+        keeps = keeps.saturating_add(Duration::from_millis(millis));
+    }
+    Ok(Some(keeps))
 }
 
 /// Has nothing been written to the topic yet?

@@ -22,7 +22,11 @@ fn plan(next_offset: Option<i64>) -> Plan {
         owner: "a".into(),
     }];
     let hot = HotRequest { request: sealed.clone(), streams: None, published: Vec::new(), publish: false };
-    Plan { snapshot: Snapshot { shards: Vec::new(), partitions, nodes: Vec::new() }, sealed, hot }
+    Plan {
+        snapshot: Snapshot { shards: Vec::new(), partitions, nodes: Vec::new(), deletions: Vec::new() },
+        sealed,
+        hot,
+    }
 }
 
 fn part(epoch: u64, held: (i64, i64), end: i64, total: u64) -> HotPart {

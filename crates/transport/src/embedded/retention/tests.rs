@@ -114,3 +114,26 @@ async fn the_disk_bound_deletes_all_the_same_and_counts_it() {
     }
     consumer.close().await;
 }
+
+#[tokio::test]
+async fn what_lies_in_a_file_that_nobody_fills_goes_in_time_too() {
+    let world = world(|settings| settings.retention = Duration::from_hours(8));
+    send(&world.topic, 2).await;
+    let mut consumer = joined(&world.topic, "g").await;
+    consumer.commit(&[(Partition(0), 2)]);
+    let rolled = || world.topic.0.logs[0].active().base == 2;
+    world.clock.advance(Duration::from_mins(59));
+    world.topic.roll_old().unwrap();
+    assert_eq!(low(&world.topic), 0);
+    assert!(!rolled());
+    world.clock.advance(Duration::from_mins(2));
+    world.topic.roll_old().unwrap();
+    while !rolled() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_hours(8));
+    assert_eq!(low(&world.topic), 2, "by {:?} it is gone", world.topic.keeps());
+    assert!(Duration::from_hours(9) <= world.topic.keeps());
+    send(&world.topic, 1).await;
+    assert_eq!(world.topic.0.logs[0].end(), 3);
+}

@@ -1,0 +1,217 @@
+//! `/api/v1/streams`: what lies in each stream and how long it is kept; holds; deletions by query and their receipts.
+
+use super::{Api, ApiError, parameters};
+use crate::INDEXER_GROUP;
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+    http::StatusCode,
+};
+use millrace_catalogue::{Deletion, DeletionRequest};
+use millrace_model::{StreamName, TimeRange, Timestamp, fields::hex};
+use millrace_store::Leaf;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 1_000;
+
+/// How long the records of streams are kept, as this node is configured.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// Streams that are not named.
+    pub others: Duration,
+    /// By name: for how long, and how many bytes.
+    pub named: BTreeMap<StreamName, (Duration, Option<u64>)>,
+}
+
+/// How long the topic keeps what was sent through it: until when a deleted record lies there still.
+pub type TopicKeeps =
+    Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, Option<Duration>> + Send + Sync>;
+
+/// What is to be deleted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteBody {
+    /// The query; `*` is everything.
+    q: String,
+    /// The first instant; absent: from the beginning.
+    from: Option<String>,
+    /// The first instant after; absent: without an end.
+    to: Option<String>,
+    /// Why, for the receipt.
+    #[serde(default)]
+    reason: String,
+}
+
+/// Why a stream is put on hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBody {
+    reason: String,
+}
+
+/// All streams that hold something, are on hold or are configured, by name.
+pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<Json<Value>, ApiError> {
+    let catalogue = api.searcher.catalogue();
+    let usage = catalogue.stream_usage(INDEXER_GROUP).await?;
+    let holds = catalogue.holds(INDEXER_GROUP).await?;
+    let deletions = catalogue.deletions(INDEXER_GROUP).await?;
+    let mut names: BTreeSet<&StreamName> = api.kept.named.keys().collect();
+    names.extend(usage.iter().map(|usage| &usage.stream));
+    names.extend(holds.iter().map(|hold| &hold.stream));
+    let describe = |name: &StreamName| {
+        let (age, bytes) = api.kept.named.get(name).copied().unwrap_or((api.kept.others, None));
+        let usage = usage.iter().find(|usage| usage.stream == *name);
+        let pending = deletions.iter().filter(|one| one.stream == *name && one.purged.is_none()).count();
+        json!({
+            "name": name,
+            "shards": usage.map_or(0, |usage| usage.shards),
+            "records": usage.map_or(0, |usage| usage.records),
+            "bytes": usage.map_or(0, |usage| usage.bytes),
+            "first": usage.map(|usage| usage.first),
+            "last": usage.map(|usage| usage.last),
+            "retention_seconds": age.as_secs(),
+            "retention_bytes": bytes,
+            "hold": holds.iter().find(|hold| hold.stream == *name)
+                .map(|hold| json!({ "reason": hold.reason, "since": hold.since })),
+            "deletions_pending": pending,
+        })
+    };
+    let streams: Vec<Value> = names.into_iter().map(describe).collect();
+    Ok(Json(json!({ "streams": streams })))
+}
+
+/// Deletes what matches among all records that are in the topic by now: hidden at once, then removed. Answers when it is
+/// hidden; [`deletions`] tells how far the removal has come.
+pub async fn delete<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    Path(name): Path<String>,
+    body: Result<Json<DeleteBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let stream = stream(&name)?;
+    let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
+    let filter = millrace_filter::parse(&body.q)?;
+    if body.q.trim().is_empty() {
+        return Err(wrong("q", "a query expected; `*` deletes everything".to_owned()));
+    }
+    let now = api.searcher.now();
+    let time = |name, text: &Option<String>, absent| match text {
+        None => Ok(absent),
+        Some(text) => parameters::time(text, now).ok_or_else(|| wrong(name, parameters::time_expected(text))),
+    };
+    let range = TimeRange {
+        from: time("from", &body.from, Timestamp::MIN)?,
+        to: time("to", &body.to, Timestamp::MAX)?,
+    };
+    if range.from > range.to {
+        return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
+    }
+    let reason = reason(body.reason)?;
+    // What is not published yet would escape.
+    let missing = api.searcher.settle().await?;
+    if !missing.is_empty() {
+        let reasons: Vec<&str> = missing.iter().map(|missing| missing.reason.as_str()).collect();
+        return Err(ApiError::Unavailable(format!(
+            "nothing was deleted: not everything is published yet, and what is not would stay: {}",
+            reasons.join("; ")
+        )));
+    }
+    let filter = filter.to_string();
+    let request = DeletionRequest {
+        group: INDEXER_GROUP.to_owned(),
+        stream,
+        filter_sha256: hex(&Sha256::digest(&filter)),
+        filter,
+        range,
+        reason,
+    };
+    let deletion = match api.searcher.catalogue().request_deletion(&request).await {
+        Err(error @ millrace_catalogue::Error::Held { .. }) => {
+            return Err(ApiError::Conflict(error.to_string()));
+        }
+        other => other?,
+    };
+    tracing::info!(number = deletion.number, stream.name = %deletion.stream, "a deletion was asked for");
+    Ok((StatusCode::ACCEPTED, Json(describe(&deletion, (api.topic_keeps)().await))))
+}
+
+/// All deletions of a stream, the latest first: how far they have come, and what came of them.
+pub async fn deletions<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let stream = stream(&name)?;
+    let keeps = (api.topic_keeps)().await;
+    let all = api.searcher.catalogue().deletions(INDEXER_GROUP).await?;
+    let of_it = all.iter().filter(|deletion| deletion.stream == stream);
+    let deletions: Vec<Value> = of_it.map(|deletion| describe(deletion, keeps)).collect();
+    Ok(Json(json!({ "deletions": deletions })))
+}
+
+fn describe(deletion: &Deletion, topic_keeps: Option<Duration>) -> Value {
+    let bound = |time: Timestamp, none| (time != none).then_some(time);
+    json!({
+        "number": deletion.number,
+        "stream": deletion.stream,
+        "state": if deletion.purged.is_some() { "purged" } else { "hidden" },
+        "q": deletion.filter,
+        "q_sha256": deletion.filter_sha256,
+        "from": bound(deletion.range.from, Timestamp::MIN),
+        "to": bound(deletion.range.to, Timestamp::MAX),
+        "reason": deletion.reason,
+        "requested": deletion.requested,
+        "records": deletion.records,
+        "shards_left": deletion.shards_left,
+        "purged": deletion.purged,
+        "topic_copy_expires": topic_keeps.map(|keeps| deletion.requested.plus(keeps)),
+    })
+}
+
+/// Puts a stream on hold.
+pub async fn hold<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    Path(name): Path<String>,
+    body: Result<Json<HoldBody>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let stream = stream(&name)?;
+    let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
+    let catalogue = api.searcher.catalogue();
+    catalogue.hold(INDEXER_GROUP, &stream, &reason(body.reason)?).await?;
+    let holds = catalogue.holds(INDEXER_GROUP).await?;
+    Ok(Json(json!({ "hold": holds.into_iter().find(|hold| hold.stream == stream) })))
+}
+
+/// Ends a hold.
+pub async fn release<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let stream = stream(&name)?;
+    if api.searcher.catalogue().end_hold(INDEXER_GROUP, &stream).await? {
+        Ok(Json(json!({ "hold": null })))
+    } else {
+        Err(ApiError::NotFound(format!("stream {stream} is not on hold")))
+    }
+}
+
+fn stream(name: &str) -> Result<StreamName, ApiError> {
+    name.parse().map_err(|error: millrace_model::ids::IdError| wrong("stream", error.to_string()))
+}
+
+fn reason(text: String) -> Result<String, ApiError> {
+    if text.chars().count() > MAX_REASON {
+        return Err(wrong("reason", format!("at most {MAX_REASON} characters expected")));
+    }
+    Ok(text.replace('\0', "\u{fffd}"))
+}
+
+fn wrong(name: &'static str, problem: String) -> ApiError {
+    ApiError::Parameter { name, problem }
+}
