@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
-use crate::{client, roles, rules, settings, telemetry};
+use crate::{client, roles, rules, settings, streams, telemetry};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::SocketAddr,
@@ -30,6 +30,9 @@ enum Command {
     Search(SearchArgs),
     /// What of every source is indexed, dropped or missing
     Audit(AuditArgs),
+    /// What lies in each stream; put streams on hold, delete from them
+    #[command(subcommand)]
+    Streams(StreamsCommand),
     /// Check rules, and try them on records
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -112,6 +115,76 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "GLOB")]
     pub(crate) source: Option<String>,
     /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StreamsCommand {
+    /// All streams: what lies in them, how long it is kept
+    List(StreamsListArgs),
+    /// Keep everything in a stream until the hold is ended
+    Hold {
+        /// The stream
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// End a hold
+    Release {
+        /// The stream
+        name: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Delete the records that match: hidden at once, then removed
+    Delete(StreamsDeleteArgs),
+    /// What was deleted from a stream, and how far that has come
+    Deletions {
+        /// The stream
+        name: String,
+        /// How to write it
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StreamsListArgs {
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StreamsDeleteArgs {
+    /// The stream
+    pub(crate) name: String,
+    /// Which of its records, such as `user:ann`; `*` is everything
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) query: String,
+    /// Only from when on: an age (15m, 2d), RFC 3339 or epoch milliseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only until when
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Why, for the receipt
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Return only when it is removed, not just hidden
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How to write the receipt
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
     #[command(flatten)]
@@ -232,6 +305,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         }
         Command::Search(args) => runtime()?.block_on(client::search(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
+        Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Config(ConfigCommand::Check(args)) => {

@@ -16,13 +16,8 @@ pub(crate) async fn search(args: &SearchArgs) -> anyhow::Result<Code> {
     let mut cursor: Option<String> = None;
     let mut answer;
     loop {
-        answer = ask(
-            &args.server.server,
-            &args.query,
-            "api/v1/search",
-            &parameters(args, left.min(PAGE), cursor.as_deref()),
-        )
-        .await?;
+        let body = parameters(args, left.min(PAGE), cursor.as_deref());
+        answer = Request::post(&args.server.server, "api/v1/search", body).about(&args.query).send().await?;
         let hits = answer["hits"].as_array().cloned().unwrap_or_default();
         left -= hits.len().min(left);
         match args.output {
@@ -81,7 +76,7 @@ fn line(hit: &Value, coloured: bool) -> String {
 }
 
 /// A log line must not drive the terminal: control characters but tab become `�`.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
@@ -91,7 +86,7 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
     if let Some(source) = &args.source {
         body.insert("source".to_owned(), json!(source));
     }
-    let answer = get(&args.server.server, "api/v1/audit", &Value::Object(body)).await?;
+    let answer = Request::get(&args.server.server, "api/v1/audit").with(&Value::Object(body)).send().await?;
     let complete = answer["complete"] == json!(true);
     let sources = answer["sources"].as_array().cloned().unwrap_or_default();
     let mut out = BufWriter::new(io::stdout().lock());
@@ -138,16 +133,58 @@ fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
     Ok(())
 }
 
-async fn ask(server: &str, query: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let client = reqwest::Client::new();
-    let response = client.post(url(server, path)?).json(body).send().await;
-    read(server, Some(query), response).await
+/// A question to a server.
+pub(crate) struct Request<'a> {
+    server: &'a str,
+    path: &'a str,
+    method: reqwest::Method,
+    parameters: Option<&'a Value>,
+    body: Option<Value>,
+    query: Option<&'a str>,
 }
 
-async fn get(server: &str, path: &str, parameters: &Value) -> anyhow::Result<Value> {
-    let client = reqwest::Client::new();
-    let response = client.get(url(server, path)?).query(parameters).send().await;
-    read(server, None, response).await
+impl<'a> Request<'a> {
+    fn new(server: &'a str, path: &'a str, method: reqwest::Method, body: Option<Value>) -> Self {
+        Self { server, path, method, parameters: None, body, query: None }
+    }
+
+    pub(crate) fn get(server: &'a str, path: &'a str) -> Self {
+        Self::new(server, path, reqwest::Method::GET, None)
+    }
+
+    pub(crate) fn post(server: &'a str, path: &'a str, body: Value) -> Self {
+        Self::new(server, path, reqwest::Method::POST, Some(body))
+    }
+
+    pub(crate) fn put(server: &'a str, path: &'a str, body: Value) -> Self {
+        Self::new(server, path, reqwest::Method::PUT, Some(body))
+    }
+
+    pub(crate) fn delete(server: &'a str, path: &'a str) -> Self {
+        Self::new(server, path, reqwest::Method::DELETE, None)
+    }
+
+    /// With parameters in the query string.
+    fn with(self, parameters: &'a Value) -> Self {
+        Self { parameters: Some(parameters), ..self }
+    }
+
+    /// The query that an error of the server points into.
+    pub(crate) fn about(self, query: &'a str) -> Self {
+        Self { query: Some(query), ..self }
+    }
+
+    /// Asks, and returns the answer.
+    pub(crate) async fn send(self) -> anyhow::Result<Value> {
+        let mut request = reqwest::Client::new().request(self.method, url(self.server, self.path)?);
+        if let Some(parameters) = self.parameters {
+            request = request.query(parameters);
+        }
+        if let Some(body) = &self.body {
+            request = request.json(body);
+        }
+        read(self.server, self.query, request.send().await).await
+    }
 }
 
 fn url(server: &str, path: &str) -> anyhow::Result<reqwest::Url> {

@@ -9,6 +9,7 @@ mod memory;
 mod roles;
 mod rules;
 mod settings;
+mod streams;
 mod telemetry;
 
 use clap::Parser;
