@@ -9,6 +9,7 @@ pub mod numbers;
 pub mod ports;
 pub mod process;
 pub mod program;
+pub mod s3;
 pub mod server;
 pub mod wait;
 
