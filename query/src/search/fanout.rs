@@ -3,7 +3,7 @@
 use super::{Missing, cores::Cores, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
-use millrace_store::{HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
+use millrace_store::{Error, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -23,8 +23,7 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
     for meta in plan.snapshot.shards.clone() {
         let (shards, cores, request) = (Arc::clone(shards), cores.clone(), Arc::clone(&request));
         tasks.spawn(async move {
-            let _permit = cores.acquire().await;
-            let answer = search_one(&shards, &meta, request, cores.clone()).await;
+            let answer = search_one(&shards, &meta, &request, &cores).await;
             (meta, answer)
         });
     }
@@ -47,14 +46,40 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
     all
 }
 
+/// Searches one shard. Where the copy of its bundle turns out to be damaged, the bundle is fetched anew, once.
 async fn search_one(
-    shards: &OpenShards,
+    shards: &Arc<OpenShards>,
     meta: &ShardMeta,
-    request: Arc<LeafRequest>,
-    cores: Cores,
+    request: &Arc<LeafRequest>,
+    cores: &Cores,
 ) -> anyhow::Result<LeafResponse> {
-    let shard = shards.get(meta).await?;
-    Ok(tokio::task::spawn_blocking(move || shard.search_on(&request, Some(&cores))).await??)
+    match try_one(shards, meta, request, cores).await {
+        Err(error) if is_damage(&error) && shards.distrust(meta).await => {
+            tracing::warn!(shard.id = %meta.id, error = format!("{error:#}"), "the copy of a shard is damaged; it is fetched again");
+            try_one(shards, meta, request, cores).await
+        }
+        answer => answer,
+    }
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Corrupt { .. } | Error::Index { .. }))
+}
+
+async fn try_one(
+    shards: &Arc<OpenShards>,
+    meta: &ShardMeta,
+    request: &Arc<LeafRequest>,
+    cores: &Cores,
+) -> anyhow::Result<LeafResponse> {
+    let found = shards.find(meta).await?;
+    let _permit = if found.is_near() { cores.acquire().await } else { cores.acquire_to_wait().await };
+    let (shards, meta, request, cores) =
+        (Arc::clone(shards), meta.clone(), Arc::clone(request), cores.clone());
+    let searching = tokio::task::spawn_blocking(move || {
+        shards.open(&meta, found)?.sealed().search_on(&request, Some(&cores))
+    });
+    Ok(searching.await??)
 }
 
 /// Asks every holder of hot rows.
