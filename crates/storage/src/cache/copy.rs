@@ -15,6 +15,9 @@ use std::{
     time::SystemTime,
 };
 
+/// At most two to the power of this many blocks are brought where one is missing: 8 MiB.
+const WIDEST: u32 = 5;
+
 /// See the module. Any number of readers share it.
 pub(crate) struct LocalCopy {
     /// Its file's name once it is whole.
@@ -41,6 +44,8 @@ struct State {
     path: Option<PathBuf>,
     blocks: Vec<Block>,
     there: usize,
+    /// How often something was missing: the more often, the more is brought at once.
+    errands: u32,
     /// Raised when everything goes: what was on its way then belongs to a life that is over.
     life: u64,
 }
@@ -84,7 +89,7 @@ impl LocalCopy {
     fn of(name: String, size: u64, path: Option<PathBuf>, block: Block) -> Self {
         let blocks = vec![block; count(size)];
         let there = if block == Block::There { blocks.len() } else { 0 };
-        let state = Mutex::new(State { file: None, path, blocks, there, life: 0 });
+        let state = Mutex::new(State { file: None, path, blocks, there, errands: 0, life: 0 });
         Self { name, size, used: AtomicU64::new(0), state, changed: Condvar::new() }
     }
 
@@ -93,7 +98,8 @@ impl LocalCopy {
     }
 
     /// Asks for the blocks around a range, but for those that the reader `has`. Waits while all that is missing is on its
-    /// way to others.
+    /// way to others. Where something is missing, neighbours are asked for with it: twice as many each time, so that a
+    /// bundle of which much is read comes by few requests.
     ///
     /// # Errors
     /// The file cannot be opened again: it was taken away, or the disk fails.
@@ -114,6 +120,17 @@ impl LocalCopy {
                 }
             }
             if !runs.is_empty() {
+                let window = 1 << state.errands.min(WIDEST);
+                state.errands += 1;
+                for run in &mut runs {
+                    state.widen(run, window, &has);
+                }
+                // Neighbours that two of them have in common are the first one's.
+                for second in 1..runs.len() {
+                    let end = runs[second - 1].end;
+                    runs[second].start = runs[second].start.max(end);
+                }
+                runs.retain(|run| !run.is_empty());
                 for number in runs.iter().cloned().flatten() {
                     state.blocks[number] = Block::Coming;
                 }
@@ -154,6 +171,7 @@ impl LocalCopy {
         state.life += 1;
         state.file = None;
         state.there = 0;
+        state.errands = 0;
         state.blocks.fill(Block::Absent);
         if let Some(path) = state.path.take() {
             remove(&path);
@@ -189,6 +207,19 @@ impl LocalCopy {
 }
 
 impl State {
+    /// Takes in absent neighbours, within windows of so many blocks.
+    fn widen(&self, run: &mut Range<usize>, window: usize, has: impl Fn(usize) -> bool) {
+        let first = run.start / window * window;
+        let end = run.end.next_multiple_of(window).min(self.blocks.len());
+        let free = |number: usize| self.blocks[number] == Block::Absent && !has(number);
+        while run.start > first && free(run.start - 1) {
+            run.start -= 1;
+        }
+        while run.end < end && free(run.end) {
+            run.end += 1;
+        }
+    }
+
     fn open(&mut self) -> io::Result<Option<Arc<File>>> {
         if let (None, Some(path)) = (&self.file, &self.path) {
             self.file = Some(Arc::new(File::options().read(true).write(true).open(path)?));

@@ -144,15 +144,15 @@ async fn requests_are_few() {
         assert_eq!(server(&bed).all_requests(), kinds.iter().copied().collect::<BTreeMap<_, _>>());
         server(&bed).forget();
     };
-    bed.bundles.put(KEY, &bed.file(5 << 20)).await.unwrap();
+    bed.bundles.put(KEY, &bed.file(1 << 20)).await.unwrap();
     asked(&[(Kind::Put, 1)]).await;
     bed.bundles.put("logs/large.shard", &bed.file(3 * PART_BYTES)).await.unwrap();
     asked(&[(Kind::CreateUpload, 1), (Kind::PutPart, 3), (Kind::CompleteUpload, 1)]).await;
     // What this process has stored it does not fetch, nor what it has once fetched.
-    let own = bed.bundles.reader(KEY, Some(5 << 20), Reach::Whole).await.unwrap();
+    let own = bed.bundles.reader(KEY, Some(1 << 20), Reach::Whole).await.unwrap();
     asked(&[]).await;
     for _ in 0..3 {
-        bed.other.reader(KEY, Some(5 << 20), Reach::Parts).await.unwrap();
+        bed.other.reader(KEY, Some(1 << 20), Reach::Parts).await.unwrap();
     }
     asked(&[(Kind::Get, 1)]).await;
     drop(own);

@@ -10,7 +10,7 @@ use millrace_test_support::{
     s3::{Fault, Kind, S3Server},
     wait,
 };
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
 const MIB: usize = 1 << 20;
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,9 +35,13 @@ async fn read(reader: &Arc<Reader>, range: std::ops::Range<u64>) -> std::io::Res
     tokio::task::spawn_blocking(move || reader.read(range)).await.unwrap()
 }
 
+/// What the files of a folder take on disk, holes left out.
 fn bytes_in(folder: &std::path::Path) -> u64 {
     let names = files(folder);
-    names.iter().map(|name| std::fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len())).sum()
+    names
+        .iter()
+        .map(|name| std::fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.blocks() * 512))
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,6 +244,7 @@ async fn what_is_read_is_right_while_copies_come_and_go() {
     }
     let bytes = bed.other.metrics().cache_bytes.get();
     assert!(bytes <= 2 << 20, "{bytes}");
-    let copies = bed.folder.path().join("other-copies");
-    assert!(bytes_in(&copies) <= 2 << 20, "{}", bytes_in(&copies));
+    // The disk rounds the last block of each up.
+    let taken = bytes_in(&bed.folder.path().join("other-copies"));
+    assert!(taken <= bytes as u64 + (64 << 10), "{taken} taken, {bytes} counted");
 }
