@@ -18,7 +18,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     task::{Context, Poll},
@@ -158,6 +158,16 @@ impl S3Server {
     /// Its address as a setting: `http://127.0.0.1:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The lines of `[storage]` for a program that keeps bundles here, and copies in a folder.
+    pub fn settings(&self, prefix: &str, copies: &Path) -> String {
+        format!(
+            "url = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"{}\"\naccess_key_id = \"{ACCESS_KEY_ID}\"\n\
+             secret_access_key = \"{SECRET_ACCESS_KEY}\"\ncache_dir = \"{}\"\ntimeout = \"3s\"\n",
+            self.endpoint(),
+            copies.display()
+        )
     }
 
     /// The bucket as a folder, one file an object.
