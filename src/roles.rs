@@ -65,9 +65,13 @@ impl Base {
         Ok(Catalogue::open(&settings.catalogue, Arc::clone(&self.clock)).await?)
     }
 
-    async fn bundles(settings: &Settings) -> anyhow::Result<Bundles> {
-        let url = settings.storage.clone();
-        Ok(tokio::task::spawn_blocking(move || Bundles::open(&url)).await??)
+    /// One handle for a process: the folder of copies is its alone.
+    async fn bundles(&mut self, settings: &Settings, node: &str) -> anyhow::Result<Bundles> {
+        let mut storage = settings.storage.clone();
+        storage.cache_dir = storage.cache_dir.join(node.replace('/', "-"));
+        let bundles = tokio::task::spawn_blocking(move || Bundles::open(&storage)).await??;
+        bundles.metrics().register(&mut self.admin.registry);
+        Ok(bundles)
     }
 
     /// Serves `router` and the probes until the end.
@@ -129,8 +133,9 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let topic = base.topic(&settings).await?;
     let address = settings.indexer.advertise.clone().unwrap_or_else(|| listen.to_string());
     let catalogue = base.catalogue(&settings).await?;
-    let leaf =
-        start_indexer(&mut base, &settings, topic, catalogue, node("indexer", listen), Some(address)).await?;
+    let name = node("indexer", listen);
+    let bundles = base.bundles(&settings, &name).await?;
+    let leaf = start_indexer(&mut base, &settings, topic, catalogue, bundles, name, Some(address));
     base.serve(listener, leaf.router())?;
     base.run().await
 }
@@ -142,8 +147,9 @@ pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
     let listener = admin::bind(listen).await?;
     let topic = base.topic(&settings).await?;
     let catalogue = base.catalogue(&settings).await?;
-    let api =
-        start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, node("query", listen), None).await?;
+    let name = node("query", listen);
+    let bundles = base.bundles(&settings, &name).await?;
+    let api = start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, bundles, name, None).await?;
     base.serve(listener, api)?;
     base.run().await
 }
@@ -156,10 +162,18 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let topic = base.topic(&settings).await?;
     let catalogue = base.catalogue(&settings).await?;
     let name = node("up", listen);
-    let leaf =
-        start_indexer(&mut base, &settings, topic.clone(), catalogue.clone(), name.clone(), None).await?;
+    let bundles = base.bundles(&settings, &name).await?;
+    let leaf = start_indexer(
+        &mut base,
+        &settings,
+        topic.clone(),
+        catalogue.clone(),
+        bundles.clone(),
+        name.clone(),
+        None,
+    );
     let local = Some((name.clone(), leaf));
-    let api = start_query(&mut base, &settings, topic.clone(), catalogue, name, local).await?;
+    let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
     start_agent(&mut base, settings.agent, &topic)?;
     base.serve(listener, api)?;
     base.run().await
@@ -186,21 +200,22 @@ fn start_agent(base: &mut Base, settings: millrace_agent::Settings, topic: &Topi
     Ok(())
 }
 
-async fn start_indexer(
+fn start_indexer(
     base: &mut Base,
     settings: &Settings,
     topic: Topic,
     catalogue: Catalogue,
+    bundles: Bundles,
     node: String,
     address: Option<String>,
-) -> anyhow::Result<HotLeaf> {
+) -> HotLeaf {
     let metrics = millrace_indexer::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let work_directory: PathBuf = settings.work_directory.join(node.replace('/', "-"));
     let parts = millrace_indexer::Parts {
         topic,
         catalogue,
-        bundles: Base::bundles(settings).await?,
+        bundles,
         work_directory,
         clock: Arc::clone(&base.clock),
         metrics,
@@ -214,7 +229,7 @@ async fn start_indexer(
     });
     let shutdown = base.shutdown.clone();
     base.tasks.spawn(indexer.run(shutdown));
-    Ok(leaf)
+    leaf
 }
 
 async fn start_query<L: Leaf + 'static>(
@@ -222,6 +237,7 @@ async fn start_query<L: Leaf + 'static>(
     settings: &Settings,
     topic: Topic,
     catalogue: Catalogue,
+    bundles: Bundles,
     node: String,
     local: Option<(String, L)>,
 ) -> anyhow::Result<Router> {
@@ -264,7 +280,7 @@ async fn start_query<L: Leaf + 'static>(
             Ok(())
         });
     }
-    let shards = OpenShards::new(Base::bundles(settings).await?);
+    let shards = OpenShards::new(bundles);
     let searcher = Searcher::new(catalogue, shards, Leaves::new(local)?, Arc::clone(&base.clock), metrics);
     let streams = &settings.indexer.streams;
     let kept = Kept {

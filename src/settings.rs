@@ -28,8 +28,8 @@ pub(crate) struct Settings {
     pub(crate) topic: TopicSettings,
     /// Where the catalogue is: a URL.
     pub(crate) catalogue: String,
-    /// Where bundles lie: a URL.
-    pub(crate) storage: String,
+    /// Where bundles lie.
+    pub(crate) storage: millrace_storage::Settings,
     /// Where an indexer makes its bundles.
     pub(crate) work_directory: PathBuf,
 }
@@ -148,12 +148,17 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         role,
         format!("sqlite://{}", data.join("catalogue.db").display()),
     );
-    let storage =
-        url(root, "storage", &["file:///"], role, format!("file://{}", data.join("shards").display()));
-    let work_directory = match storage.as_deref().and_then(|url| url.strip_prefix("file://")) {
-        Some(folder) => Path::new(folder).join(".work"),
-        None => data.join("work"),
+    let shards = match role {
+        Role::Indexer | Role::Query => None,
+        Role::Agent | Role::Up | Role::Any => Some(format!("file://{}", data.join("shards").display())),
     };
+    let mut section = root.section_or_empty("storage");
+    let storage = millrace_storage::Settings::read(&mut section, shards, data.join("cache"));
+    let work_directory = storage.as_ref().map(|storage| match storage.url.strip_prefix("file://") {
+        Some(folder) => Path::new(folder).join(".work"),
+        // On the disk of the copies: what is stored becomes one by a link.
+        None => storage.cache_dir.join("work"),
+    });
     Some(Settings {
         agent,
         indexer,
@@ -161,7 +166,7 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         topic: topic?,
         catalogue: catalogue?,
         storage: storage?,
-        work_directory,
+        work_directory: work_directory?,
     })
 }
 

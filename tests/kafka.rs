@@ -6,7 +6,9 @@ use millrace_test_support::{
     Cluster, Plan, Server, Site, http,
     kafka::{self, Broker},
     numbers::{self, Writer},
-    process, wait,
+    process,
+    s3::{self, Fault, Kind, S3Server},
+    wait,
 };
 use serde_json::{Value, json};
 use std::{
@@ -23,7 +25,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
-    Plan { broker: &broker.bootstrap, topic, name: "data", indexers: 2, seal_age: "1s" }
+    Plan { broker: &broker.bootstrap, topic, name: "data", indexers: 2, seal_age: "1s", storage: "" }
 }
 
 /// The audit says complete, of so many records, with exit code 0.
@@ -135,6 +137,77 @@ fn a_broker_that_is_away_is_waited_for() {
     cluster.wait_until_ready();
     cluster.server.wait_for_total("before OR away", 2, DEADLINE);
     assert_audit_is_complete(&site, &cluster, 2);
+}
+
+/// An answer while the storage fails: never too many, and what was found whole before only where it does not say that
+/// something may be missing.
+fn assert_partial_or_right(cluster: &Cluster<'_>, settled: u64, written: u64) {
+    let answer = cluster.server.search(&json!({ "q": numbers::QUERY, "limit": 0 }));
+    let (total, partial) = (answer["total"].as_u64().unwrap(), answer["partial"] == true);
+    assert!(total <= written && (partial || total >= settled), "{answer}");
+}
+
+#[test]
+fn nothing_is_lost_in_a_bucket_whose_server_fails() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let server = S3Server::start();
+    let storage = server.settings("logs", &site.path("copies"));
+    let mut cluster = Cluster::new(&site, Plan { storage: &storage, ..plan(broker, "bucket") });
+    cluster.start();
+    let mut writer = Writer::new(&site.path("logs"), 4, 900);
+    writer.write_until(4000);
+    cluster.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
+    assert_audit_is_complete(&site, &cluster, 4000);
+    assert!(server.requests(Kind::Put) > 0);
+
+    // It refuses everything while lines come in: they are found in memory, and the indexers say what they wait for.
+    server.fail(&[], Fault::Status(503), usize::MAX);
+    writer.write_until(7000);
+    wait::until_true("an indexer says that it is not ready", DEADLINE, || {
+        assert_partial_or_right(&cluster, 4000, 7000);
+        cluster.indexers.iter().any(|indexer| {
+            let answer = http::get(&indexer.address, "/readyz").unwrap();
+            answer.status == 503 && answer.text().contains("s3://millrace-test/logs")
+        })
+    });
+    // One that is killed with what it could not store, and a query node that has forgotten what it had open.
+    let busy = cluster.busiest();
+    cluster.indexers[busy].kill();
+    cluster.indexers[busy].start();
+    cluster.query.kill();
+    cluster.query.start();
+    writer.write_until(8000);
+    assert_partial_or_right(&cluster, 4000, 8000);
+
+    // It comes back slowly, and drops what it is in the middle of.
+    server.heal();
+    server.fail(&[], Fault::Drop, 6);
+    server.fail(&[Kind::Get], Fault::Cut, 6);
+    server.fail(&[], Fault::Slow(Duration::from_millis(300)), 60);
+    writer.write_until(10_000);
+    cluster.server.wait_for_total(numbers::QUERY, 10_000, DEADLINE);
+    server.heal();
+    numbers::assert_each_once(&cluster.server, 10_000);
+    assert_audit_is_complete(&site, &cluster, 10_000);
+
+    // All of it lies in the bucket: other nodes, with copies of nothing, find it there.
+    for indexer in &mut cluster.indexers {
+        indexer.stop();
+    }
+    cluster.query.stop();
+    fs::remove_dir_all(site.path("copies")).unwrap();
+    server.forget();
+    for indexer in &mut cluster.indexers {
+        indexer.start();
+    }
+    cluster.query.start();
+    cluster.wait_until_ready();
+    cluster.server.wait_for_total(numbers::QUERY, 10_000, DEADLINE);
+    numbers::assert_each_once(&cluster.server, 10_000);
+    assert!(server.requests(Kind::Get) > 0);
+    let log = fs::read_to_string(site.path("data-indexer-1.log")).unwrap();
+    assert!(!log.contains(s3::SECRET_ACCESS_KEY), "a secret in the log");
 }
 
 #[test]

@@ -67,7 +67,8 @@ impl World {
     }
 
     fn bundles(&self) -> Bundles {
-        Bundles::open(&format!("file://{}/shards", self.folder.path().display())).unwrap()
+        let url = format!("file://{}/shards", self.folder.path().display());
+        Bundles::open(&millrace_storage::Settings::new(url, "")).unwrap()
     }
 
     fn indexer(&self, name: &str) -> Indexer {

@@ -16,10 +16,13 @@ use crate::{GROUP, Settings, parts::Parts, publish};
 use anyhow::Context;
 use millrace_catalogue::{ReplaceError, Replacement};
 use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, Timestamp};
-use millrace_store::{MergeInput, SealedBundle, SealedShard};
+use millrace_storage::{Reach, Reader};
+use millrace_store::{ByteRanges, MergeInput, SealedBundle, SealedShard};
 use std::{
     collections::{BTreeSet, HashMap},
-    path::{Path, PathBuf},
+    io,
+    ops::Range,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -56,17 +59,38 @@ pub struct MergeOutput {
 }
 
 /// Writes the shard that holds all records of the given bundles into the folder, and syncs it. Blocks, and uses a core.
-pub(crate) type MergeShards =
-    Arc<dyn Fn(&[PathBuf], &MergeOutput, &Path) -> Result<SealedBundle, millrace_store::Error> + Send + Sync>;
+pub(crate) type MergeShards = Arc<
+    dyn Fn(Vec<Stored>, &MergeOutput, &Path) -> Result<SealedBundle, millrace_store::Error> + Send + Sync,
+>;
+
+/// A stored bundle, to be merged.
+#[derive(Debug)]
+pub struct Stored {
+    key: String,
+    reader: Reader,
+}
+
+impl ByteRanges for Stored {
+    fn size(&self) -> u64 {
+        self.reader.size()
+    }
+
+    fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        self.reader.read(range)
+    }
+}
 
 /// Opens the bundles and merges them.
 pub(crate) fn merge_bundles(
-    bundles: &[PathBuf],
+    bundles: Vec<Stored>,
     output: &MergeOutput,
     directory: &Path,
 ) -> Result<SealedBundle, millrace_store::Error> {
-    let shards: Vec<SealedShard> =
-        bundles.iter().map(|bundle| SealedShard::open(bundle)).collect::<Result<_, _>>()?;
+    let open = |bundle: Stored| {
+        let key = bundle.key.clone();
+        SealedShard::open_from(Path::new(&key), Arc::new(bundle))
+    };
+    let shards: Vec<SealedShard> = bundles.into_iter().map(open).collect::<Result<_, _>>()?;
     let input = MergeInput {
         id: output.id,
         shards: &shards,
@@ -220,7 +244,7 @@ impl Merger {
             // Retention or another indexer may have come first: then the files are gone rightly.
             Err(_) if !self.all_live(task).await? => return Ok(()),
             Err(error) => {
-                self.set_aside(&task.shards, &error);
+                self.set_aside(&task.shards, &error).await?;
                 return Ok(());
             }
         };
@@ -252,7 +276,7 @@ impl Merger {
             }
             Ended::Wrong(error) => {
                 publish::discard(&self.parts, &[bundle.meta]).await;
-                self.set_aside(&task.shards, &error);
+                self.set_aside(&task.shards, &error).await?;
             }
         }
         Ok(())
@@ -266,9 +290,10 @@ impl Merger {
 
     /// Makes the merged bundle, in the folder for work.
     async fn merge(&self, task: &MergeTask) -> anyhow::Result<SealedBundle> {
-        let mut paths = Vec::with_capacity(task.shards.len());
-        for shard in &task.shards {
-            paths.push(self.parts.bundles.local(&shard.key).await?);
+        let mut inputs = Vec::with_capacity(task.shards.len());
+        for ShardMeta { key, bytes, .. } in &task.shards {
+            let reader = self.parts.bundles.reader(key, Some(*bytes), Reach::Whole).await?;
+            inputs.push(Stored { key: key.clone(), reader });
         }
         let output = MergeOutput {
             id: ShardId::random(),
@@ -281,7 +306,7 @@ impl Merger {
         };
         let id = output.id;
         let (merge_shards, directory) = (Arc::clone(&self.merge_shards), self.parts.work_directory.clone());
-        let merging = tokio::task::spawn_blocking(move || merge_shards(&paths, &output, &directory));
+        let merging = tokio::task::spawn_blocking(move || merge_shards(inputs, &output, &directory));
         let bundle = merging.await.context("merging panicked")??;
         // Under any other name it could be stored over a bundle that is in use.
         if bundle.meta.id != id || !bundle.meta.key.contains(&id.to_string()) {
@@ -317,7 +342,8 @@ impl Merger {
         }
     }
 
-    fn set_aside(&mut self, shards: &[ShardMeta], error: &anyhow::Error) {
+    /// Leaves shards alone for a while.
+    async fn set_aside(&mut self, shards: &[ShardMeta], error: &anyhow::Error) -> anyhow::Result<()> {
         self.parts.metrics.failed_merges.inc();
         let now = self.parts.clock.now();
         let failures = shards.iter().filter_map(|shard| self.aside.get(&shard.id)).map(|a| a.failures);
@@ -329,7 +355,10 @@ impl Merger {
         );
         for shard in shards {
             self.aside.insert(shard.id, Aside { until: now.plus(pause), failures });
+            // A copy may be damaged; what it is a copy of is then fetched at the next try.
+            self.parts.bundles.distrust(&shard.key).await?;
         }
+        Ok(())
     }
 }
 

@@ -1,36 +1,60 @@
-//! Where bundles lie: an object store, and the local file that a reader is given for each.
+//! Where bundles lie: a folder, or a bucket of S3-compatible storage with copies on the local disk.
 //!
-//! It owns what is below its root and knows nothing of what a bundle holds or which of them count: that is the
+//! It owns what is below its root or prefix and knows nothing of what a bundle holds or which of them count: that is the
 //! catalogue's.
 //!
 //! **Invariants:**
-//! - When [`Bundles::put`] returns, the bundle survives power loss; until then nothing lies under its key.
+//! - When [`Bundles::put`] returns, the bundle survives power loss, of this machine or as the bucket promises; until then
+//!   nothing lies under its key.
 //! - No key leads out of the root.
+//! - A copy is as good as the bundle: what lies under a key does not change while somebody may read it, and if its size is
+//!   not what a reader expects, that is an error.
 
+mod address;
+mod bucket;
+mod cache;
+mod crypto;
 mod disk;
 mod error;
 mod key;
+mod metrics;
+mod parts;
+mod reader;
+mod remote;
+mod settings;
 
 pub use error::Error;
+pub use metrics::{Asked, Metrics};
+pub use reader::{Reach, Reader};
+pub use settings::{S3Settings, Settings};
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use address::Address;
+use cache::Cache;
+use error::Failure;
+use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
+use parts::{PART_BYTES, Parts};
+use remote::{Origin, Remote};
+use std::{fmt, io::ErrorKind, path::Path, sync::Arc, time::SystemTime};
+use tokio::runtime::Handle;
 
-/// How much of a bundle is in memory while it is stored; a smaller one is stored in one piece.
-const PART_BYTES: usize = 8 << 20;
+/// How many parts of a bundle are sent to S3-compatible storage at once.
+const PARTS_AT_ONCE: usize = 3;
 
 /// A handle on the store. Cloning shares it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Bundles {
-    store: Arc<LocalFileSystem>,
-    root: Arc<Path>,
+    store: Arc<dyn ObjectStore>,
+    home: Home,
+    /// As people are told of it.
+    place: Arc<str>,
+    metrics: Metrics,
+}
+
+#[derive(Clone)]
+enum Home {
+    Folder { root: Arc<Path> },
+    Bucket { origin: Arc<Origin>, cache: Option<Arc<Cache>> },
 }
 
 /// How much lies in the store.
@@ -42,41 +66,98 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+impl fmt::Debug for Bundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bundles").field(&self.place).finish()
+    }
+}
+
 impl Bundles {
-    /// Opens the store at `url` (`file:///absolute/folder`), making the folder if it is not there. Blocks for as long as
-    /// that takes.
-    pub fn open(url: &str) -> Result<Self, Error> {
-        let folder = folder_of(url)?;
-        let cannot_use = |source| Error::Folder { path: folder.clone(), source };
-        disk::create(&folder).map_err(cannot_use)?;
+    /// Opens the store. A folder is made if it is not there; a bucket is not asked for anything yet, so that whether it can
+    /// be reached shows later, when waiting makes sense. Blocks for as long as the local disk takes.
+    ///
+    /// # Errors
+    /// The url or what belongs to it is wrong, or a folder, that of copies included, cannot be used: by this process, or
+    /// because another one has its copies there.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        match Address::of(&settings.url)? {
+            Address::Folder(folder) => Self::open_folder(&folder),
+            Address::Bucket { bucket, prefix } => Self::open_bucket(&bucket, prefix, settings),
+        }
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self, Error> {
+        let cannot_use = |source| Error::Folder { path: folder.to_owned(), source };
+        disk::create(folder).map_err(cannot_use)?;
         // The store's own paths are canonical; the ones below are compared with them.
         let root = folder.canonicalize().map_err(cannot_use)?;
         let store = LocalFileSystem::new_with_prefix(&root)
             .map_err(|error| cannot_use(std::io::Error::other(error)))?
             .with_fsync(true);
-        Ok(Self { store: Arc::new(store), root: root.into() })
+        let place = format!("file://{}", root.display()).into();
+        let home = Home::Folder { root: root.into() };
+        Ok(Self { store: Arc::new(store), home, place, metrics: Metrics::default() })
+    }
+
+    fn open_bucket(
+        bucket: &str,
+        prefix: Option<object_store::path::Path>,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let (store, place) = bucket::open(bucket, prefix, &settings.s3)?;
+        let (place, metrics) = (Arc::<str>::from(place), Metrics::default());
+        let cache = match settings.cache_bytes {
+            0 => None,
+            bound => Some(Arc::new(Cache::open(&settings.cache_dir, bound, metrics.clone())?)),
+        };
+        let origin = Origin::new(Arc::clone(&store), Arc::clone(&place), cache.clone(), metrics.clone());
+        let home = Home::Bucket { origin: Arc::new(origin), cache };
+        Ok(Self { store, home, place, metrics })
+    }
+
+    /// What is counted: nothing for a folder.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Stores a local file under `key`, over what may lie there, and returns its size in bytes. The file stays where it
-    /// is. On an error what lay under the key is as it was; if the future is dropped, it is that or the whole new file.
+    /// is, and must not change: its blocks may serve as the local copy. If the future is dropped, what lay under the key is
+    /// as it was or it is the whole new file; on an error it is as it was, but that a bucket's answer may have been lost.
     ///
     /// # Errors
     /// [`Error::Full`] where there is no room: worth another try later.
     pub async fn put(&self, key: &str, file: &Path) -> Result<u64, Error> {
         let location = key::checked(key)?;
-        let target = self.path(key, &location)?;
-        match self.upload(key, &location, file).await {
-            Ok(bytes) => {
-                let root = self.root.clone();
-                blocking(move || disk::sync_above(&root, &target)).await?;
-                Ok(bytes)
-            }
-            Err(error) => {
-                // A failed end of an upload leaves its file behind; the upload's own error is the one to tell.
-                if let Err(leftover) = blocking(move || disk::remove_staged(&target)).await {
-                    tracing::warn!(key, error = %leftover, "a failed upload's file is left for the sweep");
+        let stored = self.upload(key, &location, file).await;
+        match &self.home {
+            Home::Folder { root } => {
+                let (root, target) = (Arc::clone(root), root.join(key));
+                match stored {
+                    Ok(bytes) => blocking(move || disk::sync_above(&root, &target)).await.map(|()| bytes),
+                    Err(error) => {
+                        // A failed end of an upload leaves its file behind; the upload's own error is the one to tell.
+                        if let Err(leftover) = blocking(move || disk::remove_staged(&target)).await {
+                            tracing::warn!(key, error = %leftover, "a failed upload's file is left for the sweep");
+                        }
+                        Err(error)
+                    }
                 }
-                Err(error)
+            }
+            Home::Bucket { cache, .. } => {
+                self.metrics.asked("put", &stored);
+                if let Some(cache) = cache.clone() {
+                    let (name, file) = (cache::name_of(&self.place, key), file.to_owned());
+                    let bytes = stored.as_ref().ok().copied();
+                    blocking(move || {
+                        cache.forget(&name);
+                        if let Some(bytes) = bytes {
+                            cache.adopt(&name, &file, bytes);
+                        }
+                        Ok(())
+                    })
+                    .await?;
+                }
+                stored
             }
         }
     }
@@ -87,59 +168,140 @@ impl Bundles {
         location: &object_store::path::Path,
         file: &Path,
     ) -> Result<u64, Error> {
+        let failure = self.failure("store", key);
+        let refused = |source| failure.of_put(source);
         let mut parts = Parts::open(file).await?;
         let first = parts.next().await?;
         if first.len() < PART_BYTES {
             let bytes = first.len() as u64;
-            self.store.put(location, first.into()).await.map_err(refused(key))?;
+            self.store.put(location, first.into()).await.map_err(refused)?;
             return Ok(bytes);
         }
-        let mut upload = self.store.put_multipart(location).await.map_err(refused(key))?;
-        let mut bytes = 0;
-        let mut part = first;
+        let mut upload = self.store.put_multipart(location).await.map_err(refused)?;
+        let sent = self.send(upload.as_mut(), first, &mut parts, &failure).await;
+        let done = match sent {
+            Ok(bytes) => upload.complete().await.map(|_| bytes).map_err(refused),
+            Err(error) => Err(error),
+        };
+        // In a folder `put` cleans up: after a failed end, too, and with the answer awaited.
+        if done.is_err()
+            && matches!(self.home, Home::Bucket { .. })
+            && let Err(error) = upload.abort().await
+        {
+            tracing::warn!(key, %error, "parts of a failed upload are left for the bucket's lifecycle rule");
+        }
+        done
+    }
+
+    /// Sends all parts. To a folder they go one after the other.
+    async fn send(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        first: bytes::Bytes,
+        parts: &mut Parts,
+        failure: &Failure,
+    ) -> Result<u64, Error> {
+        let at_once = if matches!(self.home, Home::Bucket { .. }) { PARTS_AT_ONCE } else { 1 };
+        let mut sending = FuturesUnordered::new();
+        let (mut bytes, mut part) = (0, first);
         while !part.is_empty() {
             bytes += part.len() as u64;
-            upload.put_part(part.into()).await.map_err(refused(key))?;
+            sending.push(upload.put_part(part.into()));
+            if sending.len() == at_once {
+                sending.next().await.unwrap_or(Ok(())).map_err(|source| failure.of_put(source))?;
+            }
             part = parts.next().await?;
         }
-        upload.complete().await.map_err(refused(key))?;
+        while let Some(sent) = sending.next().await {
+            sent.map_err(|source| failure.of_put(source))?;
+        }
         Ok(bytes)
     }
 
-    /// A local file with the content of a bundle, for reading. It stays until the bundle is deleted, and a reader that
-    /// has it open keeps its content for longer.
+    /// Opens a bundle for reading. Of a bucket's, `reach` says how much of it will be read: then it is fetched to the local
+    /// disk whole, or as far as a search begins with. Who knows its size in `bytes` says it: that saves a request, and a
+    /// bundle of another size is refused.
     ///
     /// # Errors
-    /// [`Error::Missing`] if there is no such bundle.
-    pub async fn local(&self, key: &str) -> Result<PathBuf, Error> {
+    /// [`Error::Missing`] if there is no such bundle; [`Error::Size`].
+    pub async fn reader(&self, key: &str, bytes: Option<u64>, reach: Reach) -> Result<Reader, Error> {
         let location = key::checked(key)?;
-        match self.store.head(&location).await {
-            Ok(_) => self.path(key, &location),
-            Err(object_store::Error::NotFound { .. }) => Err(Error::Missing { key: key.to_owned() }),
-            Err(source) => Err(Error::Store { action: "look for", key: key.to_owned(), source }),
+        match &self.home {
+            Home::Folder { root } => {
+                let (path, key) = (root.join(key), key.to_owned());
+                let failure = self.failure("open", &key);
+                blocking(move || {
+                    let opened = std::fs::File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+                    match opened {
+                        Ok((metadata, file)) if metadata.is_file() => {
+                            sized(&key, bytes, metadata.len()).map(|()| Reader::file(file, metadata.len()))
+                        }
+                        Ok(_) => Err(Error::Missing { key }),
+                        Err(error)
+                            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                        {
+                            Err(Error::Missing { key })
+                        }
+                        Err(error) => Err(failure.of_disk(error)),
+                    }
+                })
+                .await
+            }
+            Home::Bucket { origin, .. } => {
+                // A bundle of nothing has no bytes that could tell that it is there.
+                let size = match bytes.filter(|bytes| *bytes > 0) {
+                    Some(bytes) => bytes,
+                    None => origin.size(key, &location).await?,
+                };
+                sized(key, bytes, size)?;
+                let (origin, key, runtime) = (Arc::clone(origin), key.to_owned(), Handle::current());
+                blocking(move || {
+                    Remote::open(origin, &key, location, size, reach, runtime).map(Reader::remote)
+                })
+                .await
+            }
         }
     }
 
-    /// Deletes a bundle. One that is not there is as good as deleted. After power loss it may be back. Its folder stays
-    /// until the [`sweep`](Self::sweep), lest it go while another upload comes to it.
+    /// Lets go of the local copy of a bundle: what it holds is not right. Whoever reads fetches anew. Returns whether there
+    /// was one.
+    pub async fn distrust(&self, key: &str) -> Result<bool, Error> {
+        key::checked(key)?;
+        let Home::Bucket { cache: Some(cache), .. } = &self.home else { return Ok(false) };
+        let (cache, name) = (Arc::clone(cache), cache::name_of(&self.place, key));
+        blocking(move || Ok(cache.forget(&name))).await
+    }
+
+    /// Deletes a bundle. One that is not there is as good as deleted. After power loss it may be back in a folder. Its
+    /// folder stays until the [`sweep`](Self::sweep), lest it go while another upload comes to it.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
-        match self.store.delete(&key::checked(key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(Error::Store { action: "delete", key: key.to_owned(), source }),
+        let deleted = match self.store.delete(&key::checked(key)?).await {
+            Ok(()) => Ok(()),
+            Err(source) => match self.failure("delete", key).of(source) {
+                Error::Missing { .. } => Ok(()),
+                error => Err(error),
+            },
+        };
+        if matches!(self.home, Home::Bucket { .. }) {
+            self.metrics.asked("delete", &deleted);
         }
+        deleted?;
+        self.distrust(key).await.map(drop)
     }
 
     /// The bundles whose keys begin with `prefix` (whole parts; empty: all), each with its size in bytes, by key.
-    /// Uploads that are under way are not among them.
+    /// Uploads that are under way are not among them, nor what could not have been put there.
     pub async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
         let location = key::checked_prefix(prefix)?;
         let objects =
             self.store.list(location.as_ref()).map_ok(|meta| (meta.location.to_string(), meta.size));
-        let mut bundles: Vec<_> = objects.try_collect().await.map_err(|source| Error::Store {
-            action: "list",
-            key: prefix.to_owned(),
-            source,
-        })?;
+        let failure = self.failure("list", prefix);
+        let listed = objects.try_collect().await.map_err(|source| failure.of_store(source));
+        if matches!(self.home, Home::Bucket { .. }) {
+            self.metrics.asked("list", &listed);
+        }
+        let mut bundles: Vec<(String, u64)> = listed?;
+        bundles.retain(|(key, _)| key::checked(key).is_ok());
         bundles.sort_unstable();
         Ok(bundles)
     }
@@ -150,73 +312,25 @@ impl Bundles {
         Ok(Usage { bundles: bundles.len() as u64, bytes: bundles.iter().map(|(_, bytes)| bytes).sum() })
     }
 
-    /// Deletes what killed processes have left of uploads, and empty folders, where neither has changed since `before`;
-    /// returns how many bytes that frees. `before` must be earlier than any upload that still goes on, in whatever process.
+    /// Deletes what killed processes have left of uploads in a folder, and empty folders, where neither has changed since
+    /// `before`; returns how many bytes that frees. `before` must be earlier than any upload that still goes on, in whatever
+    /// process. In a bucket nothing is seen of such leftovers, and none is swept: a lifecycle rule of the bucket that aborts
+    /// incomplete uploads after a day does that.
     pub async fn sweep(&self, before: SystemTime) -> Result<u64, Error> {
-        let root = self.root.clone();
+        let Home::Folder { root } = &self.home else { return Ok(0) };
+        let root = Arc::clone(root);
         blocking(move || disk::sweep(&root, before)).await
     }
 
-    fn path(&self, key: &str, location: &object_store::path::Path) -> Result<PathBuf, Error> {
-        self.store.path_to_filesystem(location).map_err(|source| Error::Store {
-            action: "name the file of",
-            key: key.to_owned(),
-            source,
-        })
+    fn failure(&self, action: &'static str, key: &str) -> Failure {
+        Failure { action, key: key.to_owned(), place: Arc::clone(&self.place) }
     }
 }
 
-fn folder_of(url: &str) -> Result<PathBuf, Error> {
-    let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
-    if scheme != "file" {
-        return Err(Error::Scheme { scheme: scheme.to_owned() });
-    }
-    let bad = |problem| Error::Url { url: url.to_owned(), problem };
-    let folder = url.strip_prefix("file://").ok_or_else(|| bad("expected // after file:"))?;
-    if !folder.starts_with('/') {
-        return Err(bad("expected an absolute path after file://"));
-    }
-    Ok(PathBuf::from(folder))
-}
-
-fn refused(key: &str) -> impl FnOnce(object_store::Error) -> Error {
-    let key = key.to_owned();
-    move |source| {
-        if error::is_full(&source) {
-            Error::Full { key, source }
-        } else {
-            Error::Store { action: "store", key, source }
-        }
-    }
-}
-
-/// A file in pieces of [`PART_BYTES`], read off the async threads.
-struct Parts {
-    path: PathBuf,
-    file: Arc<std::fs::File>,
-}
-
-impl Parts {
-    async fn open(path: &Path) -> Result<Self, Error> {
-        let path = path.to_owned();
-        blocking(move || match std::fs::File::open(&path) {
-            Ok(file) => Ok(Self { path, file: Arc::new(file) }),
-            Err(source) => Err(Error::Source { path, source }),
-        })
-        .await
-    }
-
-    /// The next piece; a shorter one is the last, an empty one comes after the end.
-    async fn next(&mut self) -> Result<Bytes, Error> {
-        let file = self.file.clone();
-        let read = blocking(move || {
-            let mut part = Vec::new();
-            Ok((&*file).take(PART_BYTES as u64).read_to_end(&mut part).map(|_| part))
-        });
-        match read.await? {
-            Ok(part) => Ok(part.into()),
-            Err(source) => Err(Error::Source { path: self.path.clone(), source }),
-        }
+fn sized(key: &str, expected: Option<u64>, found: u64) -> Result<(), Error> {
+    match expected {
+        Some(expected) if expected != found => Err(Error::Size { key: key.to_owned(), expected, found }),
+        _ => Ok(()),
     }
 }
 
@@ -226,6 +340,9 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Shutdown))
 }
 
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod contract;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;

@@ -3,14 +3,15 @@
 //! shard at a time, the oldest first, between merges and by their rules: whoever has the stream's lease does it, and the
 //! catalogue takes the outcome whole or not at all.
 
-use super::{Aside, Ended, Merger, Pass};
+use super::{Aside, Ended, Merger, Pass, Stored};
 use crate::{GROUP, publish};
 use anyhow::Context;
 use millrace_catalogue::Replacement;
 use millrace_filter::Filter;
 use millrace_model::{ShardId, ShardMeta, TimeRange, Timestamp};
+use millrace_storage::Reach;
 use millrace_store::{Deletion, Error, LeafRequest, MergeInput, Order, SealedBundle, SealedShard, merge};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// How many shards are looked at for one that can be purged now.
 const SOME: u32 = 256;
@@ -64,7 +65,7 @@ impl Merger {
             Err(error) => {
                 if self.parts.catalogue.purgeable(GROUP, SOME).await?.iter().any(|other| other.id == shard.id)
                 {
-                    self.set_aside(std::slice::from_ref(shard), &error);
+                    self.set_aside(std::slice::from_ref(shard), &error).await?;
                 }
                 return Ok(());
             }
@@ -95,7 +96,7 @@ impl Merger {
             Ended::Late => publish::discard(&self.parts, &replacement.added).await,
             Ended::Wrong(error) => {
                 publish::discard(&self.parts, &replacement.added).await;
-                self.set_aside(std::slice::from_ref(shard), &error);
+                self.set_aside(std::slice::from_ref(shard), &error).await?;
             }
         }
         Ok(())
@@ -108,24 +109,26 @@ impl Merger {
         filter: Filter,
         range: TimeRange,
     ) -> anyhow::Result<Purged> {
-        let path = self.parts.bundles.local(&shard.key).await?;
+        let reader = self.parts.bundles.reader(&shard.key, Some(shard.bytes), Reach::Whole).await?;
+        let bundle = Stored { key: shard.key.clone(), reader };
         let (directory, created) = (self.parts.work_directory.clone(), self.parts.clock.now());
         let deletion = Deletion { filter, range };
         let work =
-            tokio::task::spawn_blocking(move || purge_bundle(&path, deletion, number, &directory, created));
+            tokio::task::spawn_blocking(move || purge_bundle(bundle, deletion, number, &directory, created));
         Ok(work.await.context("purging panicked")??)
     }
 }
 
 /// Searches a bundle, and writes it anew without what matches. Blocks, and uses a core.
 fn purge_bundle(
-    path: &Path,
+    bundle: Stored,
     deletion: Deletion,
     number: u64,
     directory: &Path,
     created: Timestamp,
 ) -> Result<Purged, Error> {
-    let shard = SealedShard::open(path)?;
+    let key = bundle.key.clone();
+    let shard = SealedShard::open_from(Path::new(&key), Arc::new(bundle))?;
     let request = LeafRequest {
         filter: deletion.filter.clone(),
         range: deletion.range,

@@ -33,7 +33,7 @@ impl Site {
         let topic = Topic::open(&TopicSettings::Embedded(settings), clock.clone(), &metrics).await.unwrap();
         let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
         let catalogue = Catalogue::open(&url, clock.clone()).await.unwrap();
-        let bundles = Bundles::open(&format!("file://{}", folder.path().join("shards").display())).unwrap();
+        let bundles = Bundles::open(&stored_in(&folder.path().join("shards"))).unwrap();
         let owned = catalogue.acquire(GROUP, TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
         Self { folder, clock, topic, catalogue, bundles, owned: Mutex::new(owned) }
     }
@@ -148,11 +148,16 @@ fn write(output: &MergeOutput, content: &str, directory: &Path) -> SealedBundle 
     SealedBundle { path, meta, left_out: 0 }
 }
 
-fn concatenate(paths: &[PathBuf], output: &MergeOutput, directory: &Path) -> Result<SealedBundle, Error> {
+fn stored_in(folder: &Path) -> millrace_storage::Settings {
+    millrace_storage::Settings::new(format!("file://{}", folder.display()), "")
+}
+
+fn concatenate(inputs: Vec<Stored>, output: &MergeOutput, directory: &Path) -> Result<SealedBundle, Error> {
     let mut content = String::new();
-    for path in paths {
-        let read = std::fs::read_to_string(path);
-        content += &read.map_err(|source| Error::Io { path: path.clone(), action: "reading", source })?;
+    for input in inputs {
+        let read = input.read(0..input.size());
+        let read = read.map_err(|source| Error::Io { path: input.key.into(), action: "reading", source })?;
+        content += std::str::from_utf8(&read).unwrap();
     }
     Ok(write(output, &content, directory))
 }
@@ -170,8 +175,8 @@ fn replacement(task: &MergeTask, bundle: &SealedBundle) -> Replacement {
 /// Does something else in the middle of a merge.
 fn meanwhile<F: Future<Output = ()>>(something: impl Fn() -> F + Send + Sync + 'static) -> MergeShards {
     let runtime = tokio::runtime::Handle::current();
-    Arc::new(move |paths, output, directory| {
-        let bundle = concatenate(paths, output, directory)?;
+    Arc::new(move |inputs, output, directory| {
+        let bundle = concatenate(inputs, output, directory)?;
         runtime.block_on(something());
         Ok(bundle)
     })
@@ -321,12 +326,12 @@ async fn a_shard_that_cannot_be_read_holds_up_few() {
     let (bad, turn) = (poison.clone(), Arc::clone(&panics));
     let mut node = site.node(
         "a",
-        Arc::new(move |paths, output, directory| {
-            if let Some(path) = paths.iter().find(|path| path.ends_with(&bad)) {
+        Arc::new(move |inputs, output, directory| {
+            if let Some(input) = inputs.iter().find(|input| input.key.ends_with(&bad)) {
                 assert!(!turn.fetch_xor(true, Ordering::SeqCst), "a merge that panics");
-                return Err(Error::Corrupt { path: path.clone(), problem: "made up".to_owned() });
+                return Err(Error::Corrupt { path: input.key.clone().into(), problem: "made up".to_owned() });
             }
-            concatenate(paths, output, directory)
+            concatenate(inputs, output, directory)
         }),
     );
     assert_eq!(node.once().await.unwrap(), Pass::Worked);
@@ -361,8 +366,8 @@ async fn a_merge_that_went_wrong_is_not_taken() {
         let shards = site.publish(FAN_IN).await;
         let mut node = site.node(
             "a",
-            Arc::new(move |paths, output, directory| {
-                let mut bundle = concatenate(paths, output, directory)?;
+            Arc::new(move |inputs, output, directory| {
+                let mut bundle = concatenate(inputs, output, directory)?;
                 change(&mut bundle);
                 Ok(bundle)
             }),
@@ -396,9 +401,9 @@ async fn it_runs_until_it_is_told_to_stop_and_stores_nothing_then() {
     let (before, keys) = (site.live().await, site.keys().await);
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
-    let merge_shards: MergeShards = Arc::new(move |paths, output, directory| {
+    let merge_shards: MergeShards = Arc::new(move |inputs, output, directory| {
         token.cancel();
-        concatenate(paths, output, directory)
+        concatenate(inputs, output, directory)
     });
     run(Arc::clone(&parts), Settings::default(), merge_shards, shutdown).await;
     assert_eq!((site.live().await, site.keys().await), (before, keys));

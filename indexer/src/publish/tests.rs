@@ -37,7 +37,11 @@ impl Node {
         let parts = Parts {
             topic,
             catalogue: Catalogue::open(&url, Arc::clone(&clock)).await.unwrap(),
-            bundles: Bundles::open(&format!("file://{}", folder.join("shards").display())).unwrap(),
+            bundles: Bundles::open(&millrace_storage::Settings::new(
+                format!("file://{}", folder.join("shards").display()),
+                "",
+            ))
+            .unwrap(),
             work_directory,
             clock,
             metrics: Metrics::default(),

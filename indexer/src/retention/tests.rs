@@ -56,7 +56,11 @@ impl Site {
             )
             .await
             .unwrap(),
-            bundles: Bundles::open(&format!("file://{}", path("shards").display())).unwrap(),
+            bundles: Bundles::open(&millrace_storage::Settings::new(
+                format!("file://{}", path("shards").display()),
+                "",
+            ))
+            .unwrap(),
             work_directory,
             clock: clock.clone(),
             metrics: Metrics::default(),

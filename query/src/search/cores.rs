@@ -4,9 +4,15 @@ use millrace_store::Threads;
 use std::{sync::Arc, thread};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How many searches that mostly wait for a network may run beside: they need a core now and then.
+const WAITING: usize = 16;
+
 /// One permit a core. A shard waits for one; where it has much to read it takes those that nobody has.
 #[derive(Debug, Clone)]
-pub struct Cores(Arc<Semaphore>);
+pub struct Cores {
+    free: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
 
 impl Default for Cores {
     /// Those of this machine.
@@ -17,13 +23,18 @@ impl Default for Cores {
 
 impl Cores {
     fn of(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count)))
+        Self { free: Arc::new(Semaphore::new(count)), waiting: Arc::new(Semaphore::new(WAITING)) }
     }
 
     /// Waits for a core.
     pub async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
-        Arc::clone(&self.0).acquire_owned().await.ok()
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// Waits for a place among those who need a core seldom.
+    pub async fn acquire_to_wait(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 }
 
@@ -31,7 +42,7 @@ impl Threads for Cores {
     fn run(&self, most: usize, work: &(dyn Fn() + Sync)) {
         thread::scope(|scope| {
             for _ in 1..most {
-                let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else { break };
+                let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else { break };
                 let helper = thread::Builder::new().name("search".to_owned());
                 let started = helper.spawn_scoped(scope, move || {
                     let _permit = permit;
@@ -70,6 +81,6 @@ mod tests {
             ran.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(ran.into_inner(), 1);
-        assert_eq!(cores.0.available_permits(), 2, "all of them came back");
+        assert_eq!(cores.free.available_permits(), 2, "all of them came back");
     }
 }

@@ -3,7 +3,7 @@
 use super::{Missing, cores::Cores, deletions::Deletions, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
-use millrace_store::{HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
+use millrace_store::{Error, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -31,8 +31,7 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
         };
         let (shards, cores) = (Arc::clone(shards), cores.clone());
         tasks.spawn(async move {
-            let _permit = cores.acquire().await;
-            let answer = search_one(&shards, &meta, requests, cores.clone()).await;
+            let answer = search_one(&shards, &meta, &Arc::new(requests), &cores).await;
             (meta, answer)
         });
     }
@@ -55,24 +54,49 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
     all
 }
 
+/// Searches one shard. Where the copy of its bundle turns out to be damaged, the bundle is fetched anew, once.
 async fn search_one(
-    shards: &OpenShards,
+    shards: &Arc<OpenShards>,
     meta: &ShardMeta,
-    requests: Vec<LeafRequest>,
-    cores: Cores,
+    requests: &Arc<Vec<LeafRequest>>,
+    cores: &Cores,
+) -> anyhow::Result<LeafResponse> {
+    match try_one(shards, meta, requests, cores).await {
+        Err(error) if is_damage(&error) && shards.distrust(meta).await => {
+            tracing::warn!(shard.id = %meta.id, error = format!("{error:#}"), "the copy of a shard is damaged; it is fetched again");
+            try_one(shards, meta, requests, cores).await
+        }
+        answer => answer,
+    }
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Corrupt { .. } | Error::Index { .. }))
+}
+
+async fn try_one(
+    shards: &Arc<OpenShards>,
+    meta: &ShardMeta,
+    requests: &Arc<Vec<LeafRequest>>,
+    cores: &Cores,
 ) -> anyhow::Result<LeafResponse> {
     if requests.is_empty() {
         return Ok(LeafResponse::default());
     }
-    let shard = shards.get(meta).await?;
-    let search = move || {
+    let found = shards.find(meta).await?;
+    let _permit = if found.is_near() { cores.acquire().await } else { cores.acquire_to_wait().await };
+    let (shards, meta, requests, cores) =
+        (Arc::clone(shards), meta.clone(), Arc::clone(requests), cores.clone());
+    let searching = tokio::task::spawn_blocking(move || {
+        let shard = shards.open(&meta, found)?;
         let mut all = LeafResponse::default();
-        for request in &requests {
-            all = all.merge(shard.search_on(request, Some(&cores))?, request.order, request.limit);
+        for request in requests.iter() {
+            let answer = shard.sealed().search_on(request, Some(&cores))?;
+            all = all.merge(answer, request.order, request.limit);
         }
-        Ok(all)
-    };
-    tokio::task::spawn_blocking(search).await?
+        Ok::<_, Error>(all)
+    });
+    Ok(searching.await??)
 }
 
 /// Asks every holder of hot rows.

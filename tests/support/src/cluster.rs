@@ -19,6 +19,8 @@ pub struct Plan<'a> {
     pub indexers: usize,
     /// When hot rows are sealed.
     pub seal_age: &'a str,
+    /// The lines of `[storage]`; empty: shards lie in a folder of the site.
+    pub storage: &'a str,
 }
 
 /// One process of a cluster.
@@ -106,11 +108,13 @@ impl<'a> Role<'a> {
     fn new(site: &'a Site, plan: Plan<'_>, kind: &'static str, name: &str, more: &str) -> Self {
         let address = format!("127.0.0.1:{}", ports::free());
         let data = site.path(plan.name);
+        let folder = format!("url = \"file://{}/shards\"\n", data.display());
+        let storage = if plan.storage.is_empty() { &folder } else { plan.storage };
         let config = format!(
             "[{kind}]\nlisten = \"{address}\"\n{more}\
              [topic]\ntype = \"kafka\"\nbrokers = [\"{0}\"]\nname = \"{1}\"\npartitions = 4\nreplication = 1\n\
              [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
-             [catalogue]\nurl = \"sqlite://{2}/catalogue.db\"\n[storage]\nurl = \"file://{2}/shards\"\n",
+             [catalogue]\nurl = \"sqlite://{2}/catalogue.db\"\n[storage]\n{storage}",
             plan.broker,
             plan.topic,
             data.display(),

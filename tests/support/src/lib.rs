@@ -10,6 +10,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod s3;
 pub mod server;
 pub mod supervisor;
 pub mod wait;

@@ -119,7 +119,7 @@ async fn the_disk_bound_deletes_all_the_same_and_counts_it() {
 async fn what_lies_in_a_file_that_nobody_fills_goes_in_time_too() {
     let world = world(|settings| settings.retention = Duration::from_hours(8));
     send(&world.topic, 2).await;
-    let mut consumer = joined(&world.topic, "g").await;
+    let consumer = joined(&world.topic, "g").await;
     let end = world.topic.0.logs[0].end();
     consumer.commit(&[(Partition(0), end)]);
     let rolled = || world.topic.0.logs[0].active().base == end;
