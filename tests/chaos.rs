@@ -102,7 +102,15 @@ fn a_million_lines_over_kafka_while_agent_and_indexers_are_killed() {
     let mut chaos = Chaos::from_environment();
     let site = Site::new(BINARY);
     let broker = &kafka::shared().bootstrap;
-    let plan = Plan { broker, topic: "chaos", name: "data", indexers: 2, seal_age: "2s", storage: "" };
+    let plan = Plan {
+        broker,
+        topic: "chaos",
+        name: "data",
+        indexers: 2,
+        seal_age: "2s",
+        storage: "",
+        catalogue: "",
+    };
     let mut cluster = Cluster::new(&site, plan);
     cluster.start();
     let schedule = chaos.schedule(3);

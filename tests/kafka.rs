@@ -6,6 +6,7 @@ use millrace_test_support::{
     Cluster, Plan, Server, Site, http,
     kafka::{self, Broker},
     numbers::{self, Writer},
+    postgres::Postgres,
     process,
     s3::{self, Fault, Kind, S3Server},
     wait,
@@ -25,7 +26,15 @@ const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
-    Plan { broker: &broker.bootstrap, topic, name: "data", indexers: 2, seal_age: "1s", storage: "" }
+    Plan {
+        broker: &broker.bootstrap,
+        topic,
+        name: "data",
+        indexers: 2,
+        seal_age: "1s",
+        storage: "",
+        catalogue: "",
+    }
 }
 
 /// The audit says complete, of so many records, with exit code 0.
@@ -148,12 +157,15 @@ fn assert_partial_or_right(cluster: &Cluster<'_>, settled: u64, written: u64) {
 }
 
 #[test]
-fn nothing_is_lost_in_a_bucket_whose_server_fails() {
+fn nothing_is_lost_where_the_bucket_and_the_database_fail() {
     let broker = kafka::shared();
     let site = Site::new(BINARY);
     let server = S3Server::start();
     let storage = server.settings("logs", &site.path("copies"));
-    let mut cluster = Cluster::new(&site, Plan { storage: &storage, ..plan(broker, "bucket") });
+    let postgres = Postgres::start();
+    let catalogue = postgres.database();
+    let mut cluster =
+        Cluster::new(&site, Plan { storage: &storage, catalogue: &catalogue, ..plan(broker, "bucket") });
     cluster.start();
     let mut writer = Writer::new(&site.path("logs"), 4, 900);
     writer.write_until(4000);
@@ -185,7 +197,15 @@ fn nothing_is_lost_in_a_bucket_whose_server_fails() {
     server.fail(&[], Fault::Drop, 6);
     server.fail(&[Kind::Get], Fault::Cut, 6);
     server.fail(&[], Fault::Slow(Duration::from_millis(300)), 60);
+    writer.write_until(9000);
+    // So does the database: once in order, once not.
+    postgres.stop();
+    writer.write_until(9500);
+    postgres.restart();
+    cluster.server.wait_for_total(numbers::QUERY, 9500, DEADLINE);
+    postgres.kill();
     writer.write_until(10_000);
+    postgres.restart();
     cluster.server.wait_for_total(numbers::QUERY, 10_000, DEADLINE);
     server.heal();
     numbers::assert_each_once(&cluster.server, 10_000);

@@ -22,7 +22,15 @@ const NAMES: [&str; 12] =
     ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "lee"];
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str, indexers: usize) -> Plan<'a> {
-    Plan { broker: &broker.bootstrap, topic, name: topic, indexers, seal_age: "500ms", storage: "" }
+    Plan {
+        broker: &broker.bootstrap,
+        topic,
+        name: topic,
+        indexers,
+        seal_age: "500ms",
+        storage: "",
+        catalogue: "",
+    }
 }
 
 /// Lines whose masks become one, lines whose masks do not, one that is cut in lists and one that is not cut at all.

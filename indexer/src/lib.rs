@@ -15,6 +15,7 @@ mod dead_letter;
 pub mod leaf;
 pub mod merge;
 pub mod metrics;
+mod orphans;
 pub mod parts;
 pub mod pipeline;
 pub mod publish;

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub refused_merges: Counter,
     /// Merges that failed.
     pub failed_merges: Counter,
+    /// Bundles that were never published, deleted.
+    pub orphans: Counter,
     /// Records that deletions removed.
     pub deleted_records: Counter,
     /// Shards that were looked through for a deletion, rewritten or not.
@@ -94,6 +96,7 @@ impl Metrics {
         counter("merged_bytes", "Bytes of the shards that merges made", &self.merged_bytes);
         counter("refused_merges", "Merges that came too late: a shard had ended", &self.refused_merges);
         counter("failed_merges", "Merges that failed, to be tried again", &self.failed_merges);
+        counter("orphan_bundles", "Bundles that were never published, deleted", &self.orphans);
         counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
         registry.register("waiting_merges", "Merges that are due", self.waiting_merges.clone());

@@ -9,7 +9,7 @@ use crate::{
     shards::Frozen,
     templates::Exchange,
 };
-use millrace_catalogue::{Cut, Move, PublishError, SourceWrite};
+use millrace_catalogue::{Cut, Move, PUBLISH_WITHIN, PublishError, SourceWrite};
 use millrace_ledger::Change;
 use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName};
 use millrace_store::SealedBundle;
@@ -60,12 +60,22 @@ pub async fn publish(
             }
             Err(error) => error,
         };
+        if shards.as_ref().is_some_and(|shards| shards.iter().any(|shard| is_old(&parts, shard))) {
+            // Sealed anew, while the old ones may still be taken: whether they were is not known, so they stay, and the
+            // sweep finds them. If they were, the offsets have moved, and this cut is refused.
+            shards = None;
+        }
         parts.metrics.retries.inc();
         tracing::warn!(error = format!("{error:#}"), retry_ms = wait.as_millis() as u64, "publishing failed");
         status.publishing(Some(format!("{error:#}")));
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(10));
     }
+}
+
+/// Will the catalogue soon refuse it for its age?
+fn is_old(parts: &Parts, shard: &ShardMeta) -> bool {
+    shard.created.plus(PUBLISH_WITHIN / 2) < parts.clock.now()
 }
 
 fn count(metrics: &Metrics, shards: &[ShardMeta]) {
@@ -132,7 +142,14 @@ async fn upload(parts: &Arc<Parts>, publication: &Arc<Publication>) -> anyhow::R
     let offsets: Vec<OffsetRange> = publication.frozen.moves.iter().map(|m| m.range.clone()).collect();
     let mut shards = Vec::new();
     for part in cut::parts(&publication.frozen) {
-        shards.push(upload_part(parts, part, offsets.clone()).await?);
+        match upload_part(parts, part, offsets.clone()).await {
+            Ok(shard) => shards.push(shard),
+            Err(error) => {
+                // The next try seals all of it anew.
+                discard(parts, &shards).await;
+                return Err(error);
+            }
+        }
     }
     Ok(shards)
 }

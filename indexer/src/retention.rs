@@ -3,12 +3,12 @@
 //! than any search.
 
 use crate::{
-    GROUP, Settings,
+    GROUP, Settings, orphans,
     parts::Parts,
     settings::{Keep, Streams},
 };
 use millrace_catalogue::HiddenShard;
-use millrace_model::ShardMeta;
+use millrace_model::{ShardMeta, Timestamp};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -20,13 +20,27 @@ const EVERY: Duration = Duration::from_secs(10);
 /// … and at most.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// How often bundles that nobody knows are looked for: it takes a listing of all there are.
+const ORPHANS_EVERY: Duration = Duration::from_hours(1);
+
 /// An upload that has not finished after so long never will: its leftover goes.
 const ABANDONED: Duration = Duration::from_hours(1);
 
 /// Looks at retention until `shutdown`. A failure is said, counted and tried again.
 pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationToken) {
     let grace = settings.expired_grace;
+    let mut orphans_at: Option<Timestamp> = None;
     loop {
+        let now = parts.clock.now();
+        if orphans_at.is_none_or(|last| last.plus(ORPHANS_EVERY) <= now) {
+            orphans_at = Some(now);
+            if let Err(error) = orphans::sweep(&parts, time_of(now)).await {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "bundles that nobody knows could not be looked for"
+                );
+            }
+        }
         if let Err(error) = once(&parts, &settings.streams, grace).await {
             tracing::warn!(error = format!("{error:#}"), "retention could not be applied");
         }
@@ -68,12 +82,12 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
             "a deletion is done: no shard holds such a record any more"
         );
     }
-    let abandoned = now.minus(ABANDONED).0;
-    parts
-        .bundles
-        .sweep(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(abandoned).unwrap_or(0)))
-        .await?;
+    parts.bundles.sweep(time_of(now.minus(ABANDONED))).await?;
     Ok((expired, gone.len()))
+}
+
+fn time_of(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(time.0).unwrap_or(0))
 }
 
 /// Says and counts that shards have expired.

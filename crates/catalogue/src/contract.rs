@@ -42,6 +42,7 @@ macro_rules! tests {
             publishing: a_stale_document_changes_nothing;
             publishing: a_shard_is_published_once;
             publishing: a_contradiction_is_refused;
+            publishing: what_was_sealed_long_ago_is_refused;
             publishing: a_move_onto_the_spot_only_proves_ownership;
             publishing: publishers_of_different_partitions_both_succeed;
             expiry: a_snapshot_holds_what_was_asked_for;

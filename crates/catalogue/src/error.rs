@@ -114,6 +114,12 @@ pub enum Error {
         /// The version that is there.
         found: Option<u64>,
     },
+    /// The shard was sealed too long ago: its bundle may be gone. Seal it anew.
+    #[error("shard {shard} was sealed too long ago to be published now")]
+    Stale {
+        /// The first such shard.
+        shard: ShardId,
+    },
     /// The stream is on hold: nothing in it may end.
     #[error("stream {stream} is on hold: nothing in it may be deleted")]
     Held {

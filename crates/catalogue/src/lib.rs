@@ -43,7 +43,7 @@ pub use error::{Error, PublishError, ReplaceError};
 pub use nodes::{NODE_TTL, Node};
 pub use partitions::{Ownership, PartitionRow};
 pub use replace::Replacement;
-pub use shards::{HiddenShard, Snapshot};
+pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
 pub use sources::{SourceLabel, StoredSource};
 pub use streams::{Hold, StreamUsage};
 pub use trail::{

@@ -10,10 +10,17 @@ use crate::{
 };
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use sqlx::FromRow;
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 pub(crate) const COLUMNS: &str = "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, \
     bundle_key, offsets, created_ns, rewrites, bucket_ns, deletions, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
+
+/// How long after it was sealed a shard may be published: whose process stood still for longer must seal it anew, as its
+/// bundle may have been taken for one that nobody wants.
+pub const PUBLISH_WITHIN: Duration = Duration::from_hours(12);
 
 /// One instant of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +245,9 @@ impl Catalogue {
         shard: &ShardMeta,
         now: Timestamp,
     ) -> Result<bool, Error> {
+        if shard.created.plus(PUBLISH_WITHIN) < now {
+            return Err(Error::Stale { shard: shard.id });
+        }
         let offsets = serde_json::to_string(&shard.offsets).map_err(self.unreadable("a shard's offsets"))?;
         let inserted = sqlx::query(
             "INSERT INTO shards (id, consumer_group, stream, schema_version, first_ns, last_ns, records, bytes, \

@@ -5,6 +5,7 @@ use millrace_test_support::s3::{Fault, Kind, S3Server};
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, SystemTime},
 };
 use tempfile::TempDir;
 
@@ -179,6 +180,12 @@ pub(crate) async fn listing_and_usage_go_by_whole_parts(bed: &Bed) {
     assert_eq!(bed.other.list("app").await.unwrap().len(), 2);
     assert_eq!(bed.other.list("app/20261122/").await.unwrap().len(), 2);
     assert_eq!(bed.other.list("nothing").await.unwrap(), []);
+    let hour = Duration::from_hours(1);
+    assert_eq!(
+        bed.other.list_older("app", SystemTime::now() + hour).await.unwrap(),
+        ["app/20261122/a.shard", "app/20261122/b.shard"]
+    );
+    assert_eq!(bed.other.list_older("", SystemTime::now() - hour).await.unwrap(), [""; 0]);
     assert_eq!(bed.other.usage("").await.unwrap(), Usage { bundles: 3, bytes: 12 });
     assert_eq!(bed.other.usage("app").await.unwrap(), Usage { bundles: 2, bytes: 7 });
 }

@@ -32,7 +32,7 @@ use address::Address;
 use cache::Cache;
 use error::Failure;
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
+use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use parts::{PART_BYTES, Parts};
 use remote::{Origin, Remote};
 use std::{fmt, io::ErrorKind, path::Path, sync::Arc, time::SystemTime};
@@ -292,9 +292,24 @@ impl Bundles {
     /// The bundles whose keys begin with `prefix` (whole parts; empty: all), each with its size in bytes, by key.
     /// Uploads that are under way are not among them, nor what could not have been put there.
     pub async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+        self.list_where(prefix, |_| true).await
+    }
+
+    /// The keys of those that were stored before `before`, by the clock of the storage.
+    pub async fn list_older(&self, prefix: &str, before: SystemTime) -> Result<Vec<String>, Error> {
+        let listed = self.list_where(prefix, |meta| SystemTime::from(meta.last_modified) < before).await?;
+        Ok(listed.into_iter().map(|(key, _)| key).collect())
+    }
+
+    async fn list_where(
+        &self,
+        prefix: &str,
+        wanted: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<Vec<(String, u64)>, Error> {
         let location = key::checked_prefix(prefix)?;
-        let objects =
-            self.store.list(location.as_ref()).map_ok(|meta| (meta.location.to_string(), meta.size));
+        let objects = self.store.list(location.as_ref()).try_filter_map(|meta| {
+            std::future::ready(Ok(wanted(&meta).then(|| (meta.location.to_string(), meta.size))))
+        });
         let failure = self.failure("list", prefix);
         let listed = objects.try_collect().await.map_err(|source| failure.of_store(source));
         if matches!(self.home, Home::Bucket { .. }) {

@@ -303,3 +303,24 @@ async fn a_deletion_that_cannot_be_carried_out_holds_up_nothing_else() {
     assert_eq!(site.parts.catalogue.deletions(GROUP).await.unwrap()[0].number, unreadable);
     assert_eq!(site.live("app").await, [other], "what could not be looked through is not called clean");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bundles_that_nobody_knows_go_after_a_day() {
+    let mut site = Site::new(&[]).await;
+    site.clock.advance(Duration::from_hours(9));
+    site.append("app", 5);
+    site.publish().await;
+    let live = site.live("app").await[0].key.clone();
+    let file = site.folder.path().join("shards").join(&live);
+    let orphan = format!("app/{}.shard", millrace_model::ShardId::random());
+    for key in [orphan.as_str(), "app/notes.shard", "app/notes.txt"] {
+        site.parts.bundles.put(key, &file).await.unwrap();
+    }
+    let stored = std::fs::metadata(&file).unwrap().modified().unwrap();
+    assert_eq!(orphans::sweep(&site.parts, stored + Duration::from_hours(23)).await.unwrap(), 0);
+    assert_eq!(orphans::sweep(&site.parts, stored + Duration::from_hours(25)).await.unwrap(), 1);
+    let left: Vec<String> =
+        site.parts.bundles.list("").await.unwrap().into_iter().map(|(key, _)| key).collect();
+    assert!(left.contains(&live) && left.contains(&"app/notes.shard".to_owned()), "{left:?}");
+    assert_eq!((left.len(), site.parts.metrics.orphans.get()), (3, 1));
+}

@@ -1,4 +1,4 @@
-//! Every role as a process of its own, over one Kafka topic, one catalogue and one folder of shards.
+//! Every role as a process of its own, over one Kafka topic, one catalogue and one store of shards.
 
 use crate::{Site, http, ports, process::Process, server, server::Server, wait};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Plan<'a> {
     pub seal_age: &'a str,
     /// The lines of `[storage]`; empty: shards lie in a folder of the site.
     pub storage: &'a str,
+    /// The url of the catalogue; empty: a file of the site.
+    pub catalogue: &'a str,
 }
 
 /// One process of a cluster.
@@ -110,14 +112,14 @@ impl<'a> Role<'a> {
         let data = site.path(plan.name);
         let folder = format!("url = \"file://{}/shards\"\n", data.display());
         let storage = if plan.storage.is_empty() { &folder } else { plan.storage };
+        let file = format!("sqlite://{}/catalogue.db", data.display());
+        let catalogue = if plan.catalogue.is_empty() { &file } else { plan.catalogue };
         let config = format!(
             "[{kind}]\nlisten = \"{address}\"\n{more}\
              [topic]\ntype = \"kafka\"\nbrokers = [\"{0}\"]\nname = \"{1}\"\npartitions = 4\nreplication = 1\n\
              [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
-             [catalogue]\nurl = \"sqlite://{2}/catalogue.db\"\n[storage]\n{storage}",
-            plan.broker,
-            plan.topic,
-            data.display(),
+             [catalogue]\nurl = \"{catalogue}\"\n[storage]\n{storage}",
+            plan.broker, plan.topic,
         );
         let name = format!("{}-{name}", plan.name);
         let config = site.write(&format!("{name}.toml"), &config);

@@ -1,8 +1,11 @@
 //! Cuts: whole or not at all.
 
 use super::{Bed, GROUP, TOPIC, alert, cut, everything, notification, own, shard, source, step};
-use crate::{AlertState, Catalogue, Cut, DocumentWrite, Error, Move, Ownership, PublishError};
+use crate::{
+    AlertState, Catalogue, Cut, DocumentWrite, Error, Move, Ownership, PUBLISH_WITHIN, PublishError,
+};
 use millrace_model::{Clock, Partition, TimeRange};
+use std::time::Duration;
 
 /// A cut that touches every table.
 fn full(bed: &Bed, at: Move) -> Cut {
@@ -169,4 +172,16 @@ pub(crate) async fn publishers_of_different_partitions_both_succeed(bed: &Bed) {
         snapshot.partitions.iter().map(|row| row.next_offset).collect::<Vec<_>>(),
         [Some(50), Some(50)]
     );
+}
+
+pub(crate) async fn what_was_sealed_long_ago_is_refused(bed: &Bed) {
+    let owned = own(&bed.first, 0, "a").await;
+    let published = cut(step(&owned, 10));
+    bed.clock.set(published.shards[0].created.plus(PUBLISH_WITHIN + Duration::from_nanos(1)));
+    let before = everything(&bed.second).await;
+    let refused = bed.first.publish(&published).await.unwrap_err();
+    assert!(matches!(refused, PublishError::Failed(Error::Stale { .. })), "{refused:?}");
+    assert_eq!(everything(&bed.second).await, before);
+    bed.clock.set(published.shards[0].created.plus(PUBLISH_WITHIN));
+    bed.first.publish(&published).await.unwrap();
 }
