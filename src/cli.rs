@@ -111,6 +111,9 @@ pub(crate) struct AuditArgs {
     /// Only sources whose path matches, with `*` and `?`
     #[arg(long, value_name = "GLOB")]
     pub(crate) source: Option<String>,
+    /// Recompute the hash chains, and read every published bundle whole: takes as long as that takes
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

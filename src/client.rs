@@ -91,6 +91,9 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
     if let Some(source) = &args.source {
         body.insert("source".to_owned(), json!(source));
     }
+    if args.verify {
+        body.insert("verify".to_owned(), json!(true));
+    }
     let answer = get(&args.server.server, "api/v1/audit", &Value::Object(body)).await?;
     let complete = answer["complete"] == json!(true);
     let sources = answer["sources"].as_array().cloned().unwrap_or_default();
@@ -100,13 +103,65 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
         Output::Ndjson => written(sources.iter().try_for_each(|source| writeln!(out, "{source}")))?,
         Output::Text => written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?,
     }
+    let verification = &answer["verification"];
+    let findings = verification["findings"].as_array().cloned().unwrap_or_default();
+    match args.output {
+        Output::Json => {}
+        Output::Ndjson => {
+            written(findings.iter().try_for_each(|one| writeln!(out, "{}", json!({ "finding": one }))))?;
+        }
+        Output::Text => written(findings.iter().try_for_each(|one| write_finding(&mut out, one)))?,
+    }
     written(out.flush())?;
     for missing in answer["missing"].as_array().into_iter().flatten() {
         eprintln!("not in this account: {}", missing["reason"].as_str().unwrap_or_default());
     }
     let verdict = if complete { "complete" } else { "NOT complete" };
     eprintln!("{verdict}: {} sources, {} records published", sources.len(), answer["records"]);
-    Ok(if complete { Code::Ok } else { Code::Findings })
+    let verified = !args.verify || say_what_was_verified(verification);
+    Ok(if complete && verified { Code::Ok } else { Code::Findings })
+}
+
+/// Tells what a verification came to, and returns whether nothing was found.
+fn say_what_was_verified(verification: &Value) -> bool {
+    let number = |name: &str| verification[name].as_u64();
+    for key in verification["unknown_bundles"].as_array().into_iter().flatten() {
+        eprintln!("no row knows bundle {}", key.as_str().unwrap_or_default());
+    }
+    if let Some(unknown) = number("unknown_bundles_total").filter(|unknown| *unknown > 0) {
+        eprintln!(
+            "{unknown} bundles that no row knows: of publishes under way, or left behind by killed ones"
+        );
+    }
+    if let Some(ended) = number("ended_meanwhile").filter(|ended| *ended > 0) {
+        eprintln!("{ended} shards ended while they were being verified");
+    }
+    // An older server does not know what it was asked, and says nothing.
+    let findings = number("findings_total");
+    let verdict = match findings {
+        Some(0) => "verified".to_owned(),
+        Some(findings) => format!("NOT verified, {findings} findings"),
+        None => "NOT verified: the server told nothing".to_owned(),
+    };
+    eprintln!(
+        "{verdict}: {} links of {} trails, {} shards, {} bytes",
+        number("links").unwrap_or(0),
+        number("chains").unwrap_or(0),
+        number("shards").unwrap_or(0),
+        number("bytes").unwrap_or(0)
+    );
+    findings == Some(0)
+}
+
+fn write_finding(out: &mut impl Write, finding: &Value) -> io::Result<()> {
+    let text = |name: &str| finding[name].as_str().unwrap_or_default();
+    let what = match text("subject") {
+        "trail" => format!("trail of partition {} of {}", finding["partition"], text("topic")),
+        "partition" => format!("partition {} of {}", finding["partition"], text("topic")),
+        "bundle" => format!("bundle {} of shard {}", text("key"), text("shard")),
+        _ => format!("shard {}", text("shard")),
+    };
+    writeln!(out, "FINDING          {what}: {}", printable(text("problem")))
 }
 
 fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {

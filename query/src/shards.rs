@@ -30,6 +30,11 @@ impl OpenShards {
         Self { bundles, open: Mutex::default() }
     }
 
+    /// Where they lie.
+    pub fn bundles(&self) -> &Bundles {
+        &self.bundles
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,6 +52,13 @@ impl OpenShards {
         }
         let path = self.bundles.local(&meta.key).await?;
         let shard = Arc::new(tokio::task::spawn_blocking(move || SealedShard::open(&path)).await??);
+        // Another's bundle would answer for other records than those that are asked for.
+        anyhow::ensure!(
+            shard.meta().id == meta.id && shard.meta().sha256 == meta.sha256,
+            "what lies at {} is not its bundle, but that of shard {}",
+            meta.key,
+            shard.meta().id
+        );
         let mut open = self.lock();
         open.uses += 1;
         let now = open.uses;

@@ -8,6 +8,7 @@ pub(crate) mod ownership;
 pub(crate) mod publishing;
 pub(crate) mod records;
 pub(crate) mod refusing;
+pub(crate) mod verifying;
 
 use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
 use millrace_ledger::{SourceState, Span};
@@ -64,6 +65,12 @@ macro_rules! tests {
             merging: the_trail_tells_a_merge_that_cannot_be;
             merging: a_snapshot_has_the_shards_from_before_or_from_after;
             merging: what_can_be_merged_is_live_in_one_bucket_and_rewritten_seldom;
+            verifying: what_is_published_verifies;
+            verifying: a_changed_shard_is_named;
+            verifying: a_shard_without_a_link_is_named;
+            verifying: a_changed_trail_is_named;
+            verifying: a_moved_partition_is_named;
+            verifying: a_busy_catalogue_has_no_faults;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;

@@ -15,6 +15,7 @@
 //! `PostgreSQL` for many nodes ([`database`] tells what that changes). What has been committed survives `kill -9` and power
 //! loss on both.
 
+mod account;
 mod alerts;
 mod aliases;
 mod cut;
@@ -31,6 +32,7 @@ mod replace;
 mod shards;
 mod sources;
 mod trail;
+mod verify;
 
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
 pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
@@ -45,6 +47,7 @@ pub use sources::{SourceLabel, StoredSource};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };
+pub use verify::{RowFault, VerifiedRows};
 
 use database::{Database, Meaning};
 use millrace_model::Clock;

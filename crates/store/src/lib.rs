@@ -36,7 +36,7 @@ mod threads;
 mod time_text;
 mod zstd_frame;
 
-pub use bundle::{ByteRanges, SCHEMA_VERSION};
+pub use bundle::{BundleFault, ByteRanges, SCHEMA_VERSION, Verified, verify, verify_from};
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{
