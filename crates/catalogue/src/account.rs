@@ -58,7 +58,7 @@ impl Catalogue {
             match self.meta(row) {
                 Ok(shard) => shards.push(shard),
                 Err(Error::Stored { what, problem, .. }) => {
-                    unreadable.push((id, format!("{what}: {problem}")))
+                    unreadable.push((id, format!("{what}: {problem}")));
                 }
                 Err(error) => return Err(error),
             }

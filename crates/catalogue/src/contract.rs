@@ -8,6 +8,7 @@ pub(crate) mod ownership;
 pub(crate) mod publishing;
 pub(crate) mod records;
 pub(crate) mod refusing;
+pub(crate) mod restoring;
 pub(crate) mod verifying;
 
 use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
@@ -65,6 +66,10 @@ macro_rules! tests {
             merging: the_trail_tells_a_merge_that_cannot_be;
             merging: a_snapshot_has_the_shards_from_before_or_from_after;
             merging: what_can_be_merged_is_live_in_one_bucket_and_rewritten_seldom;
+            restoring: every_row_of_every_table_is_given;
+            restoring: a_snapshot_restores_what_was_there;
+            restoring: a_snapshot_that_is_not_whole_restores_nothing;
+            restoring: a_summary_counts_what_is_there;
             verifying: what_is_published_verifies;
             verifying: a_changed_shard_is_named;
             verifying: a_shard_without_a_link_is_named;

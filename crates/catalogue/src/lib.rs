@@ -29,8 +29,12 @@ mod partitions;
 mod publish;
 mod query;
 mod replace;
+mod restore;
 mod shards;
+mod snapshot;
 mod sources;
+mod summary;
+mod tables;
 mod trail;
 mod verify;
 
@@ -42,8 +46,12 @@ pub use error::{Error, PublishError, ReplaceError};
 pub use nodes::{NODE_TTL, Node};
 pub use partitions::{Ownership, PartitionRow};
 pub use replace::Replacement;
+pub use restore::{RestoreError, Restored};
 pub use shards::{HiddenShard, Snapshot};
+pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};
 pub use sources::{SourceLabel, StoredSource};
+pub use summary::{StreamSummary, Summary};
+pub use tables::{Cell, ReadError, TakeRows};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };
