@@ -44,7 +44,7 @@ pub use leaf::{
 };
 pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
-pub use sealed::SealedShard;
+pub use sealed::{SealedShard, TextPlace};
 pub use shaper::Shaper;
 pub use templates::{Merge, Namer, TemplateId, Templates};
 pub use threads::Threads;
