@@ -1,6 +1,6 @@
-//! Commands that ask a server: `search` and `audit`.
+//! Commands that ask a server: `search`, `audit` and `catalogue show`.
 
-use crate::cli::{AuditArgs, Code, Failure, Output, SearchArgs, written};
+use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, SearchArgs, written};
 use millrace_query::leaves::chain;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -189,6 +189,68 @@ fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
     }
     if let Some(notice) = source["notice"].as_str() {
         writeln!(out, "    {notice}")?;
+    }
+    Ok(())
+}
+
+/// `millrace catalogue show`.
+pub(crate) async fn catalogue(args: &CatalogueShowArgs) -> anyhow::Result<Code> {
+    let answer = get(&args.server.server, "api/v1/catalogue", &json!({})).await?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        Output::Json => written(writeln!(out, "{answer:#}"))?,
+        Output::Ndjson => written(writeln!(out, "{answer}"))?,
+        Output::Text => written(write_catalogue(&mut out, &answer))?,
+    }
+    written(out.flush())?;
+    Ok(Code::Ok)
+}
+
+fn write_catalogue(out: &mut impl Write, answer: &Value) -> io::Result<()> {
+    writeln!(
+        out,
+        "schema {}, {} sources, {} trail links, {} shards hidden, last snapshot {}",
+        answer["schema_version"],
+        answer["sources"],
+        answer["trail_links"],
+        answer["hidden_shards"],
+        answer["newest_snapshot"]["at"].as_str().unwrap_or("none"),
+    )?;
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), printable);
+    for row in list("partitions") {
+        let next = if row["next_offset"].is_null() {
+            "nothing yet".to_owned()
+        } else {
+            row["next_offset"].to_string()
+        };
+        let (topic, owner) = (text(&row["topic"]), text(&row["owner"]));
+        writeln!(
+            out,
+            "partition  {topic}/{}  next {next}  owner {owner}, epoch {}",
+            row["partition"], row["owner_epoch"]
+        )?;
+    }
+    for row in list("streams") {
+        writeln!(
+            out,
+            "stream     {}  {} shards, {} records, {} bytes, {} to {}",
+            text(&row["name"]),
+            row["shards"],
+            row["records"],
+            row["bytes"],
+            text(&row["oldest"]),
+            text(&row["newest"])
+        )?;
+    }
+    for row in list("nodes") {
+        writeln!(
+            out,
+            "node       {}  {}  version {}",
+            text(&row["id"]),
+            text(&row["role"]),
+            text(&row["version"])
+        )?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The table of contents of the API.
 
-use super::{ApiError, alerts, audit, gzip, page, search};
+use super::{ApiError, alerts, audit, catalogue, gzip, page, search};
 use crate::{Searcher, alert::RuleBook};
 use axum::{Router, http::Uri, middleware, routing::get};
 use millrace_store::Leaf;
@@ -23,6 +23,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
         .route("/api/v1/audit", get(audit::audit::<L>))
+        .route("/api/v1/catalogue", get(catalogue::show::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .method_not_allowed_fallback(|| async { ApiError::Method })
