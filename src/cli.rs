@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
-use crate::{client, roles, rules, settings, streams, telemetry};
+use crate::{catalogue, client, roles, rules, settings, streams, telemetry};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::SocketAddr,
@@ -33,6 +33,9 @@ enum Command {
     /// What lies in each stream; put streams on hold, delete from them
     #[command(subcommand)]
     Streams(StreamsCommand),
+    /// Look into the catalogue, or make it again out of a snapshot
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Check rules, and try them on records
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -114,6 +117,9 @@ pub(crate) struct AuditArgs {
     /// Only sources whose path matches, with `*` and `?`
     #[arg(long, value_name = "GLOB")]
     pub(crate) source: Option<String>,
+    /// Recompute the hash chains, and read every published bundle whole: takes as long as that takes
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -189,6 +195,48 @@ pub(crate) struct StreamsDeleteArgs {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogueCommand {
+    /// What a server's catalogue holds, in a few numbers
+    Show(CatalogueShowArgs),
+    /// Everything that is stored, as NDJSON: rows, records, snapshots, messages of an embedded topic
+    Dump(StoredArgs),
+    /// Make a lost catalogue again out of a snapshot; what came later is read again from the topic
+    Rebuild(RebuildArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogueShowArgs {
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Where everything is, for commands that need no server.
+#[derive(Debug, Args)]
+pub(crate) struct StoredArgs {
+    /// The configuration file of an indexer, or of `millrace up`
+    #[arg(long, value_name = "FILE", required_unless_present = "data")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where `millrace up` keeps everything
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    #[command(flatten)]
+    pub(crate) stored: StoredArgs,
+    /// This snapshot, by its key in storage, and not the newest that can be read
+    #[arg(long, value_name = "KEY")]
+    pub(crate) snapshot: Option<String>,
+    /// Replace what the catalogue holds; refused while a node is alive
+    #[arg(long)]
+    pub(crate) replace_catalogue: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -306,6 +354,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Search(args) => runtime()?.block_on(client::search(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
+        Command::Catalogue(CatalogueCommand::Show(args)) => runtime()?.block_on(client::catalogue(&args)),
+        Command::Catalogue(CatalogueCommand::Dump(args)) => {
+            runtime()?.block_on(catalogue::dump(&settings::stored(&args)?))
+        }
+        Command::Catalogue(CatalogueCommand::Rebuild(args)) => {
+            telemetry::start();
+            runtime()?.block_on(catalogue::rebuild(&settings::stored(&args.stored)?, &args))
+        }
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Config(ConfigCommand::Check(args)) => {

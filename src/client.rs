@@ -1,6 +1,6 @@
-//! Commands that ask a server: `search` and `audit`.
+//! Commands that ask a server: `search`, `audit` and `catalogue show`.
 
-use crate::cli::{AuditArgs, Code, Failure, Output, SearchArgs, written};
+use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, SearchArgs, written};
 use millrace_query::leaves::chain;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -86,6 +86,9 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
     if let Some(source) = &args.source {
         body.insert("source".to_owned(), json!(source));
     }
+    if args.verify {
+        body.insert("verify".to_owned(), json!(true));
+    }
     let answer = Request::get(&args.server.server, "api/v1/audit").with(&Value::Object(body)).send().await?;
     let complete = answer["complete"] == json!(true);
     let sources = answer["sources"].as_array().cloned().unwrap_or_default();
@@ -95,13 +98,65 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
         Output::Ndjson => written(sources.iter().try_for_each(|source| writeln!(out, "{source}")))?,
         Output::Text => written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?,
     }
+    let verification = &answer["verification"];
+    let findings = verification["findings"].as_array().cloned().unwrap_or_default();
+    match args.output {
+        Output::Json => {}
+        Output::Ndjson => {
+            written(findings.iter().try_for_each(|one| writeln!(out, "{}", json!({ "finding": one }))))?;
+        }
+        Output::Text => written(findings.iter().try_for_each(|one| write_finding(&mut out, one)))?,
+    }
     written(out.flush())?;
     for missing in answer["missing"].as_array().into_iter().flatten() {
         eprintln!("not in this account: {}", missing["reason"].as_str().unwrap_or_default());
     }
     let verdict = if complete { "complete" } else { "NOT complete" };
     eprintln!("{verdict}: {} sources, {} records published", sources.len(), answer["records"]);
-    Ok(if complete { Code::Ok } else { Code::Findings })
+    let verified = !args.verify || say_what_was_verified(verification);
+    Ok(if complete && verified { Code::Ok } else { Code::Findings })
+}
+
+/// Tells what a verification came to, and returns whether nothing was found.
+fn say_what_was_verified(verification: &Value) -> bool {
+    let number = |name: &str| verification[name].as_u64();
+    for key in verification["unknown_bundles"].as_array().into_iter().flatten() {
+        eprintln!("no row knows bundle {}", key.as_str().unwrap_or_default());
+    }
+    if let Some(unknown) = number("unknown_bundles_total").filter(|unknown| *unknown > 0) {
+        eprintln!(
+            "{unknown} bundles that no row knows: of publishes under way, or left behind by killed ones"
+        );
+    }
+    if let Some(ended) = number("ended_meanwhile").filter(|ended| *ended > 0) {
+        eprintln!("{ended} shards ended while they were being verified");
+    }
+    // An older server does not know what it was asked, and says nothing.
+    let findings = number("findings_total");
+    let verdict = match findings {
+        Some(0) => "verified".to_owned(),
+        Some(findings) => format!("NOT verified, {findings} findings"),
+        None => "NOT verified: the server told nothing".to_owned(),
+    };
+    eprintln!(
+        "{verdict}: {} links of {} trails, {} shards, {} bytes",
+        number("links").unwrap_or(0),
+        number("chains").unwrap_or(0),
+        number("shards").unwrap_or(0),
+        number("bytes").unwrap_or(0)
+    );
+    findings == Some(0)
+}
+
+fn write_finding(out: &mut impl Write, finding: &Value) -> io::Result<()> {
+    let text = |name: &str| finding[name].as_str().unwrap_or_default();
+    let what = match text("subject") {
+        "trail" => format!("trail of partition {} of {}", finding["partition"], text("topic")),
+        "partition" => format!("partition {} of {}", finding["partition"], text("topic")),
+        "bundle" => format!("bundle {} of shard {}", text("key"), text("shard")),
+        _ => format!("shard {}", text("shard")),
+    };
+    writeln!(out, "FINDING          {what}: {}", printable(text("problem")))
 }
 
 fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
@@ -129,6 +184,68 @@ fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
     }
     if let Some(notice) = source["notice"].as_str() {
         writeln!(out, "    {notice}")?;
+    }
+    Ok(())
+}
+
+/// `millrace catalogue show`.
+pub(crate) async fn catalogue(args: &CatalogueShowArgs) -> anyhow::Result<Code> {
+    let answer = Request::get(&args.server.server, "api/v1/catalogue").send().await?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        Output::Json => written(writeln!(out, "{answer:#}"))?,
+        Output::Ndjson => written(writeln!(out, "{answer}"))?,
+        Output::Text => written(write_catalogue(&mut out, &answer))?,
+    }
+    written(out.flush())?;
+    Ok(Code::Ok)
+}
+
+fn write_catalogue(out: &mut impl Write, answer: &Value) -> io::Result<()> {
+    writeln!(
+        out,
+        "schema {}, {} sources, {} trail links, {} shards hidden, last snapshot {}",
+        answer["schema_version"],
+        answer["sources"],
+        answer["trail_links"],
+        answer["hidden_shards"],
+        answer["newest_snapshot"]["at"].as_str().unwrap_or("none"),
+    )?;
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), printable);
+    for row in list("partitions") {
+        let next = if row["next_offset"].is_null() {
+            "nothing yet".to_owned()
+        } else {
+            row["next_offset"].to_string()
+        };
+        let (topic, owner) = (text(&row["topic"]), text(&row["owner"]));
+        writeln!(
+            out,
+            "partition  {topic}/{}  next {next}  owner {owner}, epoch {}",
+            row["partition"], row["owner_epoch"]
+        )?;
+    }
+    for row in list("streams") {
+        writeln!(
+            out,
+            "stream     {}  {} shards, {} records, {} bytes, {} to {}",
+            text(&row["name"]),
+            row["shards"],
+            row["records"],
+            row["bytes"],
+            text(&row["oldest"]),
+            text(&row["newest"])
+        )?;
+    }
+    for row in list("nodes") {
+        writeln!(
+            out,
+            "node       {}  {}  version {}",
+            text(&row["id"]),
+            text(&row["role"]),
+            text(&row["version"])
+        )?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! The only place that names concrete parts: [`roles`] wires them, everything else here reads what the user wants.
 
 mod admin;
+mod catalogue;
 mod cli;
 mod client;
 mod memory;

@@ -1,6 +1,6 @@
 //! What the user wants, in one piece: every room reads its own section, this nests them. One file may serve all roles.
 
-use crate::cli::UpArgs;
+use crate::cli::{StoredArgs, UpArgs};
 use millrace_config::{Document, Layers, Section};
 use millrace_indexer::settings::Streams;
 use millrace_transport::{DEFAULT_NAME, EmbeddedSettings, TopicSettings};
@@ -104,6 +104,15 @@ pub(crate) fn query(file: &Path) -> anyhow::Result<Settings> {
     from_file(file, Role::Query)
 }
 
+/// For commands that look at what is stored: with `--data` as `millrace up` reads it, else as an indexer does.
+pub(crate) fn stored(args: &StoredArgs) -> anyhow::Result<Settings> {
+    let layers = Layers::of_process(args.config.clone());
+    match &args.data {
+        Some(data) => read(layers, Role::Up, &std::path::absolute(data).unwrap_or_else(|_| data.clone())),
+        None => read(layers, Role::Indexer, Path::new("/var/lib/millrace")),
+    }
+}
+
 /// For `millrace config check`.
 pub(crate) fn check(file: &Path) -> anyhow::Result<Settings> {
     from_file(file, Role::Any)
@@ -134,16 +143,17 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         agent.state_dir = data.join("agent");
     }
     let streams = Streams::read(root);
-    let indexer = millrace_indexer::Settings::read(&mut root.section_or_empty("indexer"), streams);
+    let mut indexer = millrace_indexer::Settings::read(&mut root.section_or_empty("indexer"), streams);
     let query = millrace_query::Settings::read(&mut root.section_or_empty("query"));
     let topic = if up && !root.has("topic") {
         Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
     } else {
         TopicSettings::read(&mut root.section_or_empty("topic"))
     };
+    let mut section = root.section_or_empty("catalogue");
+    indexer.read_catalogue(&mut section);
     let catalogue = url(
-        root,
-        "catalogue",
+        section,
         &["sqlite://", "postgres://", "postgresql://"],
         role,
         format!("sqlite://{}", data.join("catalogue.db").display()),
@@ -171,8 +181,7 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
 }
 
 /// Where something is kept, an address with one of these `starts`; `default` where everything is kept in one folder.
-fn url(root: &mut Section<'_>, key: &str, starts: &[&str], role: Role, default: String) -> Option<String> {
-    let mut section = root.section_or_empty(key);
+fn url(mut section: Section<'_>, starts: &[&str], role: Role, default: String) -> Option<String> {
     let url = match role {
         Role::Indexer | Role::Query => section.required::<String>("url")?,
         Role::Agent | Role::Up | Role::Any => section.optional::<String>("url").unwrap_or(default),

@@ -19,10 +19,12 @@ mod orphans;
 pub mod parts;
 pub mod pipeline;
 pub mod publish;
+pub mod rebuild;
 pub mod retention;
 pub mod route;
 pub mod settings;
 pub mod shards;
+pub mod snapshots;
 pub mod templates;
 
 pub use leaf::HotLeaf;

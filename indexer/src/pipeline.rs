@@ -14,6 +14,7 @@ use crate::{
     retention,
     route::{Route, route},
     shards::{Frozen, Shards},
+    snapshots,
     templates::Exchange,
 };
 use millrace_catalogue::Node;
@@ -72,6 +73,11 @@ impl Indexer {
         }
         let retention =
             tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.clone(), shutdown.clone()));
+        let snapshots = tokio::spawn(snapshots::run(
+            Arc::clone(&self.parts),
+            self.settings.snapshot_every,
+            shutdown.clone(),
+        ));
         let merging = self.settings.merge.then(|| {
             let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
             tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
@@ -86,6 +92,7 @@ impl Indexer {
             }
         }
         retention.await?;
+        snapshots.await?;
         if let Some(merging) = merging {
             merging.await?;
         }

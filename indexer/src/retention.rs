@@ -1,15 +1,18 @@
 //! The end of a shard's life: hidden in the catalogue as soon as its retention is over or its stream takes more room than it
 //! may (a publish sees to that itself), or when a merge replaces it; its file removed after a grace period that is longer
-//! than any search.
+//! than any search, and, where it was merged away, when no snapshot of the catalogue needs it
+//! ([`snapshots::held_since`]).
 
 use crate::{
     GROUP, Settings, orphans,
     parts::Parts,
     settings::{Keep, Streams},
+    snapshots,
 };
 use millrace_catalogue::HiddenShard;
 use millrace_model::{ShardMeta, Timestamp};
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -68,8 +71,17 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         }
     }
     let over = parts.catalogue.hidden(now.minus(grace)).await?;
+    let held = match snapshots::held_since(parts).await? {
+        Some(since) => {
+            let free = parts.catalogue.hidden(since).await?;
+            let free: HashSet<_> = free.iter().map(|hidden| hidden.shard.id).collect();
+            let held = over.iter().filter(|hidden| hidden.replaced && !free.contains(&hidden.shard.id));
+            held.map(|hidden| hidden.shard.id).collect()
+        }
+        None => HashSet::new(),
+    };
     let mut gone = Vec::with_capacity(over.len());
-    for HiddenShard { shard, .. } in over {
+    for HiddenShard { shard, .. } in over.into_iter().filter(|hidden| !held.contains(&hidden.shard.id)) {
         parts.bundles.delete(&shard.key).await?;
         gone.push(shard.id);
     }

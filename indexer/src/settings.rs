@@ -23,6 +23,8 @@ pub struct Settings {
     pub expired_grace: Duration,
     /// Are small shards merged into larger ones? `merge`, default true.
     pub merge: bool,
+    /// How often the catalogue is written among the bundles; zero: never. `[catalogue] snapshot_every`, default 1 h.
+    pub snapshot_every: Duration,
     /// What is kept for how long.
     pub streams: Streams,
 }
@@ -38,6 +40,7 @@ impl Default for Settings {
             linger: Duration::from_mins(1),
             expired_grace: Duration::from_mins(2),
             merge: true,
+            snapshot_every: Duration::from_hours(1),
             streams: Streams::default(),
         }
     }
@@ -56,8 +59,14 @@ impl Settings {
             linger: default.linger,
             expired_grace: section.or("expired_grace", Age(default.expired_grace)).0,
             merge: section.or("merge", default.merge),
+            snapshot_every: default.snapshot_every,
             streams,
         }
+    }
+
+    /// Reads what of `[catalogue]` is an indexer's.
+    pub fn read_catalogue(&mut self, section: &mut Section<'_>) {
+        self.snapshot_every = section.or("snapshot_every", Age(self.snapshot_every)).0;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+mod catalogue;
 pub mod error;
 pub mod gzip;
 pub mod hit;

@@ -17,6 +17,7 @@ pub mod search;
 pub mod settings;
 pub mod shards;
 pub mod templates;
+pub mod verify;
 
 pub use leaves::{HttpLeaf, Leaves};
 pub use metrics::Metrics;

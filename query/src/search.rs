@@ -7,7 +7,11 @@ pub mod merge;
 pub mod plan;
 pub mod settle;
 
-use crate::{KnownTemplates, Leaves, Metrics, shards::OpenShards};
+use crate::{
+    KnownTemplates, Leaves, Metrics,
+    shards::OpenShards,
+    verify::{Verification, verify},
+};
 use cores::Cores;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
@@ -81,6 +85,8 @@ pub struct Searcher<L> {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     cores: Cores,
+    /// Held while all bundles are read: one after another is enough.
+    verifying: tokio::sync::Mutex<()>,
 }
 
 impl<L: Leaf> Searcher<L> {
@@ -100,6 +106,7 @@ impl<L: Leaf> Searcher<L> {
             clock,
             metrics,
             cores: Cores::default(),
+            verifying: tokio::sync::Mutex::default(),
         }
     }
 
@@ -130,6 +137,15 @@ impl<L: Leaf> Searcher<L> {
     /// The catalogue cannot be read.
     pub async fn settle(&self) -> Result<Vec<Missing>, millrace_catalogue::Error> {
         settle::settle(&self.catalogue, &self.leaves).await
+    }
+
+    /// Verifies all that is published; waits for another verification that is under way.
+    ///
+    /// # Errors
+    /// The catalogue or the list of bundles cannot be read.
+    pub async fn verify(&self) -> anyhow::Result<Verification> {
+        let _one = self.verifying.lock().await;
+        verify(&self.catalogue, self.shards.bundles()).await
     }
 
     /// What the lines of hits stand for, as the catalogue knows it now. To be asked after the search: merges are published

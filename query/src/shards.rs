@@ -65,6 +65,11 @@ impl ByteRanges for Bundle {
 }
 
 impl Bundle {
+    /// What a reader reads.
+    pub(crate) fn of(reader: Reader) -> Self {
+        Self(reader)
+    }
+
     /// Is all of it on this machine?
     pub fn is_near(&self) -> bool {
         self.0.is_near()
@@ -99,6 +104,11 @@ impl OpenShards {
         Self { bundles, open: Mutex::default(), fetching: Semaphore::new(FETCHING) }
     }
 
+    /// Where they lie.
+    pub fn bundles(&self) -> &Bundles {
+        &self.bundles
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +130,7 @@ impl OpenShards {
         // Never closed.
         let _permit = self.fetching.acquire().await;
         let reader = self.bundles.reader(&meta.key, Some(meta.bytes), Reach::Parts).await?;
-        Ok(Found::Fetched(Arc::new(Bundle(reader))))
+        Ok(Found::Fetched(Arc::new(Bundle::of(reader))))
     }
 
     /// The shard, opened. Blocks, and computes.
@@ -133,6 +143,12 @@ impl OpenShards {
             Found::Fetched(bundle) => bundle,
         };
         let shard = SealedShard::open_from(Path::new(&meta.key), Arc::clone(&bundle) as _)?;
+        // Another's bundle would answer for other records than those that are asked for.
+        if shard.meta().id != meta.id || shard.meta().sha256 != meta.sha256 {
+            let problem =
+                format!("it is not its bundle that lies there, but that of shard {}", shard.meta().id);
+            return Err(Error::Corrupt { path: meta.key.clone().into(), problem });
+        }
         let shard = Shard { shard: Arc::new(shard), bundle };
         let mut open = self.lock();
         open.uses += 1;

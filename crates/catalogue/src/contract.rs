@@ -9,6 +9,8 @@ pub(crate) mod ownership;
 pub(crate) mod publishing;
 pub(crate) mod records;
 pub(crate) mod refusing;
+pub(crate) mod restoring;
+pub(crate) mod verifying;
 
 use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
 use millrace_ledger::{SourceState, Span};
@@ -72,6 +74,16 @@ macro_rules! tests {
             life: a_deletion_ends_when_no_shard_is_left_for_it;
             life: a_shard_does_not_pass_a_deletion_by_being_merged;
             life: usage_adds_up;
+            restoring: every_row_of_every_table_is_given;
+            restoring: a_snapshot_restores_what_was_there;
+            restoring: a_snapshot_that_is_not_whole_restores_nothing;
+            restoring: a_summary_counts_what_is_there;
+            verifying: what_is_published_verifies;
+            verifying: a_changed_shard_is_named;
+            verifying: a_shard_without_a_link_is_named;
+            verifying: a_changed_trail_is_named;
+            verifying: a_moved_partition_is_named;
+            verifying: a_busy_catalogue_has_no_faults;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;

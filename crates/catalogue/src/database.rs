@@ -76,6 +76,29 @@ impl Database {
         }
     }
 
+    /// Names the columns of a table, in their order, and how they are declared.
+    pub(crate) const fn columns(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT CAST(name AS TEXT), CAST(type AS TEXT) FROM pragma_table_info($1) ORDER BY cid"
+            }
+            Self::Postgres => {
+                "SELECT CAST(column_name AS TEXT), CAST(data_type AS TEXT) FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position"
+            }
+        }
+    }
+
+    /// What lets a transaction read for as long as it takes, where it may not anyway.
+    pub(crate) const fn long_read(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => {
+                Some("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+            }
+        }
+    }
+
     pub(crate) fn meaning(self, error: &sqlx::Error) -> Meaning {
         if self.is_locked(error) || matches!(error, sqlx::Error::PoolTimedOut) {
             return Meaning::Busy;

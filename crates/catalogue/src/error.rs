@@ -46,6 +46,12 @@ pub enum Error {
         /// What the database says.
         source: sqlx::Error,
     },
+    /// There is nothing to read.
+    #[error("there is no catalogue {place}")]
+    Absent {
+        /// The catalogue's file.
+        place: String,
+    },
     /// The database belongs to something else.
     #[error("{place} is a database, but not a catalogue")]
     Foreign {

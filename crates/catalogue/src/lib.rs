@@ -15,6 +15,7 @@
 //! `PostgreSQL` for many nodes ([`database`] tells what that changes). What has been committed survives `kill -9` and power
 //! loss on both.
 
+mod account;
 mod alerts;
 mod aliases;
 mod cut;
@@ -29,10 +30,15 @@ mod partitions;
 mod publish;
 mod query;
 mod replace;
+mod restore;
 mod shards;
+mod snapshot;
 mod sources;
 mod streams;
+mod summary;
+mod tables;
 mod trail;
+mod verify;
 
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
 pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
@@ -43,12 +49,17 @@ pub use error::{Error, PublishError, ReplaceError};
 pub use nodes::{NODE_TTL, Node};
 pub use partitions::{Ownership, PartitionRow};
 pub use replace::Replacement;
+pub use restore::{RestoreError, Restored};
 pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
+pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};
 pub use sources::{SourceLabel, StoredSource};
 pub use streams::{Hold, StreamUsage};
+pub use summary::{StreamSummary, Summary};
+pub use tables::{Cell, ReadError, TakeRows};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };
+pub use verify::{RowFault, VerifiedRows};
 
 use database::{Database, Meaning};
 use millrace_model::Clock;

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long other processes are waited for: half a minute, which no transaction of ours takes.
-const PATIENCE: Patience = Patience { busy: Duration::from_secs(5), attempts: 6 };
+pub(crate) const PATIENCE: Patience = Patience { busy: Duration::from_secs(5), attempts: 6 };
 
 /// How long another process that holds the write lock is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,15 @@ pub(crate) struct Patience {
     pub(crate) busy: Duration,
     /// How often a transaction is begun before its caller is told.
     pub(crate) attempts: u32,
+}
+
+/// What a catalogue is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// All there is: it is created if it is not there, and its schema brought up to date.
+    Work,
+    /// Reading alone.
+    Read,
 }
 
 /// A database that is connected to, its schema up to date.
@@ -56,11 +65,20 @@ impl Catalogue {
         clock: Arc<dyn Clock>,
         patience: Patience,
     ) -> Result<Self, Error> {
+        Self::open_as(url, clock, patience, Purpose::Work).await
+    }
+
+    pub(crate) async fn open_as(
+        url: &str,
+        clock: Arc<dyn Clock>,
+        patience: Patience,
+        purpose: Purpose,
+    ) -> Result<Self, Error> {
         sqlx::any::install_default_drivers();
         let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
         let Opened { place, database, writer, readers } = match scheme {
-            "sqlite" => sqlite::open(url, patience).await?,
-            "postgres" | "postgresql" => postgres::open(url, patience).await?,
+            "sqlite" => sqlite::open(url, patience, purpose).await?,
+            "postgres" | "postgresql" => postgres::open(url, patience, purpose).await?,
             other => return Err(Error::Scheme { scheme: other.to_owned() }),
         };
         let refused_aliases = Arc::default();

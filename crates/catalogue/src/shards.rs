@@ -47,7 +47,7 @@ pub struct HiddenShard {
 
 #[derive(FromRow)]
 pub(crate) struct Stored {
-    id: String,
+    pub(crate) id: String,
     stream: String,
     schema_version: i64,
     first_ns: i64,
@@ -280,7 +280,7 @@ impl Catalogue {
         rows.into_iter().map(|row| self.meta(row)).collect()
     }
 
-    fn meta(&self, row: Stored) -> Result<ShardMeta, Error> {
+    pub(crate) fn meta(&self, row: Stored) -> Result<ShardMeta, Error> {
         Ok(ShardMeta {
             id: row.id.parse().map_err(self.unreadable("a shard's id"))?,
             schema_version: row.schema_version as u32,

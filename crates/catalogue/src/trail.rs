@@ -10,7 +10,7 @@ use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Times
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
-use std::{collections::BTreeSet, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write};
 
 const BEFORE_THE_FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -204,11 +204,11 @@ pub enum TrailFault {
     },
 }
 
-/// Checks one chain link by link, so that a long one need not be held in memory: only the ids of live shards are.
+/// Checks one chain link by link, so that a long one need not be held in memory: only what it says of live shards is.
 #[derive(Debug, Clone, Default)]
 pub struct TrailCheck {
     head: Option<TrailHead>,
-    live: BTreeSet<ShardId>,
+    live: BTreeMap<ShardId, TrailShard>,
 }
 
 impl TrailCheck {
@@ -261,20 +261,21 @@ impl TrailCheck {
     /// The shards that end were live, those that begin were not.
     fn change(&mut self, sequence: u64, ended: &[ShardId], begun: &[TrailShard]) -> Result<(), TrailFault> {
         for shard in ended {
-            if !self.live.remove(shard) {
+            if self.live.remove(shard).is_none() {
                 return Err(TrailFault::NotLive { sequence, shard: *shard });
             }
         }
         for shard in begun {
-            if !self.live.insert(shard.id) {
+            if self.live.insert(shard.id, shard.clone()).is_some() {
                 return Err(TrailFault::AlreadyLive { sequence, shard: shard.id });
             }
         }
         Ok(())
     }
 
-    /// The shards that hold rows of the partition after the last verified link: compare them with the catalogue's.
-    pub fn live(&self) -> &BTreeSet<ShardId> {
+    /// The shards that hold rows of the partition after the last verified link, as the trail remembers them: compare
+    /// them with the catalogue's.
+    pub fn live(&self) -> &BTreeMap<ShardId, TrailShard> {
         &self.live
     }
 

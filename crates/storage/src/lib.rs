@@ -263,6 +263,27 @@ impl Bundles {
         }
     }
 
+    /// Writes what lies under a key into a local file, over what may be there, for who needs a file. Returns its size.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such bundle.
+    pub async fn copy_to(&self, key: &str, file: &Path) -> Result<u64, Error> {
+        let reader = self.reader(key, None, Reach::Whole).await?;
+        let (path, failure) = (file.to_owned(), self.failure("copy", key));
+        blocking(move || {
+            let mut copy = std::fs::File::create(&path).map_err(|error| failure.of_disk(error))?;
+            let mut from = 0;
+            while from < reader.size() {
+                let to = reader.size().min(from + PART_BYTES as u64);
+                let part = reader.read(from..to).map_err(|error| failure.of_disk(error))?;
+                std::io::Write::write_all(&mut copy, &part).map_err(|error| failure.of_disk(error))?;
+                from = to;
+            }
+            Ok(reader.size())
+        })
+        .await
+    }
+
     /// Lets go of the local copy of a bundle: what it holds is not right. Whoever reads fetches anew. Returns whether there
     /// was one.
     pub async fn distrust(&self, key: &str) -> Result<bool, Error> {

@@ -11,9 +11,11 @@ mod directory;
 mod source;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub(crate) use directory::BundleDirectory;
 pub use source::ByteRanges;
+pub use verify::{BundleFault, Verified, verify, verify_from};
 
 use crate::{Error, leaf::unhex};
 use millrace_model::{ShardMeta, fields::hex};

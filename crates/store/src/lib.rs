@@ -36,7 +36,7 @@ mod threads;
 mod time_text;
 mod zstd_frame;
 
-pub use bundle::{ByteRanges, SCHEMA_VERSION};
+pub use bundle::{BundleFault, ByteRanges, SCHEMA_VERSION, Verified, verify, verify_from};
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{
@@ -44,7 +44,7 @@ pub use leaf::{
 };
 pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
-pub use sealed::SealedShard;
+pub use sealed::{SealedShard, TextPlace};
 pub use shaper::Shaper;
 pub use templates::{Merge, Namer, TemplateId, Templates};
 pub use threads::Threads;

@@ -9,6 +9,7 @@ mod candidates;
 mod counted;
 #[cfg(test)]
 mod equality;
+mod everything;
 mod reader;
 mod rewrite;
 mod rows;
@@ -17,6 +18,7 @@ mod scan;
 pub(crate) mod tests;
 mod unfolded;
 
+pub use self::everything::TextPlace;
 pub(crate) use self::rewrite::{Rewriter, Unpacked};
 use crate::{
     Error,

@@ -14,6 +14,7 @@
 //!
 //! The last handle of a topic to go (topics, producers, consumers) writes what waits and releases the lock.
 
+mod all;
 mod block;
 mod consumer;
 mod files;
@@ -23,6 +24,7 @@ mod retention;
 mod segment;
 mod writer;
 
+pub use all::{Stored, earliest_stored, read_stored};
 pub use consumer::EmbeddedConsumer;
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Merges over a real catalogue and real bundles; what is in the bundles is made up: a line a shard that went in.
 
 use super::*;
-use crate::{Metrics, retention};
+use crate::{Metrics, rebuild, retention, settings::Streams, snapshots};
 use millrace_catalogue::{Catalogue, Cut, Move, Ownership};
 use millrace_model::{Clock, ManualClock, Partition, TimeRange};
 use millrace_storage::Bundles;
@@ -180,6 +180,59 @@ fn meanwhile<F: Future<Output = ()>>(something: impl Fn() -> F + Send + Sync + '
         runtime.block_on(something());
         Ok(bundle)
     })
+}
+
+#[tokio::test]
+async fn bundles_that_the_newest_snapshot_names_stay_until_there_is_a_newer_one() {
+    let site = Site::new().await;
+    let every = Duration::from_hours(1);
+    let shards = site.publish(30).await;
+    let mut node = site.node("a", Arc::new(concatenate));
+    let taken = snapshots::if_due(&node.parts, every).await.unwrap().unwrap();
+    assert_eq!(snapshots::if_due(&node.parts, every).await.unwrap(), None, "it is not due yet");
+    assert_eq!(node.once().await.unwrap(), Pass::Worked);
+    let grace = Settings::default().expired_grace;
+    let streams = Streams::default();
+    site.clock.advance(grace + Duration::from_secs(1));
+    assert_eq!(retention::once(&node.parts, &streams, grace).await.unwrap(), (0, 0));
+
+    // The catalogue is lost: what the snapshot says is there, as if nothing had been merged.
+    let url = format!("sqlite://{}", site.folder.path().join("new.db").display());
+    let new = Catalogue::open(&url, site.clock.clone()).await.unwrap();
+    let request = rebuild::Request::default();
+    let rebuilt = rebuild::rebuild(&new, &site.bundles, &streams, &*site.clock, &request, site.folder.path())
+        .await
+        .unwrap();
+    assert_eq!((rebuilt.key, rebuilt.shards, rebuilt.over, rebuilt.lost), (taken.clone(), 30, 0, vec![]));
+    assert_eq!(rebuilt.unknown.len(), 1, "the merged shard");
+    assert_eq!(new.snapshot(GROUP, TimeRange::ALL, None).await.unwrap().shards, shards);
+    assert_eq!(new.verify(GROUP).await.unwrap().faults, []);
+
+    site.clock.advance(every);
+    let newer = snapshots::if_due(&node.parts, every).await.unwrap().unwrap();
+    assert_eq!(retention::once(&node.parts, &streams, grace).await.unwrap(), (0, 30));
+    // The older one names what is gone by now; one that is damaged is passed over.
+    std::fs::write(site.folder.path().join("shards").join(&newer), b"damaged").unwrap();
+    let request = rebuild::Request { replace: true, ..request };
+    let rebuilt = rebuild::rebuild(&new, &site.bundles, &streams, &*site.clock, &request, site.folder.path())
+        .await
+        .unwrap();
+    assert_eq!((rebuilt.key, rebuilt.shards, rebuilt.lost.len()), (taken, 0, 30));
+    assert_eq!(rebuilt.passed_over[0].0, newer);
+}
+
+#[tokio::test]
+async fn the_newest_snapshots_are_kept() {
+    let site = Site::new().await;
+    let node = site.node("a", Arc::new(concatenate));
+    let mut taken = Vec::new();
+    for _ in 0..snapshots::KEPT + 3 {
+        taken.push(snapshots::if_due(&node.parts, Duration::from_secs(10)).await.unwrap().unwrap());
+        site.clock.advance(Duration::from_secs(10));
+    }
+    assert!(site.keys().await.iter().eq(&taken[3..]));
+    let left: Vec<_> = std::fs::read_dir(&node.parts.work_directory).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! `/api/v1/audit`: the ledger's account of every source, with all that is in the topic when it is asked.
+//! `/api/v1/audit`: the ledger's account of every source, with all that is in the topic when it is asked; with
+//! `verify=true` also the [verification](crate::verify) of what is published.
 
 mod clones;
 
@@ -21,6 +22,9 @@ use std::sync::Arc;
 pub struct Parameters {
     /// Only sources whose path matches: `*` and `?` as in file names.
     source: Option<String>,
+    /// Is the hash chain to be recomputed, and every bundle read?
+    #[serde(default)]
+    verify: bool,
 }
 
 /// All sources that match, the incomplete ones first.
@@ -43,7 +47,14 @@ pub async fn audit<L: Leaf + 'static>(
     let complete = missing.is_empty() && sources.iter().all(|(complete, _)| *complete);
     let records: u64 = sources.iter().filter_map(|(_, source)| source["records"].as_u64()).sum();
     let sources: Vec<Value> = sources.into_iter().map(|(_, source)| source).collect();
-    Ok(Json(json!({ "complete": complete, "records": records, "missing": missing, "sources": sources })))
+    let mut answer =
+        json!({ "complete": complete, "records": records, "missing": missing, "sources": sources });
+    if parameters.verify {
+        let verification = api.searcher.verify().await;
+        let failed = |error| ApiError::unavailable("what is published cannot be verified", &error);
+        answer["verification"] = json!(verification.map_err(failed)?);
+    }
+    Ok(Json(answer))
 }
 
 fn path(source: &StoredSource) -> &str {

@@ -45,6 +45,14 @@ impl From<millrace_catalogue::Error> for ApiError {
     }
 }
 
+impl ApiError {
+    /// Something that was needed and failed.
+    pub(super) fn unavailable(what: &str, error: &anyhow::Error) -> Self {
+        tracing::error!(error = format!("{error:#}"), "{what}");
+        Self::Unavailable(format!("{what}: {error:#}"))
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error) = match self {

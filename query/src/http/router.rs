@@ -1,7 +1,7 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, gzip, page, search,
+    ApiError, alerts, audit, catalogue, gzip, page, search,
     streams::{self, Kept, TopicKeeps},
 };
 use crate::{Searcher, alert::RuleBook};
@@ -39,6 +39,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
+        .route("/api/v1/catalogue", get(catalogue::show::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .method_not_allowed_fallback(|| async { ApiError::Method })

@@ -3,6 +3,7 @@
 //! is a panic that says how to get it, never a skip.
 
 pub mod cluster;
+pub mod database;
 pub mod http;
 pub mod kafka;
 pub mod numbers;

@@ -1,6 +1,6 @@
 //! A catalogue on a server, for many nodes.
 
-use super::{Opened, Patience, Session, bad_url, migrate, pool};
+use super::{Opened, Patience, Purpose, Session, bad_url, migrate, pool};
 use crate::{Error, database::Database};
 use sqlx::{any::AnyConnectOptions, postgres::PgConnectOptions};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 const STATEMENT: Duration = Duration::from_mins(1);
 
 /// Connects to the server.
-pub(super) async fn open(url: &str, patience: Patience) -> Result<Opened, Error> {
+pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Result<Opened, Error> {
     let options: PgConnectOptions = url.parse().map_err(|error| unreadable(&error))?;
     let Some(database) = options.get_database() else {
         return Err(bad_url("it names no database: postgres://user@host/database"));
@@ -25,16 +25,21 @@ pub(super) async fn open(url: &str, patience: Patience) -> Result<Opened, Error>
         None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
     };
     // What has been committed must survive power loss, whatever the server's default.
-    let session: Session = format!(
+    let mut session = format!(
         "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET statement_timeout = {}; \
          SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off';",
         patience.busy.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
         STATEMENT.as_millis(),
-    )
-    .into();
+    );
+    if purpose == Purpose::Read {
+        session.push_str(" SET default_transaction_read_only = on;");
+    }
+    let session: Session = session.into();
     let options: AnyConnectOptions = url.parse().map_err(|error| unreadable(&error))?;
-    migrate(&place, Database::Postgres, &options, &session).await?;
+    if purpose == Purpose::Work {
+        migrate(&place, Database::Postgres, &options, &session).await?;
+    }
     let connections = pool(CONNECTIONS, ACQUIRE_TIMEOUT, session).connect_lazy_with(options);
     Ok(Opened { place, database: Database::Postgres, writer: connections.clone(), readers: connections })
 }

@@ -1,6 +1,6 @@
 //! A catalogue in a file: one connection that writes, a few that only read.
 
-use super::{Opened, Patience, Session, bad_url, migrate, opening, pool};
+use super::{Opened, Patience, Purpose, Session, bad_url, migrate, opening, pool};
 use crate::{Error, database::Database};
 use sqlx::any::AnyConnectOptions;
 use std::{
@@ -21,8 +21,11 @@ const OPEN_PAUSE: Duration = Duration::from_millis(50);
 const WAL_BYTES: u64 = 64 << 20;
 
 /// Opens the file, creating it and its folder if they are not there.
-pub(super) async fn open(url: &str, patience: Patience) -> Result<Opened, Error> {
+pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Result<Opened, Error> {
     let path = path_of(url)?;
+    if purpose == Purpose::Read {
+        return open_to_read(&path, patience);
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)
             .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
@@ -46,7 +49,7 @@ async fn try_open(path: &Path, patience: Patience) -> Result<Opened, Error> {
         patience.busy.as_millis()
     )
     .into();
-    let options = options(path).map_err(failed)?;
+    let options = options(path, "rwc").map_err(failed)?;
     migrate(&place, Database::Sqlite, &options, &session).await?;
     let kept = |connections, session| {
         pool(connections, ACQUIRE_TIMEOUT, session)
@@ -58,6 +61,20 @@ async fn try_open(path: &Path, patience: Patience) -> Result<Opened, Error> {
     let only_reads = format!("{session} PRAGMA query_only = ON;").into();
     let (writer, readers) = (kept(1, session), kept(READERS, only_reads));
     Ok(Opened { place, database: Database::Sqlite, writer, readers })
+}
+
+/// A file that is there, its content as it is. The log of what was written last is folded in when the last of all that
+/// have it open goes, which changes nothing that it holds.
+fn open_to_read(path: &Path, patience: Patience) -> Result<Opened, Error> {
+    let place = path.display().to_string();
+    if !path.is_file() {
+        return Err(Error::Absent { place });
+    }
+    let options = options(path, "rw").map_err(|source| opening(&place, Database::Sqlite)(source))?;
+    let session: Session =
+        format!("PRAGMA busy_timeout = {}; PRAGMA query_only = ON;", patience.busy.as_millis()).into();
+    let readers = pool(READERS, ACQUIRE_TIMEOUT, session).connect_lazy_with(options);
+    Ok(Opened { place, database: Database::Sqlite, writer: readers.clone(), readers })
 }
 
 fn path_of(url: &str) -> Result<PathBuf, Error> {
@@ -72,7 +89,7 @@ fn path_of(url: &str) -> Result<PathBuf, Error> {
 }
 
 /// The path as the driver wants it: as a url of its own, in which nothing but letters and digits stands for itself.
-fn options(path: &Path) -> Result<AnyConnectOptions, sqlx::Error> {
+fn options(path: &Path, mode: &str) -> Result<AnyConnectOptions, sqlx::Error> {
     let absolute = std::path::absolute(path)?;
     let mut url = String::from("sqlite://");
     for byte in absolute.to_string_lossy().bytes() {
@@ -83,5 +100,5 @@ fn options(path: &Path) -> Result<AnyConnectOptions, sqlx::Error> {
             write!(url, "%{byte:02X}").unwrap_or_default();
         }
     }
-    format!("{url}?mode=rwc").parse()
+    format!("{url}?mode={mode}").parse()
 }

@@ -104,3 +104,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_verification_names_the_block_and_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, meta) = written(folder.path(), &[("a", vec![1; BLOCK]), ("b", vec![2; 40 * BLOCK + 7])]);
+    let sound = Verified { meta: meta.clone(), faults: Vec::new(), more: 0 };
+    assert_eq!(verify(&path).unwrap(), sound);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[35 * BLOCK + 9] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let found = verify(&path).unwrap();
+    let place = 35 * BLOCK as u64..36 * BLOCK as u64;
+    assert_eq!(found.faults[0], BundleFault::Block { bytes: place, files: vec!["b".to_owned()] });
+    assert_eq!((found.faults.len(), found.more), (1, 0));
+    assert_eq!(
+        found.faults[0].to_string(),
+        format!("bytes {} to {} do not have their checksum (of b)", 35 * BLOCK, 36 * BLOCK)
+    );
+    // All blocks at once are told by a few.
+    bytes.iter_mut().take(41 * BLOCK).for_each(|byte| *byte ^= 0x80);
+    std::fs::write(&path, &bytes).unwrap();
+    let found = verify(&path).unwrap();
+    assert_eq!((found.faults.len(), found.more), (16, 25));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_flipped_bit_passes_a_verification(at in any::<prop::sample::Index>(), bit in 0..8u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = written(folder.path(), &[("a", vec![1; BLOCK + 5]), ("b", b"hello".to_vec())]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        std::fs::write(&path, bytes).unwrap();
+        prop_assert!(verify(&path).map_or(true, |found| !found.faults.is_empty()), "byte {at}");
+    }
+}

@@ -245,6 +245,11 @@ impl Counts {
         self.words.binary_search_by(|word| (word.field, &*word.bytes).cmp(&(field as u8, bytes))).ok()
     }
 
+    /// All words and terms that have counts.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.words.iter().map(|word| &*word.bytes)
+    }
+
     /// The terms that have counts and begin so.
     pub(crate) fn beginning(&self, begin: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         let terms = FieldName::Terms as u8;

@@ -42,6 +42,23 @@ impl ChunkIndex {
         Ok(Self { fields, segment, filters, chunks })
     }
 
+    /// Calls `visit` with every word (`true`) and term of the index.
+    pub(crate) fn each_term<E: From<Error>>(
+        &self,
+        path: &Path,
+        visit: &mut dyn FnMut(bool, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = |error: std::io::Error| Error::index(path)(error);
+        for field in [self.fields.body, self.fields.terms] {
+            let inverted = self.segment.inverted_index(field).map_err(Error::index(path))?;
+            let mut terms = inverted.terms().stream().map_err(failed)?;
+            while terms.advance() {
+                visit(field == self.fields.body, terms.key())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The chunks that may hold a word or term: all that do, and seldom another. `read` counts bytes of postings.
     pub(crate) fn look_up(
         &self,

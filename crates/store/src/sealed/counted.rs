@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use millrace_model::Value;
 
 impl SealedShard {
-    fn counts(&self) -> Result<&Counts, Error> {
+    pub(super) fn counts(&self) -> Result<&Counts, Error> {
         if let Some(counts) = self.counts.get() {
             return Ok(counts);
         }
