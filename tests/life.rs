@@ -12,7 +12,8 @@ fn settings(site: &Site, more: &str) -> String {
     let logs = site.path("logs");
     format!(
         "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{}/*.log\"]\n\
-         [indexer]\nseal_age = \"200ms\"\nexpired_grace = \"200ms\"\n{more}",
+         [indexer]\nseal_age = \"200ms\"\nexpired_grace = \"200ms\"\n\
+         [catalogue]\nsnapshot_every = \"0s\"\n{more}",
         logs.display()
     )
 }
@@ -111,9 +112,8 @@ fn a_person_is_hidden_at_once_and_gone_soon() {
 fn a_stream_stays_within_its_bound_unless_it_is_on_hold() {
     let site = Site::new(BINARY);
     let bound = 200_000;
-    let mut up = site
-        .up(&settings(&site, &format!("merge = false\n[streams.logs]\nretention_bytes = \"{bound}\"\n")))
-        .started();
+    let mut up =
+        site.up(&settings(&site, &format!("[streams.logs]\nretention_bytes = \"{bound}\"\n"))).started();
     let mut state = 7_u64;
     let mut noise = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -18,6 +18,9 @@ use millrace_model::{Clock, ShardId, ShardMeta, TimeRange, Timestamp};
 use millrace_storage::Bundles;
 use std::{collections::HashSet, path::Path};
 
+/// How the keys of bundles end.
+const BUNDLE: &str = ".shard";
+
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -72,7 +75,7 @@ pub async fn rebuild(
     let is_over = |shard: &ShardMeta| shard.last < now.minus(streams.retention(&shard.stream));
     let (over, lost): (Vec<ShardMeta>, Vec<ShardMeta>) = gone.into_iter().partition(is_over);
     let known = catalogue.bundle_keys().await?;
-    let is_bundle = |key: &str| key.ends_with(".shard") && !key.starts_with('.');
+    let is_bundle = |key: &str| key.ends_with(BUNDLE) && !key.starts_with('.');
     let unknown = listed
         .iter()
         .map(|(key, _)| key)

@@ -10,7 +10,7 @@ use crate::{
     snapshots,
 };
 use millrace_catalogue::HiddenShard;
-use millrace_model::{ShardMeta, Timestamp};
+use millrace_model::{ShardId, ShardMeta, Timestamp};
 use std::{
     collections::HashSet,
     sync::Arc,
@@ -71,15 +71,7 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
         }
     }
     let over = parts.catalogue.hidden(now.minus(grace)).await?;
-    let held = match snapshots::held_since(parts).await? {
-        Some(since) => {
-            let free = parts.catalogue.hidden(since).await?;
-            let free: HashSet<_> = free.iter().map(|hidden| hidden.shard.id).collect();
-            let held = over.iter().filter(|hidden| hidden.replaced && !free.contains(&hidden.shard.id));
-            held.map(|hidden| hidden.shard.id).collect()
-        }
-        None => HashSet::new(),
-    };
+    let held = held(parts, &over).await?;
     let mut gone = Vec::with_capacity(over.len());
     for HiddenShard { shard, .. } in over.into_iter().filter(|hidden| !held.contains(&hidden.shard.id)) {
         parts.bundles.delete(&shard.key).await?;
@@ -96,6 +88,23 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
     }
     parts.bundles.sweep(time_of(now.minus(ABANDONED))).await?;
     Ok((expired, gone.len()))
+}
+
+/// The shards whose bundles the newest snapshot of the catalogue may need. Where a deletion waits for one of them, there is a
+/// newer snapshot soon.
+async fn held(parts: &Parts, over: &[HiddenShard]) -> anyhow::Result<HashSet<ShardId>> {
+    let Some(since) = snapshots::held_since(parts).await? else { return Ok(HashSet::new()) };
+    let free = parts.catalogue.hidden(since).await?;
+    let free: HashSet<ShardId> = free.iter().map(|hidden| hidden.shard.id).collect();
+    let held = || over.iter().filter(|hidden| hidden.replaced && !free.contains(&hidden.shard.id));
+    if held().next().is_some() {
+        let deletions = parts.catalogue.deletions(GROUP).await?;
+        let concerns = |shard: &ShardMeta| deletions.iter().any(|deletion| deletion.concerns(shard));
+        if held().any(|hidden| concerns(&hidden.shard)) {
+            snapshots::if_due(parts, snapshots::LATE).await?;
+        }
+    }
+    Ok(held().map(|hidden| hidden.shard.id).collect())
 }
 
 fn time_of(time: Timestamp) -> SystemTime {

@@ -3,7 +3,8 @@
 //!
 //! **Invariant:** the bundle of each shard that was live in the newest snapshot stays until there is a newer one, merged
 //! away or not ([`held_since`]), so that a catalogue that is rebuilt from it finds its records. It does not stay for ever:
-//! where no snapshot succeeds for three times as long as there should be one, bundles go all the same, and that is said.
+//! where no snapshot succeeds for three times as long as there should be one (each failure is said), or none is wanted any
+//! more, bundles go all the same.
 
 use crate::parts::Parts;
 use anyhow::Context;
@@ -24,7 +25,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_s
 /// How long a snapshot may take before another node believes that its writer is gone.
 const LEASE: Duration = Duration::from_mins(10);
 /// How much later a replacement may be committed than it says: it waits for others, and clocks of nodes differ.
-const LATE: Duration = Duration::from_mins(2);
+pub(crate) const LATE: Duration = Duration::from_mins(2);
 /// After so many missed snapshots, bundles do not wait for one any more.
 const MISSED: u32 = 3;
 
@@ -119,8 +120,5 @@ async fn newest(parts: &Parts) -> anyhow::Result<Option<Newest>> {
 pub async fn held_since(parts: &Parts) -> anyhow::Result<Option<Timestamp>> {
     let Some(newest) = newest(parts).await? else { return Ok(None) };
     let bound = parts.clock.now().minus(newest.every * MISSED);
-    if newest.at < bound {
-        tracing::warn!(newest = %newest.at, "no snapshot for long: bundles that were merged away are held no more");
-    }
     Ok(Some(newest.at.max(bound).minus(LATE)))
 }

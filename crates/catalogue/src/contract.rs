@@ -76,6 +76,7 @@ macro_rules! tests {
             life: usage_adds_up;
             restoring: every_row_of_every_table_is_given;
             restoring: a_snapshot_restores_what_was_there;
+            restoring: a_snapshot_of_the_first_version_restores;
             restoring: a_snapshot_that_is_not_whole_restores_nothing;
             restoring: a_summary_counts_what_is_there;
             verifying: what_is_published_verifies;

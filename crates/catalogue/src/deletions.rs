@@ -58,6 +58,16 @@ pub struct Deletion {
     pub purged: Option<Timestamp>,
 }
 
+impl Deletion {
+    /// May a shard hold records that it has yet to remove?
+    pub fn concerns(&self, shard: &ShardMeta) -> bool {
+        self.purged.is_none()
+            && self.number > shard.deletions
+            && self.stream == shard.stream
+            && self.range.overlaps_closed(shard.first, shard.last)
+    }
+}
+
 #[derive(FromRow)]
 struct Stored {
     number: i64,

@@ -133,7 +133,7 @@ impl Catalogue {
         let (mut insert, mut rows) = (None, 0);
         while let Some(line) = next.recv().await {
             match line {
-                SnapshotLine::Table { name, columns } => insert = Insert::into(tables, name, &columns)?,
+                SnapshotLine::Table { name, columns } => insert = Insert::into(tables, &name, &columns)?,
                 SnapshotLine::Row(cells) => {
                     let Some(insert) = &insert else { continue };
                     insert
@@ -163,8 +163,8 @@ struct Insert {
 
 impl Insert {
     /// `None` for tables whose rows are not put back.
-    fn into(tables: &[Table], name: String, columns: &[String]) -> Result<Option<Self>, RestoreError> {
-        if name == MIGRATIONS || OF_THE_MOMENT.contains(&name.as_str()) {
+    fn into(tables: &[Table], name: &str, columns: &[String]) -> Result<Option<Self>, RestoreError> {
+        if name == MIGRATIONS || OF_THE_MOMENT.contains(&name) {
             return Ok(None);
         }
         let schema = |problem: String| RestoreError::Schema { problem };

@@ -44,12 +44,7 @@ impl Merger {
 
     async fn purge(&mut self, shard: &ShardMeta) -> anyhow::Result<()> {
         let mut pending = self.parts.catalogue.deletions(GROUP).await?;
-        pending.retain(|deletion| {
-            deletion.purged.is_none()
-                && deletion.number > shard.deletions
-                && deletion.stream == shard.stream
-                && deletion.range.overlaps_closed(shard.first, shard.last)
-        });
+        pending.retain(|deletion| deletion.concerns(shard));
         // The latest comes first. None: another has come before.
         let Some(deletion) = pending.pop() else { return Ok(()) };
         let filter = deletion.filter.unwrap_or_default();

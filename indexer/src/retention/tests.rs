@@ -324,3 +324,22 @@ async fn bundles_that_nobody_knows_go_after_a_day() {
     assert!(left.contains(&live) && left.contains(&"app/notes.shard".to_owned()), "{left:?}");
     assert_eq!((left.len(), site.parts.metrics.orphans.get()), (3, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_does_not_wait_for_the_next_hourly_snapshot() {
+    let hour = Duration::from_hours(1);
+    let mut site = Site::new(&[]).await;
+    site.clock.advance(9 * hour);
+    site.append("app", 5);
+    site.publish().await;
+    snapshots::if_due(&site.parts, hour).await.unwrap().unwrap();
+    ask(&site, "user:zacharias", TimeRange::ALL).await;
+    site.settle().await;
+    for _ in 0..4 {
+        site.clock.advance(site.settings.expired_grace + Duration::from_secs(1));
+        site.settle().await;
+    }
+    let receipt = &site.parts.catalogue.deletions(GROUP).await.unwrap()[0];
+    assert!(receipt.purged.is_some(), "{receipt:?}");
+    assert_eq!(site.physically("app", "zacharias").await, 0);
+}

@@ -17,6 +17,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 /// How many bundles are read at once, at most: searches go on meanwhile.
 const AT_ONCE: usize = 4;
+/// How the keys of bundles end.
+const BUNDLE: &str = ".shard";
 /// How often the log is told how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -152,7 +154,7 @@ pub(super) async fn look_for_unknown(
     let listed = bundles.list("").await?;
     let known = catalogue.bundle_keys().await?;
     for (key, _) in listed {
-        if key.starts_with('.') || !key.ends_with(".shard") || known.contains(&key) {
+        if key.starts_with('.') || !key.ends_with(BUNDLE) || known.contains(&key) {
             continue;
         }
         // Forgotten and deleted in between?

@@ -188,8 +188,13 @@ async fn what_goes_on_meanwhile_is_no_finding() {
         for round in 0..30 {
             let pair = [site.published(2 * round).await, site.published(2 * round + 1).await];
             let shards: Vec<_> = pair.iter().map(|m| SealedShard::open(&site.path(m)).unwrap()).collect();
-            let input =
-                MergeInput { id: ShardId::random(), shards: &shards, deletions: &[], passed: 0, created: Timestamp(2) };
+            let input = MergeInput {
+                id: ShardId::random(),
+                shards: &shards,
+                deletions: &[],
+                passed: 0,
+                created: Timestamp(2),
+            };
             let merged = millrace_store::merge(&input, site.folder.path()).unwrap();
             site.bundles.put(&merged.meta.key, &merged.path).await.unwrap();
             let removed: Vec<ShardId> = pair.iter().map(|shard| shard.id).collect();

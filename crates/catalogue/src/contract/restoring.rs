@@ -118,6 +118,23 @@ pub(crate) async fn a_snapshot_restores_what_was_there(bed: &Bed) {
     assert_eq!(bed.second.verify(GROUP).await.unwrap().faults, []);
 }
 
+/// Written by the first program that wrote any, on `SQLite`: read for ever, on any database.
+pub(crate) async fn a_snapshot_of_the_first_version_restores(bed: &Bed) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.snapshot");
+    std::fs::write(&file, include_bytes!("../tests/version-1.snapshot")).unwrap();
+    let restored = bed.first.restore(&file, false).await.unwrap();
+    assert_eq!(restored.head.schema, 2);
+    let found = everything(&bed.second).await;
+    assert_eq!((found.snapshot.shards.len(), found.sources.len(), found.trail.len()), (2, 3, 5));
+    assert_eq!(
+        found.aliases,
+        [Alias { id: "00000000000000aa".to_owned(), mask: b"user \0 \xff left".to_vec() }]
+    );
+    assert_eq!((found.alerts.len(), found.hidden.len(), found.documents.len()), (1, 2, 1));
+    assert_eq!(bed.second.verify(GROUP).await.unwrap().faults, []);
+}
+
 pub(crate) async fn a_snapshot_that_is_not_whole_restores_nothing(bed: &Bed) {
     fill(bed).await;
     let folder = tempfile::tempdir().unwrap();

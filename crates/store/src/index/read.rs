@@ -46,7 +46,7 @@ impl ChunkIndex {
     pub(crate) fn each_term<E: From<Error>>(
         &self,
         path: &Path,
-        visit: &mut dyn FnMut(bool, &[u8]) -> Result<(), E>,
+        mut visit: impl FnMut(bool, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |error: std::io::Error| Error::index(path)(error);
         for field in [self.fields.body, self.fields.terms] {

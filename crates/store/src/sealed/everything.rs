@@ -58,7 +58,7 @@ impl SealedShard {
             let text = serde_json::to_string(&*origin.resource).unwrap_or_default();
             visit(TextPlace::Resource, text.as_bytes())?;
         }
-        self.index.each_term(self.bundle.path(), &mut |is_word, bytes| {
+        self.index.each_term(self.bundle.path(), |is_word, bytes| {
             visit(if is_word { TextPlace::Word } else { TextPlace::Term }, bytes)
         })?;
         self.counts()?.each().try_for_each(|bytes| visit(TextPlace::Counted, bytes))

@@ -38,7 +38,7 @@ pub enum Stored<'a> {
 /// A folder or file cannot be read; what `visit` returns.
 pub fn read_stored<E: From<Error>>(
     directory: &Path,
-    visit: &mut dyn FnMut(&str, &Path, Partition, Stored<'_>) -> Result<(), E>,
+    mut visit: impl FnMut(&str, &Path, Partition, Stored<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     for topic in folders(directory)? {
         let name = topic.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -49,7 +49,7 @@ pub fn read_stored<E: From<Error>>(
         partitions.sort_unstable();
         for (partition, folder) in partitions {
             for file in files(&folder)? {
-                read_file(&file, Partition(partition), &mut |stored| {
+                read_file(&file, Partition(partition), |stored| {
                     visit(&name, &file, Partition(partition), stored)
                 })?;
             }
@@ -79,7 +79,7 @@ pub fn earliest_stored(directory: &Path, topic: &str) -> Result<Vec<(Partition, 
 fn read_file<E: From<Error>>(
     path: &Path,
     partition: Partition,
-    visit: &mut dyn FnMut(Stored<'_>) -> Result<(), E>,
+    mut visit: impl FnMut(Stored<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let size = fs::metadata(path).map_err(file_error(path, "read its size"))?.len();
     let mut walker = Walker::whole(path)?;
@@ -101,7 +101,7 @@ fn read_file<E: From<Error>>(
             Step::End => (size, Vec::new(), true),
         };
         if let Some(from) = damaged.take() {
-            give_bytes(path, from, at, visit)?;
+            give_bytes(path, from, at, &mut visit)?;
         }
         for message in &messages {
             visit(Stored::Message(message))?;
@@ -116,7 +116,7 @@ fn give_bytes<E: From<Error>>(
     path: &Path,
     mut from: u64,
     to: u64,
-    visit: &mut dyn FnMut(Stored<'_>) -> Result<(), E>,
+    mut visit: impl FnMut(Stored<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let file = fs::File::open(path).map_err(file_error(path, "open it"))?;
     while from < to {
@@ -186,14 +186,14 @@ mod tests {
         fs::write(partition.join(Segment::file_name(0)), &file).unwrap();
 
         let (mut messages, mut rest) = (Vec::new(), Vec::new());
-        read_stored::<Error>(folder.path(), &mut |topic, _, _, stored| {
+        read_stored(folder.path(), |topic, _, _, stored| {
             match stored {
                 Stored::Message(message) => {
                     messages.push(format!("{topic} {} {:?}", message.offset, message.value));
                 }
                 Stored::Bytes { bytes, .. } => rest.push(bytes.to_vec()),
             }
-            Ok(())
+            Ok::<_, Error>(())
         })
         .unwrap();
         assert_eq!(messages, ["logs 0 b\"a\"", "logs 1 b\"b\"", "logs 3 b\"c\"", "logs.dead 3 b\"dead\""]);
