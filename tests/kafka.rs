@@ -118,7 +118,8 @@ fn bundles(folder: &Path) -> usize {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| !path.ends_with(".work"));
-    paths.map(|path| if path.is_dir() { bundles(&path) } else { 1 }).sum()
+    let is_bundle = |path: &Path| path.extension().is_some_and(|ending| ending == "shard");
+    paths.map(|path| if path.is_dir() { bundles(&path) } else { usize::from(is_bundle(&path)) }).sum()
 }
 
 #[test]

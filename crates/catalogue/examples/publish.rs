@@ -4,8 +4,8 @@
 use millrace_catalogue::{Catalogue, Cut, Move, SourceWrite};
 use millrace_ledger::{Piece, SourceState, Span};
 use millrace_model::{
-    OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName, SystemClock, TimeRange, Timestamp,
-    wire::SourceOpen,
+    Clock, OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName, SystemClock, TimeRange,
+    Timestamp, wire::SourceOpen,
 };
 use std::{
     error::Error,
@@ -98,7 +98,7 @@ fn shard(moves: &[Move], round: u64) -> ShardMeta {
         sha256: "ab".repeat(32),
         key: format!("logs/19700101/{id}.shard"),
         offsets: offsets.collect(),
-        created: at,
+        created: SystemClock.now(),
         rewrites: 0,
         bucket: Some(Timestamp::default()),
         deletions: 0,

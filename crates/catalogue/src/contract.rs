@@ -100,6 +100,11 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// Stands still, a while after everything in here was made.
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)))
+}
+
 pub(crate) async fn own(catalogue: &Catalogue, partition: i32, owner: &str) -> Ownership {
     let partitions = [(Partition(partition), None)];
     catalogue.acquire(GROUP, TOPIC, &partitions, owner).await.unwrap()[0]

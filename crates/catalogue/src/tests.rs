@@ -9,14 +9,13 @@ use crate::{
     open::Patience,
     verify_trail,
 };
-use millrace_model::{ManualClock, SystemClock, TimeRange, Timestamp};
+use millrace_model::TimeRange;
 use sqlx::{Connection, Executor, SqliteConnection};
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
     str::FromStr,
-    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -29,7 +28,7 @@ fn url(path: &Path) -> String {
 }
 
 async fn open(path: &Path) -> Result<Catalogue, Error> {
-    Catalogue::open(&url(path), Arc::new(SystemClock)).await
+    Catalogue::open(&url(path), contract::clock()).await
 }
 
 async fn raw(path: &Path) -> SqliteConnection {
@@ -40,7 +39,7 @@ async fn raw(path: &Path) -> SqliteConnection {
 async fn lay() -> (Bed, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let url = url(&folder.path().join("new").join("catalogue.db"));
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+    let clock = contract::clock();
     let first = Catalogue::open(&url, clock.clone()).await.unwrap();
     let second = Catalogue::open(&url, clock.clone()).await.unwrap();
     (Bed { first, second, clock }, folder)
@@ -80,7 +79,7 @@ async fn urls_of_other_kinds_are_refused() {
         ("sqlite:///tmp/", "it names no file"),
         ("sqlite:///tmp/x.db?mode=ro", "options are not understood here"),
     ] {
-        let error = Catalogue::open(url, Arc::new(SystemClock)).await.unwrap_err().to_string();
+        let error = Catalogue::open(url, contract::clock()).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{url}: {error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
@@ -282,7 +281,7 @@ async fn another_process_that_writes_is_waited_for_within_bounds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.db");
     let patience = Patience { busy: Duration::from_millis(1), attempts: 3 };
-    let hasty = Catalogue::open_with(&url(&path), Arc::new(SystemClock), patience).await.unwrap();
+    let hasty = Catalogue::open_with(&url(&path), contract::clock(), patience).await.unwrap();
     let owned = own(&hasty, 0, "a").await;
     let mut other = raw(&path).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
@@ -292,7 +291,7 @@ async fn another_process_that_writes_is_waited_for_within_bounds() {
 
     let patience = Patience { attempts: u32::MAX, ..patience };
     let url = url(&path);
-    let patient = Catalogue::open_with(&url, Arc::new(SystemClock), patience);
+    let patient = Catalogue::open_with(&url, contract::clock(), patience);
     // Opening needs the lock too: both wait until the other is done.
     let (patient, ()) = tokio::join!(patient, async {
         for _ in 0..100 {

@@ -4,7 +4,7 @@
 use super::*;
 use millrace_catalogue::{Cut, Move, Replacement};
 use millrace_model::{
-    LogRecord, OffsetRange, RecordId, Row, ShardId, SourceId, StreamName, SystemClock, Timestamp,
+    LogRecord, ManualClock, OffsetRange, RecordId, Row, ShardId, SourceId, StreamName, Timestamp,
 };
 use millrace_store::{HotRow, HotShard, MergeInput, SealInput, SealedBundle, SealedShard, Shaper};
 use std::{path::PathBuf, sync::Arc};
@@ -23,7 +23,7 @@ impl Site {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
-        let catalogue = Catalogue::open(&url, Arc::new(SystemClock)).await.unwrap();
+        let catalogue = Catalogue::open(&url, Arc::new(ManualClock::new(Timestamp(1_000)))).await.unwrap();
         let bundles = Bundles::open(&millrace_storage::Settings::new(
             format!("file://{}", folder.path().join("shards").display()),
             "",

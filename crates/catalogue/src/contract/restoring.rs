@@ -6,10 +6,10 @@ use super::{
     notification, own, step,
 };
 use crate::{
-    AlertState, Alias, Cell, DocumentWrite, Node, RestoreError, SnapshotError, SnapshotLine, TakeRows,
-    read_snapshot,
+    AlertState, Alias, Cell, DeletionRequest, DocumentWrite, Node, RestoreError, SnapshotError, SnapshotLine,
+    TakeRows, read_snapshot,
 };
-use millrace_model::{Clock, Partition};
+use millrace_model::{Clock, Partition, StreamName, TimeRange};
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Something in every table.
@@ -37,6 +37,16 @@ async fn fill(bed: &Bed) {
         seen: bed.clock.now(),
     };
     bed.first.heartbeat(&node).await.unwrap();
+    let request = DeletionRequest {
+        group: GROUP.to_owned(),
+        stream: StreamName::default(),
+        filter: "user:ann".to_owned(),
+        filter_sha256: "cd".repeat(32),
+        range: TimeRange::ALL,
+        reason: String::new(),
+    };
+    bed.first.request_deletion(&request).await.unwrap();
+    bed.first.hold(GROUP, &StreamName::default(), "case 17").await.unwrap();
 }
 
 #[derive(Default)]
@@ -170,7 +180,7 @@ pub(crate) async fn a_snapshot_that_is_not_whole_restores_nothing(bed: &Bed) {
 pub(crate) async fn a_summary_counts_what_is_there(bed: &Bed) {
     fill(bed).await;
     let summary = bed.second.summary(GROUP).await.unwrap();
-    assert_eq!((summary.sources, summary.trail_links, summary.hidden_shards), (3, 5, 2));
+    assert_eq!((summary.sources, summary.trail_links, summary.hidden_shards), (3, 7, 2));
     assert_eq!((summary.partitions.len(), summary.nodes.len()), (2, 1));
     let [stream] = summary.streams.as_slice() else { panic!("{summary:?}") };
     assert_eq!((stream.shards, stream.records), (2, 30));

@@ -3,23 +3,23 @@
 use crate::{
     Catalogue, Error, PublishError, TrailCheck,
     contract::{
-        Bed, GROUP, TOPIC, cut,
+        Bed, GROUP, TOPIC, clock, cut,
         merging::{publish, replacement},
         own, step,
     },
 };
-use millrace_model::{ManualClock, Partition, StreamName, SystemClock, TimeRange, Timestamp};
+use millrace_model::{Partition, StreamName, TimeRange, Timestamp};
 use millrace_test_support::postgres::{Postgres, shared};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 async fn open(url: &str) -> Result<Catalogue, Error> {
-    Catalogue::open(url, Arc::new(SystemClock)).await
+    Catalogue::open(url, clock()).await
 }
 
 /// A catalogue in a database of its own, and two handles on it.
 async fn lay() -> (Bed, ()) {
     let url = shared().database();
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+    let clock = clock();
     let first = Catalogue::open(&url, clock.clone()).await.unwrap();
     let second = Catalogue::open(&url, clock.clone()).await.unwrap();
     (Bed { first, second, clock }, ())
