@@ -57,8 +57,9 @@ fn a_person_is_hidden_at_once_and_gone_soon() {
     let site = Site::new(BINARY);
     let mut up = site.up(&settings(&site, "")).started();
     let line = |at: u32, user: &str| format!("session {at} opened for {user} by uid=0\n");
-    let lines: String = (0..300).map(|at| line(at, ["ann", "bob", "zacharias"][at as usize % 3])).collect();
-    site.append("app.log", lines);
+    let lines: Vec<String> =
+        (0..300).map(|at| line(at, ["ann", "bob", "zacharias"][at as usize % 3])).collect();
+    site.append("app.log", lines.concat());
     up.server.wait_for_total("session", 300, DEADLINE);
 
     let refused = up.run(&["streams", "delete", "logs", "user:(("]);
@@ -121,8 +122,8 @@ fn a_stream_stays_within_its_bound_unless_it_is_on_hold() {
     };
     let mut most = 0;
     let mut write = |up: &Up<'_>| {
-        let lines: String = (0..500).map(|_| format!("noise {}\n", noise())).collect();
-        site.append("app.log", lines);
+        let lines: Vec<String> = (0..500).map(|_| format!("noise {}\n", noise())).collect();
+        site.append("app.log", lines.concat());
         std::thread::sleep(Duration::from_millis(20));
         let bytes = streams(&up.server)["bytes"].as_u64().unwrap_or(0);
         most = bytes.max(most);

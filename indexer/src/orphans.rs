@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 const KEPT: Duration = PUBLISH_WITHIN.saturating_mul(2);
 
 /// Deletes them, and returns how many there were. `now` is the time that the storage goes by.
-pub async fn sweep(parts: &Parts, now: SystemTime) -> anyhow::Result<usize> {
+pub(crate) async fn sweep(parts: &Parts, now: SystemTime) -> anyhow::Result<usize> {
     let Some(before) = now.checked_sub(KEPT) else { return Ok(0) };
     let old = parts.bundles.list_older("", before).await?;
     // What has another name is none of a shard's.

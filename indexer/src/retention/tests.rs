@@ -312,7 +312,7 @@ async fn bundles_that_nobody_knows_go_after_a_day() {
     site.publish().await;
     let live = site.live("app").await[0].key.clone();
     let file = site.folder.path().join("shards").join(&live);
-    let orphan = format!("app/{}.shard", millrace_model::ShardId::random());
+    let orphan = format!("app/{}.shard", ShardId::random());
     for key in [orphan.as_str(), "app/notes.shard", "app/notes.txt"] {
         site.parts.bundles.put(key, &file).await.unwrap();
     }

@@ -113,7 +113,7 @@ pub async fn delete<L: Leaf + 'static>(
     if range.from > range.to {
         return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
     }
-    let reason = reason(body.reason)?;
+    let reason = reason(&body.reason)?;
     // What is not published yet would escape.
     let missing = api.searcher.settle().await?;
     if !missing.is_empty() {
@@ -183,7 +183,7 @@ pub async fn hold<L: Leaf + 'static>(
     let stream = stream(&name)?;
     let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
     let catalogue = api.searcher.catalogue();
-    catalogue.hold(INDEXER_GROUP, &stream, &reason(body.reason)?).await?;
+    catalogue.hold(INDEXER_GROUP, &stream, &reason(&body.reason)?).await?;
     let holds = catalogue.holds(INDEXER_GROUP).await?;
     Ok(Json(json!({ "hold": holds.into_iter().find(|hold| hold.stream == stream) })))
 }
@@ -205,7 +205,7 @@ fn stream(name: &str) -> Result<StreamName, ApiError> {
     name.parse().map_err(|error: millrace_model::ids::IdError| wrong("stream", error.to_string()))
 }
 
-fn reason(text: String) -> Result<String, ApiError> {
+fn reason(text: &str) -> Result<String, ApiError> {
     if text.chars().count() > MAX_REASON {
         return Err(wrong("reason", format!("at most {MAX_REASON} characters expected")));
     }
