@@ -102,6 +102,7 @@ impl Site {
                 ..LogRecord::default()
             };
             record.attributes.set("user", user.to_owned());
+            Arc::make_mut(&mut record.resource).set("owner", user.to_owned());
             let Route::Keep { time, bucket, .. } =
                 route(&self.settings.streams, &stream(name), &mut record, self.clock.now())
             else {
@@ -170,6 +171,23 @@ impl Site {
             found += SealedShard::open(&path).unwrap().search(&request).unwrap().total;
         }
         found
+    }
+}
+
+impl Site {
+    /// Does any text of any bundle that physically lies in a stream's folder hold this one, rows aside: masks, words, terms,
+    /// resources?
+    async fn names(&self, name: &str, text: &str) -> bool {
+        let mut named = false;
+        for (key, _) in self.parts.bundles.list(name).await.unwrap() {
+            let shard = SealedShard::open(&self.folder.path().join("shards").join(&key)).unwrap();
+            let look = |_, bytes: &[u8]| -> anyhow::Result<()> {
+                named |= bytes.windows(text.len()).any(|part| part == text.as_bytes());
+                Ok(())
+            };
+            shard.each_text(look).unwrap();
+        }
+        named
     }
 }
 
@@ -262,6 +280,10 @@ async fn what_is_deleted_is_nowhere_afterwards() {
     site.clock.advance(site.settings.expired_grace + Duration::from_nanos(1));
     site.settle().await;
 
+    assert!(
+        site.names("app", "ann").await && !site.names("app", "zacharias").await,
+        "not in what is beside the rows"
+    );
     assert_eq!(site.physically("app", "zacharias").await, 0, "the second deletion took the later ones too");
     let receipts = site.parts.catalogue.deletions(GROUP).await.unwrap();
     let [second, first] = receipts.as_slice() else { panic!("{receipts:?}") };

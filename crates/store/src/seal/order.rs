@@ -131,9 +131,20 @@ impl<'a> Gathered<'a> {
         self.origins.len() as u32 - 1
     }
 
-    /// Puts rows in their total order, and shapes in that of their keys: shapes that are alike lie side by side. Shapes
-    /// without rows go.
+    /// Puts rows in their total order, and shapes in that of their keys: shapes that are alike lie side by side. Shapes and
+    /// origins without rows go: what they say may be just what was to be deleted.
     pub(super) fn sort(&mut self) {
+        let mut used = vec![false; self.origins.len()];
+        self.heads.iter().for_each(|head| used[head.origin as usize] = true);
+        let mut renamed = Vec::with_capacity(used.len());
+        let mut left = 0;
+        for used in &used {
+            renamed.push(left);
+            left += u32::from(*used);
+        }
+        self.heads.iter_mut().for_each(|head| head.origin = renamed[head.origin as usize]);
+        let mut used = used.into_iter();
+        self.origins.retain(|_| used.next().unwrap_or_default());
         let origins = &self.origins;
         let source = |head: &HeadInput| origins[head.origin as usize].source;
         self.heads.sort_by(|a, b| {
