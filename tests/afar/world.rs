@@ -156,7 +156,7 @@ fn input(nth: usize, rows: usize) -> SealInput {
             from: first as i64,
             to: (first + rows) as i64,
         }],
-        created: Timestamp(1),
+        created: SystemClock.now(),
         rewrites: 0,
         bucket: None,
     }
