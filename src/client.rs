@@ -234,8 +234,8 @@ fn write_catalogue(out: &mut impl Write, answer: &Value) -> io::Result<()> {
             row["shards"],
             row["records"],
             row["bytes"],
-            text(&row["oldest"]),
-            text(&row["newest"])
+            text(&row["first"]),
+            text(&row["last"])
         )?;
     }
     for row in list("nodes") {

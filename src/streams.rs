@@ -147,9 +147,9 @@ fn receipt(deletion: &Value) -> Vec<String> {
         text(&deletion["state"]),
         deletion["records"].to_string(),
         deletion["shards_left"].to_string(),
-        text(&deletion["requested"]),
-        text(&deletion["purged"]),
-        text(&deletion["topic_copy_expires"]),
+        time(&deletion["requested"]),
+        time(&deletion["purged"]),
+        time(&deletion["topic_copy_expires"]),
         query,
     ]
 }
@@ -157,6 +157,11 @@ fn receipt(deletion: &Value) -> Vec<String> {
 /// A text without its quotes; nothing is `-`.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), client::printable)
+}
+
+/// A time to the second.
+fn time(value: &Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), |time| format!("{}Z", time.get(..19).unwrap_or(time)))
 }
 
 fn days(seconds: u64) -> String {
@@ -176,6 +181,12 @@ mod tests {
     fn columns_are_as_wide_as_their_cells() {
         let rows = [vec!["A".to_owned(), "BC".to_owned()], vec!["größer".to_owned(), String::new()]];
         assert_eq!(table(&rows), ["A       BC", "größer"]);
+    }
+
+    #[test]
+    fn times_are_said_to_the_second() {
+        assert_eq!(time(&json!("2026-11-26T20:49:58.853917939Z")), "2026-11-26T20:49:58Z");
+        assert_eq!(time(&Value::Null), "-");
     }
 
     #[test]

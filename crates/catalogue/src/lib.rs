@@ -54,7 +54,7 @@ pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
 pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};
 pub use sources::{SourceLabel, StoredSource};
 pub use streams::{Hold, StreamUsage};
-pub use summary::{StreamSummary, Summary};
+pub use summary::Summary;
 pub use tables::{Cell, ReadError, TakeRows};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,

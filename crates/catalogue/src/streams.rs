@@ -10,6 +10,7 @@ use sqlx::FromRow;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamUsage {
     /// The stream.
+    #[serde(rename = "name")]
     pub stream: StreamName,
     /// How many shards.
     pub shards: u64,
@@ -54,13 +55,22 @@ struct StoredHold {
 impl Catalogue {
     /// What lies in each stream that has live shards, by name.
     pub async fn stream_usage(&self, group: &str) -> Result<Vec<StreamUsage>, Error> {
+        let mut transaction = self.begin_read("read what lies in streams").await?;
+        self.usage_of(&mut transaction, group).await
+    }
+
+    pub(crate) async fn usage_of(
+        &self,
+        transaction: &mut Transaction,
+        group: &str,
+    ) -> Result<Vec<StreamUsage>, Error> {
         let rows: Vec<StoredUsage> = sqlx::query_as(
             "SELECT stream, COUNT(*) AS shards, CAST(SUM(records) AS BIGINT) AS records, \
              CAST(SUM(bytes) AS BIGINT) AS bytes, MIN(first_ns) AS first_ns, MAX(last_ns) AS last_ns FROM shards \
              WHERE consumer_group = $1 AND expired_ns IS NULL GROUP BY stream",
         )
         .bind(group)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut **transaction)
         .await
         .map_err(self.failed("read what lies in streams"))?;
         let mut usage = rows

@@ -1,26 +1,7 @@
 //! What is in a catalogue, in a few numbers.
 
-use crate::{Catalogue, Error, NODE_TTL, Node, PartitionRow};
-use millrace_model::{StreamName, Timestamp};
+use crate::{Catalogue, Error, NODE_TTL, Node, PartitionRow, StreamUsage};
 use serde::Serialize;
-use sqlx::FromRow;
-
-/// The live shards of a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StreamSummary {
-    /// Its name.
-    pub name: StreamName,
-    /// How many shards.
-    pub shards: u64,
-    /// Their records.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The time of the earliest record.
-    pub oldest: Timestamp,
-    /// The time of the latest record.
-    pub newest: Timestamp,
-}
 
 /// What a group's catalogue holds at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,8 +10,8 @@ pub struct Summary {
     pub schema_version: u64,
     /// Where every partition stands, and whose it is.
     pub partitions: Vec<PartitionRow>,
-    /// The streams that have live shards, by name.
-    pub streams: Vec<StreamSummary>,
+    /// What lies in each stream that has live shards, by name.
+    pub streams: Vec<StreamUsage>,
     /// Shards that have expired or were replaced, and whose bundles are still there.
     pub hidden_shards: u64,
     /// Sources in the ledger.
@@ -41,42 +22,11 @@ pub struct Summary {
     pub nodes: Vec<Node>,
 }
 
-#[derive(FromRow)]
-struct Stored {
-    stream: String,
-    shards: i64,
-    records: i64,
-    bytes: i64,
-    first_ns: i64,
-    last_ns: i64,
-}
-
 impl Catalogue {
     /// A group's summary.
     pub async fn summary(&self, group: &str) -> Result<Summary, Error> {
         let live_since = self.clock.now().minus(NODE_TTL);
         let mut transaction = self.begin_read("read a summary").await?;
-        let rows: Vec<Stored> = sqlx::query_as(
-            "SELECT stream, COUNT(*) AS shards, CAST(SUM(records) AS BIGINT) AS records, \
-             CAST(SUM(bytes) AS BIGINT) AS bytes, MIN(first_ns) AS first_ns, MAX(last_ns) AS last_ns \
-             FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL GROUP BY stream",
-        )
-        .bind(group)
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(self.failed("count shards"))?;
-        let mut streams = Vec::with_capacity(rows.len());
-        for row in rows {
-            streams.push(StreamSummary {
-                name: row.stream.parse().map_err(self.unreadable("a shard's stream"))?,
-                shards: row.shards as u64,
-                records: row.records as u64,
-                bytes: row.bytes as u64,
-                oldest: Timestamp(row.first_ns),
-                newest: Timestamp(row.last_ns),
-            });
-        }
-        streams.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut counts = [0u64; 3];
         let counted = [
             "SELECT COUNT(*) FROM shards WHERE consumer_group = $1 AND expired_ns IS NOT NULL",
@@ -95,7 +45,7 @@ impl Catalogue {
         Ok(Summary {
             schema_version: self.schema_version(&mut transaction).await?,
             partitions: self.partition_rows(&mut transaction, group).await?,
-            streams,
+            streams: self.usage_of(&mut transaction, group).await?,
             hidden_shards,
             sources,
             trail_links,
