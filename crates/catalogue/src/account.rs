@@ -5,11 +5,11 @@
 //! account later is the chain of that instant.
 
 use crate::{
-    Catalogue, Error, IDS_A_STATEMENT, PartitionRow,
+    Catalogue, Error, PartitionRow,
     query::Query,
     shards::{COLUMNS, Stored},
 };
-use millrace_model::{Partition, ShardId, ShardMeta};
+use millrace_model::{Partition, ShardMeta};
 use sqlx::FromRow;
 use std::collections::HashSet;
 
@@ -85,21 +85,6 @@ impl Catalogue {
             unreadable,
             chains,
         })
-    }
-
-    /// Which of `ids` are live at this moment: neither expired, replaced nor forgotten.
-    pub async fn live_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
-        let mut live = HashSet::new();
-        for some in ids.chunks(IDS_A_STATEMENT) {
-            let mut query = Query::new("SELECT id FROM shards WHERE expired_ns IS NULL");
-            query.push_in(" AND id", some.iter().map(ShardId::to_string));
-            let rows: Vec<(String,)> =
-                query.build_as().fetch_all(&self.readers).await.map_err(self.failed("look for shards"))?;
-            for (id,) in rows {
-                live.insert(id.parse().map_err(self.unreadable("a shard's id"))?);
-            }
-        }
-        Ok(live)
     }
 
     /// The keys of all bundles that the catalogue has rows for, hidden ones and those of all groups included.

@@ -110,6 +110,24 @@ pub(crate) async fn own(catalogue: &Catalogue, partition: i32, owner: &str) -> O
     catalogue.acquire(GROUP, TOPIC, &partitions, owner).await.unwrap()[0]
 }
 
+/// Many processes open a new catalogue at the same time; each then owns a partition in turn.
+pub(crate) async fn opened_by_many_at_once(url: &str) {
+    let open = |_| {
+        let url = url.to_owned();
+        tokio::spawn(async move {
+            let catalogue = Catalogue::open(&url, clock()).await.unwrap();
+            own(&catalogue, 0, "a").await.epoch
+        })
+    };
+    let opening: Vec<_> = (0..8).map(open).collect();
+    let mut epochs = Vec::new();
+    for one in opening {
+        epochs.push(one.await.unwrap());
+    }
+    epochs.sort_unstable();
+    assert_eq!(epochs, (1..=8).collect::<Vec<_>>());
+}
+
 pub(crate) fn step(ownership: &Ownership, to: i64) -> Move {
     Move { partition: ownership.partition, epoch: ownership.epoch, from: ownership.next_offset, to }
 }

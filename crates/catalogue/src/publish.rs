@@ -1,13 +1,15 @@
 //! Publishing a cut: the only way in which records become durable.
 //!
 //! One transaction, in this order: shards, offsets (where a zombie is found out), sources, alerts and their outbox,
-//! documents, trail, the end of shards for which there is no room any more, aliases. Any refusal drops the transaction, which rolls all of it back.
+//! documents, trail, the end of shards for which there is no room any more, aliases. Any refusal drops the transaction,
+//! which rolls all of it back.
 
 use crate::{
     Catalogue, Cut, Move, PublishError, TrailEvent, TrailShard, Transaction, database::Lock,
     partitions::Place,
 };
-use millrace_model::{ShardMeta, Timestamp};
+use millrace_model::{ShardMeta, StreamName, Timestamp};
+use std::collections::BTreeMap;
 
 impl Catalogue {
     /// Publishes `cut`, whole or not at all. When this returns, it survives `kill -9` and power loss. Returns the shards
@@ -22,8 +24,13 @@ impl Catalogue {
         if !cut.bounds.is_empty() {
             self.lock(&mut transaction, Lock::Endings).await?;
         }
+        let mut passed: BTreeMap<&StreamName, u64> = BTreeMap::new();
         for shard in &cut.shards {
-            let deletions = self.last_deletion(&mut transaction, &cut.group, &shard.stream).await?;
+            if !passed.contains_key(&shard.stream) {
+                let last = self.last_deletion(&mut transaction, &cut.group, &shard.stream).await?;
+                passed.insert(&shard.stream, last);
+            }
+            let deletions = passed[&shard.stream];
             let shard = &ShardMeta { deletions, ..shard.clone() };
             if !self.insert_shard(&mut transaction, &cut.group, shard, now).await? {
                 return Err(PublishError::Duplicate { shard: shard.id });

@@ -224,9 +224,19 @@ impl Catalogue {
     /// Which of `ids` the catalogue knows, hidden ones included. A bundle whose shard is not known belongs to a publish
     /// that has not happened.
     pub async fn known_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
+        self.shards_where("TRUE", ids).await
+    }
+
+    /// Which of `ids` are live at this moment: neither expired, replaced nor forgotten.
+    pub async fn live_shards(&self, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
+        self.shards_where("expired_ns IS NULL", ids).await
+    }
+
+    /// Which of `ids` there are for which a condition holds.
+    async fn shards_where(&self, condition: &str, ids: &[ShardId]) -> Result<HashSet<ShardId>, Error> {
         let mut known = HashSet::new();
         for some in ids.chunks(IDS_A_STATEMENT) {
-            let mut query = Query::new("SELECT id FROM shards WHERE TRUE");
+            let mut query = Query::new(format!("SELECT id FROM shards WHERE {condition}"));
             query.push_in(" AND id", some.iter().map(ShardId::to_string));
             let rows: Vec<(String,)> =
                 query.build_as().fetch_all(&self.readers).await.map_err(self.failed("look for shards"))?;

@@ -52,19 +52,7 @@ mod contract_of {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_open_a_new_catalogue_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalogue.db");
-    let opening: Vec<_> = (0..8)
-        .map(|_| {
-            let path = path.clone();
-            tokio::spawn(async move { own(&open(&path).await.unwrap(), 0, "a").await.epoch })
-        })
-        .collect();
-    let mut epochs = Vec::new();
-    for one in opening {
-        epochs.push(one.await.unwrap());
-    }
-    epochs.sort_unstable();
-    assert_eq!(epochs, (1..=8).collect::<Vec<_>>());
+    contract::opened_by_many_at_once(&url(&folder.path().join("catalogue.db"))).await;
 }
 
 #[tokio::test]

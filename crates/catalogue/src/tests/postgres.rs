@@ -5,7 +5,7 @@ use crate::{
     contract::{
         Bed, GROUP, TOPIC, clock, cut,
         merging::{publish, replacement},
-        own, step,
+        opened_by_many_at_once, own, step,
     },
 };
 use millrace_model::{Partition, StreamName, TimeRange, Timestamp};
@@ -35,19 +35,7 @@ fn name_of(url: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_open_a_new_catalogue_at_once() {
-    let url = shared().database();
-    let opening: Vec<_> = (0..8)
-        .map(|_| {
-            let url = url.clone();
-            tokio::spawn(async move { own(&open(&url).await.unwrap(), 0, "a").await.epoch })
-        })
-        .collect();
-    let mut epochs = Vec::new();
-    for one in opening {
-        epochs.push(one.await.unwrap());
-    }
-    epochs.sort_unstable();
-    assert_eq!(epochs, (1..=8).collect::<Vec<_>>());
+    opened_by_many_at_once(&shared().database()).await;
 }
 
 #[tokio::test]
