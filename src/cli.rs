@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
-use crate::{catalogue, client, roles, rules, settings, streams, telemetry};
+use crate::{catalogue, client, dead_letters, roles, rules, settings, streams, telemetry};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::SocketAddr,
@@ -33,6 +33,11 @@ enum Command {
     /// What lies in each stream; put streams on hold, delete from them
     #[command(subcommand)]
     Streams(StreamsCommand),
+    /// Messages that could not be taken in: list them, mend them, send them again
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Who brings how much, and what of it was beyond a quota
+    Traffic(TrafficArgs),
     /// Look into the catalogue, or make it again out of a snapshot
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
@@ -160,6 +165,66 @@ pub(crate) enum StreamsCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrafficArgs {
+    /// So many days, today among them
+    #[arg(long, default_value_t = 7)]
+    pub(crate) days: u32,
+    /// Added up by `host`, `stream` or `day`
+    #[arg(long, default_value = "host")]
+    pub(crate) by: String,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// All that lie there, and which of them still wait
+    List {
+        /// Only those that wait
+        #[arg(long)]
+        waiting: bool,
+        /// How to write it
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// What one letter says, as JSON
+    Show {
+        /// Its number, as `list` shows it
+        number: i64,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Send letters again; what was mended becomes searchable, once
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Their numbers, as `list` shows them
+    #[arg(required_unless_present = "all")]
+    pub(crate) numbers: Vec<i64>,
+    /// All that wait
+    #[arg(long, conflicts_with = "numbers")]
+    pub(crate) all: bool,
+    /// What the one letter should have said: a file, a record a line; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+    /// The value is lines, not OTLP: read them by these parsers
+    #[arg(long, value_name = "PARSER", value_delimiter = ',')]
+    pub(crate) parse: Option<Vec<String>>,
+    /// The stream that the records belong to, where no agent has said it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -354,6 +419,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Search(args) => runtime()?.block_on(client::search(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
+        Command::Traffic(args) => runtime()?.block_on(streams::traffic(&args)),
+        Command::DeadLetters(command) => runtime()?.block_on(dead_letters::run(&command)),
         Command::Catalogue(CatalogueCommand::Show(args)) => runtime()?.block_on(client::catalogue(&args)),
         Command::Catalogue(CatalogueCommand::Dump(args)) => {
             runtime()?.block_on(catalogue::dump(&settings::stored(&args)?))

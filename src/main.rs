@@ -6,11 +6,13 @@ mod admin;
 mod catalogue;
 mod cli;
 mod client;
+mod dead_letters;
 mod memory;
 mod roles;
 mod rules;
 mod settings;
 mod streams;
+mod table;
 mod telemetry;
 
 use clap::Parser;

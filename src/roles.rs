@@ -11,6 +11,7 @@ use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
+    dead_letters::DeadLetters,
     http::{
         Api,
         streams::{Kept, TopicKeeps},
@@ -245,6 +246,7 @@ async fn start_query<L: Leaf + 'static>(
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
     let kept_by = topic.clone();
+    let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
         Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
@@ -292,5 +294,12 @@ async fn start_query<L: Leaf + 'static>(
         Box::pin(async move { topic.keeps().await })
     });
     let timeout = settings.query.timeout;
-    Ok(millrace_query::http::router(Arc::new(Api { searcher, timeout, rules, kept, topic_keeps })))
+    Ok(millrace_query::http::router(Arc::new(Api {
+        searcher,
+        timeout,
+        rules,
+        kept,
+        topic_keeps,
+        dead_letters,
+    })))
 }

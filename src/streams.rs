@@ -1,14 +1,12 @@
-//! `millrace streams`: what lies in each stream, holds, and deletions by query.
+//! `millrace streams`: what lies in each stream, holds, and deletions by query; `millrace traffic`: who brings how much.
 
 use crate::{
-    cli::{Code, Output, StreamsCommand, StreamsDeleteArgs, written},
-    client::{self, Request},
+    cli::{Code, StreamsCommand, StreamsDeleteArgs, TrafficArgs},
+    client::Request,
+    table::{show, text, time},
 };
 use serde_json::{Value, json};
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// How often a deletion that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -55,6 +53,25 @@ pub(crate) async fn run(command: &StreamsCommand) -> anyhow::Result<Code> {
     }
 }
 
+/// `millrace traffic`.
+pub(crate) async fn traffic(args: &TrafficArgs) -> anyhow::Result<Code> {
+    let TrafficArgs { days, by, output, server } = args;
+    let path = format!("api/v1/traffic?days={days}&by={by}");
+    let answer = Request::get(&server.server, &path).send().await?;
+    let columns = ["DAY", "STREAM", "HOST", "RECORDS", "BYTES", "SHARE", "HELD BACK"];
+    show(*output, &answer, "traffic", &columns, |row| {
+        vec![
+            text(&row["day"]),
+            text(&row["stream"]),
+            text(&row["host"]),
+            row["records"].to_string(),
+            row["bytes"].to_string(),
+            format!("{:.1} %", row["share"].as_f64().unwrap_or(0.0) * 100.0),
+            row["held_bytes"].to_string(),
+        ]
+    })
+}
+
 async fn deletions(server: &str, name: &str) -> anyhow::Result<Value> {
     Request::get(server, &format!("api/v1/streams/{name}/deletions")).send().await
 }
@@ -84,41 +101,6 @@ async fn delete(args: &StreamsDeleteArgs) -> anyhow::Result<Code> {
     let columns =
         ["NUMBER", "STATE", "RECORDS", "SHARDS LEFT", "REQUESTED", "PURGED", "TOPIC COPY UNTIL", "QUERY"];
     show(*output, &all, "deletions", &columns, receipt)
-}
-
-/// Writes what lies under `key` of an answer: as a table, whole, or one a line.
-fn show(
-    output: Output,
-    answer: &Value,
-    key: &str,
-    columns: &[&str],
-    row: fn(&Value) -> Vec<String>,
-) -> anyhow::Result<Code> {
-    let items = answer[key].as_array().cloned().unwrap_or_default();
-    let mut out = io::stdout().lock();
-    match output {
-        Output::Json => written(writeln!(out, "{answer:#}"))?,
-        Output::Ndjson => written(items.iter().try_for_each(|item| writeln!(out, "{item}")))?,
-        Output::Text => {
-            let header = columns.iter().map(|&column| column.to_owned()).collect();
-            let rows: Vec<Vec<String>> = std::iter::once(header).chain(items.iter().map(row)).collect();
-            written(table(&rows).iter().try_for_each(|line| writeln!(out, "{line}")))?;
-        }
-    }
-    Ok(Code::Ok)
-}
-
-/// Rows as lines, each column as wide as it must be.
-fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |at| rows.iter().filter_map(|row| row.get(at)).map(|cell: &String| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 fn row(stream: &Value) -> Vec<String> {
@@ -154,16 +136,6 @@ fn receipt(deletion: &Value) -> Vec<String> {
     ]
 }
 
-/// A text without its quotes; nothing is `-`.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| "-".to_owned(), client::printable)
-}
-
-/// A time to the second.
-fn time(value: &Value) -> String {
-    value.as_str().map_or_else(|| "-".to_owned(), |time| format!("{}Z", time.get(..19).unwrap_or(time)))
-}
-
 fn days(seconds: u64) -> String {
     match seconds {
         0 => "-".to_owned(),
@@ -176,18 +148,6 @@ fn days(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_cells() {
-        let rows = [vec!["A".to_owned(), "BC".to_owned()], vec!["größer".to_owned(), String::new()]];
-        assert_eq!(table(&rows), ["A       BC", "größer"]);
-    }
-
-    #[test]
-    fn times_are_said_to_the_second() {
-        assert_eq!(time(&json!("2026-11-26T20:49:58.853917939Z")), "2026-11-26T20:49:58Z");
-        assert_eq!(time(&Value::Null), "-");
-    }
 
     #[test]
     fn ages_are_said_in_the_largest_unit_that_fits() {

@@ -326,6 +326,21 @@ fn readers_and_writers_of_other_makers_are_understood() {
         .map(|letter| base64(letter["headers"]["millrace.dead.partition"].as_str().unwrap()))
         .collect();
     assert_eq!(partitions.len(), 4);
+
+    // They were lines: mended, they are found, once, under the time and place of the first try.
+    let server = ["--server", &cluster.server.address];
+    let run = |arguments: &[&str]| site.run(&[arguments, &server].concat());
+    let refused = run(&["dead-letters", "replay", "--all"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot be read as it is"), "{}", refused.stderr);
+    for sent in ["4 sent", "0 sent"] {
+        let mended = run(&["dead-letters", "replay", "--all", "--parse", "none", "--stream", "mended"]);
+        assert!(mended.code == Some(0) && mended.stderr.starts_with(sent), "{}", mended.stderr);
+        cluster.server.wait_for_total("_stream:mended \"no otlp\"", 4, DEADLINE);
+    }
+    let list = run(&["dead-letters", "list"]);
+    assert_eq!(list.stdout.matches("settled").count(), 4, "{}", list.stdout);
+    println!("{}", list.stdout);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod orphans;
 pub mod parts;
 pub mod pipeline;
 pub mod publish;
+mod quota;
 pub mod rebuild;
 pub mod retention;
 pub mod route;

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// Messages that went to the dead-letter topic.
     pub dead_letters: Counter,
+    /// Bytes of those that went beyond a quota.
+    pub held_bytes: Counter,
     /// Sources derived because two senders claimed to be one.
     pub strays: Counter,
     /// Records whose own time could not be believed.
@@ -79,7 +81,8 @@ impl Metrics {
         counter("messages", "Messages taken from the topic", &self.messages);
         counter("records", "Records that became searchable", &self.records);
         counter("duplicate_messages", "Messages that had come before, wholly or in part", &self.duplicates);
-        counter("dead_letters", "Messages that could not be decoded", &self.dead_letters);
+        counter("dead_letters", "Messages kept in the dead-letter topic", &self.dead_letters);
+        counter("held_bytes", "Bytes of messages beyond a quota, kept as dead letters", &self.held_bytes);
         counter("stray_sources", "Sources derived because two senders claimed to be one", &self.strays);
         counter("adjusted_times", "Records sorted by when they were observed", &self.adjusted);
         counter("whole_records", "Records kept whole: no template gives their line back", &self.whole);

@@ -11,19 +11,20 @@ use crate::{
     merge,
     metrics::Reason,
     publish::{self, Outcome, Publication},
+    quota::{Meter, Sent},
     retention,
     route::{Route, route},
     shards::{Frozen, Shards},
     snapshots,
     templates::Exchange,
 };
-use millrace_catalogue::Node;
-use millrace_ledger::{Change, Ledger, Place, Reading, read};
-use millrace_model::{Partition, Row, Timestamp, TopicId};
+use millrace_catalogue::{Amount, Brought, Day, Node};
+use millrace_ledger::{Change, Ledger, Place, read};
+use millrace_model::{Partition, Row, Timestamp, TopicId, wire::SkipReason};
 use millrace_store::HotRow;
 use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -127,6 +128,7 @@ struct Flow<'a> {
     paused: bool,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
+    meter: Meter,
 }
 
 impl<'a> Flow<'a> {
@@ -146,6 +148,7 @@ impl<'a> Flow<'a> {
             paused: false,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
+            meter: Meter::default(),
         }
     }
 
@@ -184,6 +187,7 @@ impl<'a> Flow<'a> {
                 for message in messages {
                     self.take(message).await;
                 }
+                self.dead.settle().await;
                 self.consider_cut();
             }
         }
@@ -194,20 +198,18 @@ impl<'a> Flow<'a> {
     async fn take(&mut self, message: Message) {
         let metrics = &self.parts.metrics;
         metrics.messages.inc();
-        let reading = read(&message.headers, &message.value);
-        if let Reading::Dead { reason, .. } = &reading {
-            metrics.dead_letters.inc();
-            tracing::warn!(
-                kafka.partition = message.partition.0,
-                offset = message.offset,
-                reason,
-                "a dead letter"
-            );
-            self.dead.send(&message, reason).await;
-        }
-        while let Some(source) = self.ledger.missing_for(&reading) {
-            let stored = load_source(self.parts, source).await;
-            self.ledger.load(source, message.partition, stored);
+        let now = self.parts.clock.now();
+        let mut reading = read(&message.headers, &message.value);
+        let sent = Sent::of(&reading, message.value.len());
+        let held = match &sent {
+            // Whoever sends a dead letter again has been asked already.
+            Some(sent) if reading.letter.is_none() => self.beyond_quota(sent, now).await,
+            _ => None,
+        };
+        let is_held = held.is_some();
+        if let Some(problem) = held {
+            metrics.held_bytes.inc_by(message.value.len() as u64);
+            reading.keep_aside(SkipReason::Quota, problem);
         }
         let place = Place {
             topic: self.parts.topic.name(),
@@ -216,6 +218,22 @@ impl<'a> Flow<'a> {
             offset: message.offset,
             timestamp: message.timestamp,
         };
+        if let Some(reason) = reading.dead() {
+            metrics.dead_letters.inc();
+            if !is_held {
+                tracing::warn!(
+                    kafka.partition = message.partition.0,
+                    offset = message.offset,
+                    reason,
+                    "a dead letter"
+                );
+            }
+            self.dead.send(&message, place.topic_id, reason).await;
+        }
+        while let Some(source) = self.ledger.missing_for(place, &reading) {
+            let stored = load_source(self.parts, source).await;
+            self.ledger.load(source, message.partition, stored);
+        }
         let accounted = self.ledger.account(place, reading);
         if accounted.outcome.is_some_and(|outcome| outcome != millrace_ledger::Outcome::New) {
             metrics.duplicates.inc();
@@ -228,7 +246,9 @@ impl<'a> Flow<'a> {
                 "two agents claim to be one (a cloned machine?): the second one's lines are kept under a source of their own"
             );
         }
-        let now = self.parts.clock.now();
+        if let Some(sent) = sent {
+            self.meter.count(&self.settings.streams, sent, message.partition, &accounted, is_held, now);
+        }
         let mut rows = Vec::with_capacity(accounted.records.len());
         let stream = accounted.stream;
         for (id, mut record) in accounted.records {
@@ -250,6 +270,21 @@ impl<'a> Flow<'a> {
         let end = self.consumer.end(message.partition);
         self.shards.append(message.partition, rows, message.offset + 1, end);
         self.open_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Why a message goes beyond a quota, if it does.
+    async fn beyond_quota(&mut self, sent: &Sent, now: Timestamp) -> Option<String> {
+        let streams = &self.settings.streams;
+        if self.in_flight.is_none() && self.meter.is_stale(streams, sent, now) {
+            let today = Day::of(now);
+            match self.parts.catalogue.traffic(GROUP, today).await {
+                Ok(traffic) => self.meter.refresh(streams, traffic, today),
+                Err(error) => {
+                    tracing::warn!(%error, "the catalogue cannot be asked what was brought today");
+                }
+            }
+        }
+        self.meter.refuses(streams, sent)
     }
 
     async fn tick(&mut self) {
@@ -319,12 +354,13 @@ impl<'a> Flow<'a> {
         self.open_since = None;
         let changes = self.ledger.take_changes();
         self.ledger.forget_closed();
-        self.begin(frozen, changes);
+        let traffic = self.meter.take();
+        self.begin(frozen, changes, traffic);
     }
 
-    fn begin(&mut self, frozen: Frozen, changes: Vec<Change>) {
+    fn begin(&mut self, frozen: Frozen, changes: Vec<Change>, traffic: BTreeMap<Brought, Amount>) {
         let bounds = self.settings.streams.bounds(frozen.rows.iter().map(|(key, _)| &key.stream));
-        let publication = Arc::new(Publication { frozen, changes, bounds });
+        let publication = Arc::new(Publication { frozen, changes, bounds, traffic });
         let generation = publication.frozen.generation;
         let task = tokio::spawn(publish::publish(
             Arc::clone(self.parts),
@@ -341,6 +377,7 @@ impl<'a> Flow<'a> {
         match outcome {
             Some(Outcome::Published) => {
                 self.shards.published(in_flight.generation, self.parts.clock.now());
+                self.meter.stale();
                 let next: Vec<_> = in_flight
                     .publication
                     .frozen
@@ -359,11 +396,13 @@ impl<'a> Flow<'a> {
                 );
                 self.shards.disown(&[partition]);
                 self.ledger.forget(&[partition]);
+                self.meter.forget(&[partition]);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
-                    let changes =
-                        in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
-                    let changes = changes.collect();
-                    self.begin(frozen, changes);
+                    let Publication { changes, traffic, .. } = &*in_flight.publication;
+                    let changes = changes.iter().filter(|c| c.partition != partition).cloned().collect();
+                    let of_others = traffic.iter().filter(|(brought, _)| brought.partition != partition);
+                    let traffic = of_others.map(|(brought, amount)| (brought.clone(), *amount)).collect();
+                    self.begin(frozen, changes, traffic);
                 }
                 false
             }

@@ -9,7 +9,7 @@ use crate::{
     shards::Frozen,
     templates::Exchange,
 };
-use millrace_catalogue::{Cut, Move, PUBLISH_WITHIN, PublishError, SourceWrite};
+use millrace_catalogue::{Amount, Brought, Cut, Move, PUBLISH_WITHIN, PublishError, SourceWrite};
 use millrace_ledger::Change;
 use millrace_model::{OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName};
 use millrace_store::SealedBundle;
@@ -34,6 +34,8 @@ pub struct Publication {
     pub changes: Vec<Change>,
     /// What their streams may take in shards, in bytes, where that is bounded.
     pub bounds: BTreeMap<StreamName, u64>,
+    /// Who brought how much.
+    pub traffic: BTreeMap<Brought, Amount>,
 }
 
 /// Seals, uploads and publishes; tries again, for ever, what another try can mend (a full disk, a busy or unreachable
@@ -115,6 +117,7 @@ async fn try_publish(
             .collect(),
         aliases: templates.due(),
         bounds: publication.bounds.clone(),
+        traffic: publication.traffic.clone(),
         ..Cut::default()
     };
     match parts.catalogue.publish(&cut).await {

@@ -43,6 +43,9 @@ pub async fn run(parts: Arc<Parts>, settings: Settings, shutdown: CancellationTo
                     "bundles that nobody knows could not be looked for"
                 );
             }
+            if let Err(error) = parts.catalogue.forget_traffic(GROUP).await {
+                tracing::warn!(%error, "what was brought long ago could not be forgotten");
+            }
         }
         if let Err(error) = once(&parts, &settings.streams, grace).await {
             tracing::warn!(error = format!("{error:#}"), "retention could not be applied");

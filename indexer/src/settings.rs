@@ -77,6 +77,17 @@ pub struct Streams {
     pub others: Keep,
     /// By name.
     pub named: BTreeMap<StreamName, Keep>,
+    /// What may come, for streams that have a bound.
+    pub quotas: BTreeMap<StreamName, Quota>,
+}
+
+/// What may come to a stream on a day (UTC), in bytes of messages before compression. What goes beyond is kept aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// From all hosts together: `daily_quota`.
+    pub bytes: Option<u64>,
+    /// From each: `daily_quota_per_host`.
+    pub host_bytes: Option<u64>,
 }
 
 /// What is kept of a stream; whichever bound is reached first.
@@ -103,8 +114,13 @@ impl Streams {
                 age: section.or("retention", Age(streams.others.age)).0,
                 bytes: section.optional::<ByteSize>("retention_bytes").map(|bytes| bytes.0),
             };
+            let mut bytes = |key| section.optional::<ByteSize>(key).map(|bytes| bytes.0);
+            let quota = Quota { bytes: bytes("daily_quota"), host_bytes: bytes("daily_quota_per_host") };
             match name.parse::<StreamName>() {
                 Ok(name) => {
+                    if quota.bytes.or(quota.host_bytes).is_some() {
+                        streams.quotas.insert(name.clone(), quota);
+                    }
                     streams.named.insert(name, keep);
                 }
                 Err(error) => section.error("retention", error.to_string()),
@@ -116,6 +132,11 @@ impl Streams {
     /// What is kept of `stream`.
     pub fn keep(&self, stream: &StreamName) -> Keep {
         self.named.get(stream).copied().unwrap_or(self.others)
+    }
+
+    /// What may come to `stream`; `None`: anything.
+    pub fn quota(&self, stream: &StreamName) -> Option<Quota> {
+        self.quotas.get(stream).copied()
     }
 
     /// What those of `streams` may take whose size is bounded, in bytes.

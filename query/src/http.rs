@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod audit;
 mod catalogue;
+pub mod dead_letters;
 pub mod error;
 pub mod gzip;
 pub mod hit;
@@ -11,6 +12,7 @@ pub mod parameters;
 pub mod router;
 pub mod search;
 pub mod streams;
+pub mod traffic;
 
 pub use error::ApiError;
 pub use router::{Api, router};

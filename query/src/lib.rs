@@ -10,6 +10,7 @@
 //!   of the highest epoch from there on.
 
 pub mod alert;
+pub mod dead_letters;
 pub mod http;
 pub mod leaves;
 pub mod metrics;

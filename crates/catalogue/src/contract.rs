@@ -10,6 +10,7 @@ pub(crate) mod publishing;
 pub(crate) mod records;
 pub(crate) mod refusing;
 pub(crate) mod restoring;
+pub(crate) mod traffic;
 pub(crate) mod verifying;
 
 use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
@@ -74,6 +75,8 @@ macro_rules! tests {
             life: a_deletion_ends_when_no_shard_is_left_for_it;
             life: a_shard_does_not_pass_a_deletion_by_being_merged;
             life: usage_adds_up;
+            traffic: what_is_brought_adds_up;
+            traffic: what_is_not_published_was_not_brought;
             restoring: every_row_of_every_table_is_given;
             restoring: a_snapshot_restores_what_was_there;
             restoring: a_snapshot_of_the_first_version_restores;

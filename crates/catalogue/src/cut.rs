@@ -1,6 +1,6 @@
 //! What is published together, as plain data, and what must hold in it before the database is asked.
 
-use crate::{Alert, Alias, Error, Notification, aliases};
+use crate::{Alert, Alias, Amount, Brought, Error, Notification, aliases};
 use millrace_ledger::{Change, SourceState};
 use millrace_model::{Partition, ShardMeta, SourceId, StreamName};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ pub struct Cut {
     pub aliases: Vec<Alias>,
     /// What the live shards of a stream may take, in bytes: the oldest end in the same transaction if the cut makes it more.
     pub bounds: BTreeMap<StreamName, u64>,
+    /// What was brought: added to what was brought before.
+    pub traffic: BTreeMap<Brought, Amount>,
 }
 
 /// One partition's step.

@@ -37,6 +37,7 @@ mod sources;
 mod streams;
 mod summary;
 mod tables;
+mod traffic;
 mod trail;
 mod verify;
 
@@ -56,6 +57,7 @@ pub use sources::{SourceLabel, StoredSource};
 pub use streams::{Hold, StreamUsage};
 pub use summary::Summary;
 pub use tables::{Cell, ReadError, TakeRows};
+pub use traffic::{Amount, Brought, Day, TRAFFIC_DAYS, Traffic};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };

@@ -1,7 +1,7 @@
 //! Publishing a cut: the only way in which records become durable.
 //!
 //! One transaction, in this order: shards, offsets (where a zombie is found out), sources, alerts and their outbox,
-//! documents, trail, the end of shards for which there is no room any more, aliases. Any refusal drops the transaction,
+//! documents, traffic, trail, the end of shards for which there is no room any more, aliases. Any refusal drops the transaction,
 //! which rolls all of it back.
 
 use crate::{
@@ -53,6 +53,7 @@ impl Catalogue {
         for document in &cut.documents {
             self.write_document(&mut transaction, document, now).await?;
         }
+        self.add_traffic(&mut transaction, cut).await?;
         self.append_moves(&mut transaction, cut, now).await?;
         let mut outgrown = Vec::new();
         for (stream, bytes) in &cut.bounds {

@@ -3,7 +3,7 @@
 use crate::{Outcome, Piece, REMEMBERED_PIECES, SourceState, Span};
 use millrace_model::{
     LogRecord, Value,
-    wire::{Envelope, Extent, Run, RunKind},
+    wire::{Envelope, Extent, Run, RunKind, SkipReason},
 };
 
 /// Set on a record that was handed out whole although some of its bytes had been covered before.
@@ -21,8 +21,7 @@ pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogR
         return true;
     }
     let span = span_of(&envelope.extent);
-    let overlap = state.covered.overlap(span);
-    if overlap == 0 {
+    if standing(state, span) == 0 {
         return false;
     }
     match compare(state, &envelope.extent, records) {
@@ -32,11 +31,13 @@ pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogR
     }
 }
 
-pub(crate) fn apply(
-    state: &mut SourceState,
-    envelope: &Envelope,
-    records: Vec<LogRecord>,
-) -> (Vec<(u64, LogRecord)>, Outcome) {
+/// How many positions of `span` are accounted for by more than a dead letter.
+fn standing(state: &SourceState, span: Span) -> u64 {
+    state.covered.overlap(span) - state.aside.overlap(span)
+}
+
+/// What a message says of its source as a whole.
+fn describe(state: &mut SourceState, envelope: &Envelope) {
     if state.sender.is_none_or(|owner| owner.epoch <= envelope.sender.epoch) {
         state.sender = Some(envelope.sender);
     }
@@ -47,14 +48,35 @@ pub(crate) fn apply(
     if envelope.close.is_some() {
         state.close.clone_from(&envelope.close);
     }
+}
 
+/// Accounts for a message that was kept aside: what was not accounted for before waits for a good copy.
+pub(crate) fn put_aside(state: &mut SourceState, envelope: &Envelope, reason: SkipReason) -> Outcome {
+    describe(state, envelope);
     let span = span_of(&envelope.extent);
     let overlap = state.covered.overlap(span);
+    state.duplicate_bytes += overlap;
+    for gap in state.covered.gaps(span) {
+        state.aside.insert(reason, gap);
+        *state.skipped.entry(reason).or_default() += gap.length();
+    }
+    state.covered.insert(span);
+    outcome(overlap, span)
+}
+
+pub(crate) fn apply(
+    state: &mut SourceState,
+    envelope: &Envelope,
+    records: Vec<LogRecord>,
+) -> (Vec<(u64, LogRecord)>, Outcome) {
+    describe(state, envelope);
+    let span = span_of(&envelope.extent);
+    let overlap = standing(state, span);
     state.duplicate_bytes += overlap;
     let mut new = Vec::with_capacity(if overlap == 0 { records.len() } else { 0 });
     let mut records = records.into_iter();
     for (run, at) in placed_runs(&envelope.extent) {
-        let covered = if overlap == 0 { 0 } else { state.covered.overlap(at) };
+        let covered = if overlap == 0 { 0 } else { standing(state, at) };
         match run.kind {
             RunKind::Record => {
                 let Some(mut record) = records.next() else { break };
@@ -76,18 +98,22 @@ pub(crate) fn apply(
         }
     }
     state.covered.insert(span);
+    state.come_after_all(span);
     if overlap < span.length() {
         state.recent.push_back(Piece { span, crc32c: envelope.extent.crc32c, epoch: envelope.sender.epoch });
         if state.recent.len() > REMEMBERED_PIECES {
             state.recent.pop_front();
         }
     }
-    let outcome = match overlap {
+    (new, outcome(overlap, span))
+}
+
+fn outcome(overlap: u64, span: Span) -> Outcome {
+    match overlap {
         0 => Outcome::New,
         all if all == span.length() => Outcome::Duplicate,
         _ => Outcome::Overlapping,
-    };
-    (new, outcome)
+    }
 }
 
 fn span_of(extent: &Extent) -> Span {

@@ -7,16 +7,19 @@
 //! **Invariants:**
 //! - A byte of a source yields its record at most once: a covered range is never handed out again.
 //! - A hole is reported, never filled by dropping: data beyond a hole is handed out like any other.
+//! - A dead letter accounts for its range only until a good copy comes: what it was put aside for is handed out then, once.
 //! - What *could* be somebody else's bytes is never taken for a duplicate: a range that is covered already, but whose
 //!   checksum differs, or that a second living process of the same epoch sends, goes to a derived source.
 
 mod apply;
+mod aside;
 mod audit;
 mod intake;
 mod spans;
 
+pub use aside::Aside;
 pub use audit::{Audit, Verdict, audit};
-pub use intake::{Accounted, Place, Reading, read};
+pub use intake::{Accounted, Content, Place, Reading, accounts, read};
 pub use spans::{Span, Spans};
 
 use millrace_model::{
@@ -61,6 +64,9 @@ pub struct SourceState {
     pub records: u64,
     /// Accounted for without a record: bytes by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
+    /// Of those, what lies in the dead-letter topic and can still come.
+    #[serde(default, skip_serializing_if = "Aside::is_empty")]
+    pub aside: Aside,
     /// Bytes that came again and were dropped.
     pub duplicate_bytes: u64,
     /// Records handed out whole although a part of them had been covered before.
@@ -69,6 +75,18 @@ pub struct SourceState {
     pub stray_of: Option<SourceId>,
     /// Boots whose messages go to a derived source.
     pub strays: Vec<BootId>,
+}
+
+impl SourceState {
+    /// What was kept aside of `span` has come.
+    pub(crate) fn come_after_all(&mut self, span: Span) {
+        for (reason, length) in self.aside.remove(span) {
+            if let Some(skipped) = self.skipped.get_mut(&reason) {
+                *skipped -= length.min(*skipped);
+            }
+        }
+        self.skipped.retain(|_, length| *length > 0);
+    }
 }
 
 /// What became of a message.
@@ -149,32 +167,54 @@ impl Ledger {
     ///
     /// Call only when [`missing`](Self::missing) is `None`; a source that was not loaded counts as never seen.
     pub fn apply(&mut self, partition: Partition, envelope: &Envelope, records: Vec<LogRecord>) -> Applied {
-        self.load(envelope.source, partition, None);
-        let mut source = envelope.source;
-        let mut stray = false;
-        if let Some(base) = self.sources.get_mut(&source)
-            && apply::is_stray(&base.state, envelope, &records)
-        {
-            stray = !base.state.strays.contains(&envelope.sender.boot);
-            if stray {
-                base.dirty = true;
-                base.state.strays.push(envelope.sender.boot);
-                if base.state.strays.len() > REMEMBERED_STRAYS {
-                    base.state.strays.remove(0);
-                }
-            }
-            source = stray_id(envelope);
-            self.load(source, partition, None);
-        }
-        let Some(tracked) = self.sources.get_mut(&source) else {
-            return Applied { source, records: Vec::new(), outcome: Outcome::Duplicate, stray };
-        };
-        tracked.dirty = true;
-        if source != envelope.source {
-            tracked.state.stray_of = Some(envelope.source);
-        }
-        let (records, outcome) = apply::apply(&mut tracked.state, envelope, records);
+        let (source, stray) = self.source_of(partition, envelope, &records);
+        let (records, outcome) = apply::apply(self.change(source, partition), envelope, records);
         Applied { source, records, outcome, stray }
+    }
+
+    /// Accounts for a message whose records are kept aside: nothing is handed out.
+    pub(crate) fn put_aside(
+        &mut self,
+        partition: Partition,
+        envelope: &Envelope,
+        reason: SkipReason,
+    ) -> Applied {
+        let (source, stray) = self.source_of(partition, envelope, &[]);
+        let outcome = apply::put_aside(self.change(source, partition), envelope, reason);
+        Applied { source, records: Vec::new(), outcome, stray }
+    }
+
+    /// The source that a message belongs to, and whether it opened a derived one.
+    fn source_of(
+        &mut self,
+        partition: Partition,
+        envelope: &Envelope,
+        records: &[LogRecord],
+    ) -> (SourceId, bool) {
+        self.load(envelope.source, partition, None);
+        let Some(base) = self.sources.get_mut(&envelope.source) else { return (envelope.source, false) };
+        if !apply::is_stray(&base.state, envelope, records) {
+            return (envelope.source, false);
+        }
+        let first = !base.state.strays.contains(&envelope.sender.boot);
+        if first {
+            base.dirty = true;
+            base.state.strays.push(envelope.sender.boot);
+            if base.state.strays.len() > REMEMBERED_STRAYS {
+                base.state.strays.remove(0);
+            }
+        }
+        let derived = stray_id(envelope);
+        self.change(derived, partition).stray_of = Some(envelope.source);
+        (derived, first)
+    }
+
+    /// What is known of a source, to be changed.
+    fn change(&mut self, source: SourceId, partition: Partition) -> &mut SourceState {
+        let new = || Tracked { partition, version: None, dirty: true, state: SourceState::default() };
+        let tracked = self.sources.entry(source).or_insert_with(new);
+        tracked.dirty = true;
+        &mut tracked.state
     }
 
     /// The sources that changed since the last call, with the versions that they replace. What is handed out counts as

@@ -77,6 +77,18 @@ impl Spans {
         self.0.splice(from..to, [joined]);
     }
 
+    /// Takes a span out; says how many positions of it were inside.
+    pub fn remove(&mut self, span: Span) -> u64 {
+        let removed = self.overlap(span);
+        if removed > 0 {
+            let cut = |s: Span| {
+                [Span { end: s.end.min(span.start), ..s }, Span { start: s.start.max(span.end), ..s }]
+            };
+            self.0 = self.0.iter().flat_map(|s| cut(*s)).filter(|s| !s.is_empty()).collect();
+        }
+        removed
+    }
+
     /// How many positions of `span` are inside.
     pub fn overlap(&self, span: Span) -> u64 {
         let from = self.0.partition_point(|s| s.end <= span.start);
@@ -131,6 +143,9 @@ mod tests {
             prop_assert_eq!(missing, expected);
             let list: Vec<Span> = set.iter().collect();
             prop_assert!(list.windows(2).all(|pair| pair[0].end < pair[1].start));
+            let left: BTreeSet<u64> = naive.iter().copied().filter(|p| !(start..start + length).contains(p)).collect();
+            prop_assert_eq!(set.remove(within), (naive.len() - left.len()) as u64);
+            prop_assert!(set.iter().flat_map(|s| s.start..s.end).eq(left));
         }
     }
 }

@@ -1,8 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use millrace_model::{
-    AgentId, InstanceId, Value,
-    wire::{Extent, Run, RunKind},
+    AgentId, InstanceId, Timestamp, Value,
+    wire::{Extent, Letter, Run, RunKind},
 };
 use proptest::prelude::*;
 
@@ -180,7 +180,114 @@ fn a_state_survives_its_json() {
     assert_eq!(serde_json::from_str::<SourceState>(&json).unwrap(), *state);
 }
 
+fn place(offset: i64) -> Place<'static> {
+    Place { topic: "t", topic_id: None, partition: AT, offset, timestamp: Timestamp(5) }
+}
+
+fn account(ledger: &mut Ledger, offset: i64, reading: Reading) -> Accounted {
+    while let Some(id) = ledger.missing_for(place(offset), &reading) {
+        ledger.load(id, AT, None);
+    }
+    ledger.account(place(offset), reading)
+}
+
+fn undecodable() -> Content {
+    Content::Dead { reason: SkipReason::Undecodable, problem: "no OTLP".to_owned(), envelope: None }
+}
+
+fn letter(offset: i64) -> Box<Letter> {
+    Box::new(Letter { topic: "t".to_owned(), topic_id: None, partition: AT, offset })
+}
+
+#[test]
+fn what_was_kept_aside_comes_once_when_it_is_sent_again() {
+    let lines = numbered(6);
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&lines, 0, 2, sender(1, 1)));
+    let batch = |from, to| {
+        let (envelope, records) = message(&lines, from, to, sender(1, 1));
+        Reading { content: Content::Batch(Box::new(envelope), records), letter: None }
+    };
+    let mut aside = batch(2, 4);
+    aside.keep_aside(SkipReason::Quota, "too much".to_owned());
+    assert_eq!(account(&mut ledger, 1, aside.clone()).records, []);
+    apply(&mut ledger, message(&lines, 4, 6, sender(1, 1)));
+    let state = ledger.state(SourceId(7)).unwrap();
+    assert_eq!((state.aside.length(), state.skipped[&SkipReason::Quota], state.records), (14, 14, 4));
+    assert_eq!(audit(state).verdict, Verdict::CompleteSoFar);
+    // The letter comes again, still unreadable; then what it stands for, twice.
+    assert_eq!(account(&mut ledger, 3, aside).records, []);
+    let revived = Reading { letter: Some(letter(1)), ..batch(2, 4) };
+    assert_eq!(account(&mut ledger, 4, revived.clone()).records.len(), 2);
+    assert_eq!(account(&mut ledger, 5, revived).outcome, Some(Outcome::Duplicate));
+    let state = ledger.state(SourceId(7)).unwrap();
+    assert_eq!((state.aside.is_empty(), state.skipped.is_empty(), state.records), (true, true, 6));
+    assert_eq!(ledger.len(), 2, "the source, and the letters of the partition, of which there are none");
+    assert!(ledger.take_changes().iter().all(|change| change.id == SourceId(7)));
+}
+
+#[test]
+fn a_dead_letter_without_a_range_comes_once_when_it_is_sent_again() {
+    let mut ledger = Ledger::new();
+    let foreign = || Content::Foreign(StreamName::default(), vec![LogRecord::default()]);
+    let dead = || Reading { content: undecodable(), letter: None };
+    assert_eq!(account(&mut ledger, 10, dead()).records, []);
+    let between = account(&mut ledger, 11, Reading { content: foreign(), letter: None });
+    assert_eq!(between.records.len(), 1);
+    account(&mut ledger, 12, dead());
+    let changed = ledger.take_changes().remove(0);
+    assert_eq!((changed.state.aside.length(), changed.state.skipped[&SkipReason::Undecodable]), (2, 2));
+    assert_eq!(audit(&changed.state).verdict, Verdict::CompleteSoFar);
+    // Still not readable: nothing new.
+    account(&mut ledger, 13, Reading { content: undecodable(), letter: Some(letter(10)) });
+    assert_eq!(ledger.state(changed.id).unwrap().aside.length(), 2);
+    let first = account(&mut ledger, 14, Reading { content: foreign(), letter: Some(letter(10)) });
+    assert_eq!(first.records[0].0.position, 10, "it is named by where it lay first");
+    assert_eq!(first.records[0].0.source, between.records[0].0.source);
+    for again in [letter(10), letter(11)] {
+        let again = account(&mut ledger, 15, Reading { content: foreign(), letter: Some(again) });
+        assert_eq!((again.records.len(), again.outcome), (0, Some(Outcome::Duplicate)));
+    }
+    // Of another topic: what it once was means nothing here.
+    let other = Box::new(Letter { topic: "other".to_owned(), ..*letter(12) });
+    assert_eq!(
+        account(&mut ledger, 16, Reading { content: foreign(), letter: Some(other) }).records.len(),
+        1
+    );
+    assert_eq!(ledger.state(changed.id).unwrap().aside.length(), 1);
+}
+
 proptest! {
+    /// Any messages are kept aside, come again, and are sent again, in any order: every line comes out once.
+    #[test]
+    fn what_is_kept_aside_is_neither_lost_nor_doubled(
+        lines in prop::collection::vec("[a-c]{0,4}", 1..20),
+        steps in prop::collection::vec((0usize..20, 1usize..6, any::<bool>()), 1..40),
+    ) {
+        let mut ledger = Ledger::new();
+        let mut out: BTreeMap<u64, String> = BTreeMap::new();
+        let mut handle = |from: usize, to: usize, aside: bool| {
+            let (envelope, records) = message(&lines, from, to, sender(1, 1));
+            let mut reading = Reading { content: Content::Batch(Box::new(envelope), records), letter: None };
+            if aside {
+                reading.keep_aside(SkipReason::Quota, String::new());
+            }
+            for (id, record) in account(&mut ledger, 0, reading).records {
+                assert!(out.insert(id.position, record.body.to_string()).is_none(), "twice at {}", id.position);
+            }
+        };
+        for (from, length, aside) in steps {
+            let from = from.min(lines.len());
+            handle(from, (from + length).min(lines.len()), aside);
+        }
+        handle(0, lines.len(), true);
+        handle(0, lines.len(), false);
+        let expected: Vec<String> = lines.iter().filter(|line| !line.is_empty()).cloned().collect();
+        prop_assert_eq!(out.into_values().collect::<Vec<_>>(), expected);
+        let state = ledger.state(SourceId(7)).unwrap();
+        prop_assert!(state.aside.is_empty() && !state.skipped.contains_key(&SkipReason::Quota));
+    }
+
     /// Processes die and start again at any delivered edge, ship in pieces of any size, and messages come again at
     /// will: every line comes out once, in its place.
     #[test]

@@ -19,10 +19,15 @@
 //! | `millrace.open` | JSON of [`SourceOpen`], on a source's first message |
 //! | `millrace.close` | JSON of [`SourceClose`], on its last |
 //! | `millrace.topic` | alone in the first message of each partition: the topic's id |
+//!
+//! A dead letter is a message as it came, with the headers of [`Letter`] in front; one that is sent again keeps them.
 
 mod headers;
+mod letter;
 mod otlp;
 mod protobuf;
+
+pub use letter::{Letter, dead_letter, letter, reason, revived};
 
 use crate::{AgentId, BootId, InstanceId, LogRecord, SourceId, StreamName, TopicId};
 use bytes::Bytes;
@@ -62,11 +67,13 @@ pub enum SkipReason {
     Nul,
     /// Destroyed by the source before it could be read.
     Lost,
+    /// More than its stream or host may bring; kept in the dead-letter topic. Never said by an agent.
+    Quota,
 }
 
 impl SkipReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Blank,
         Self::OverLong,
         Self::Filtered,
@@ -74,6 +81,7 @@ impl SkipReason {
         Self::Undecodable,
         Self::Nul,
         Self::Lost,
+        Self::Quota,
     ];
 
     /// Its name in metrics and audits.
@@ -86,6 +94,7 @@ impl SkipReason {
             Self::Undecodable => "undecodable",
             Self::Nul => "nul",
             Self::Lost => "lost",
+            Self::Quota => "quota",
         }
     }
 
@@ -239,6 +248,15 @@ pub fn encode<'a>(envelope: &Envelope, records: impl IntoIterator<Item = &'a Log
     Payload {
         key: Bytes::copy_from_slice(envelope.sender.agent.to_string().as_bytes()),
         headers: headers::write(envelope),
+        value: otlp::encode(records),
+    }
+}
+
+/// A message of records without ranges, as others than agents send them; `stream` says where they belong.
+pub fn plain<'a>(stream: Option<&StreamName>, records: impl IntoIterator<Item = &'a LogRecord>) -> Payload {
+    Payload {
+        key: Bytes::new(),
+        headers: stream.map(headers::stream).into_iter().collect(),
         value: otlp::encode(records),
     }
 }

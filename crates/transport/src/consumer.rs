@@ -80,6 +80,19 @@ impl Revocation {
     pub fn done(self) {}
 }
 
+/// Some messages of a partition, read apart from every group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In order. None: there is nothing more.
+    pub messages: Vec<Message>,
+    /// Where the next page begins.
+    pub next: i64,
+    /// The first offset that is still there.
+    pub low: i64,
+    /// The offset that the next message will have.
+    pub end: i64,
+}
+
 /// Reads the partitions that its group assigns to it.
 ///
 /// Dropping it is like [`Consumer::close`], without waiting.

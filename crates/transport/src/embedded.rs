@@ -28,7 +28,7 @@ pub use all::{Stored, earliest_stored, read_stored};
 pub use consumer::EmbeddedConsumer;
 
 use crate::{
-    DeliveryReport, EmbeddedSettings, Error, Metrics, Producer, Rejected,
+    DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected,
     message::{size, weight},
     metrics::TopicMetrics,
     reports::Reports,
@@ -203,6 +203,13 @@ impl EmbeddedTopic {
             tokio::task::spawn_blocking(open).await.map_err(|_| Error::Closed)?
         });
         dead.await.cloned()
+    }
+
+    pub(crate) fn page(&self, partition: Partition, from: i64, limit: usize) -> Result<Page, Error> {
+        let topic = || self.name().to_owned();
+        let log =
+            self.0.log(partition).ok_or_else(|| Error::NoSuchPartition { topic: topic(), partition })?;
+        consumer::page(&self.0, log, from, limit)
     }
 
     pub(crate) fn keeps(&self) -> Duration {

@@ -33,6 +33,14 @@ pub enum Error {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// The topic has fewer partitions.
+    #[error("topic {topic} has no partition {partition}")]
+    NoSuchPartition {
+        /// The topic.
+        topic: String,
+        /// The partition that was asked for.
+        partition: millrace_model::Partition,
+    },
     /// The client library cannot be started.
     #[error("the Kafka client for topic {topic} cannot be started")]
     Client {

@@ -11,8 +11,10 @@ mod scout;
 pub use consumer::KafkaConsumer;
 pub use producer::KafkaProducer;
 
-use crate::{DeliveryReport, Error, KafkaSettings, Metrics, metrics::TopicMetrics};
+use crate::{DeliveryReport, Error, KafkaSettings, Metrics, Page, metrics::TopicMetrics};
 use client::Health;
+use millrace_model::Partition;
+use rdkafka::error::RDKafkaErrorCode;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, mpsc, watch};
 
@@ -93,6 +95,14 @@ impl KafkaTopic {
     pub(crate) async fn dead(&self) -> Result<Self, Error> {
         let open = async || Box::pin(Self::open(self.0.settings.dead(), &self.0.all_metrics)).await;
         self.0.dead.get_or_try_init(open).await.cloned()
+    }
+
+    pub(crate) fn page(&self, partition: Partition, from: i64, limit: usize) -> Result<Page, Error> {
+        let topic = || self.name().to_owned();
+        scout::page(&self.0, partition, from, limit).map_err(|source| match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownPartition) => Error::NoSuchPartition { topic: topic(), partition },
+            _ => Error::Unreachable { topic: topic(), source },
+        })
     }
 
     pub(crate) async fn keeps(&self) -> Option<Duration> {

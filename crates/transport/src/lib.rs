@@ -20,7 +20,7 @@ mod settings;
 mod sync;
 mod topic;
 
-pub use consumer::{AssignedPartition, Assignment, Consumer, ConsumerEvent, Revocation, Start};
+pub use consumer::{AssignedPartition, Assignment, Consumer, ConsumerEvent, Page, Revocation, Start};
 pub use embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Stored, earliest_stored, read_stored};
 pub use error::Error;
 pub use kafka::{KafkaConsumer, KafkaProducer, KafkaTopic};

@@ -1,7 +1,7 @@
 //! A topic of either kind behind one handle, and producers and consumers that do not show which kind it is.
 
 use crate::{
-    Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Producer, TopicSettings,
+    Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Page, Producer, TopicSettings,
     embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic},
     kafka::{KafkaConsumer, KafkaProducer, KafkaTopic},
 };
@@ -91,6 +91,20 @@ impl Topic {
             Self::Kafka(topic) => topic.dead().await.map(Self::Kafka),
             Self::Embedded(topic) => topic.dead().await.map(Self::Embedded),
         }
+    }
+
+    /// Messages of a partition from `from` on, about a megabyte or `limit` of them: for looking at a topic, apart from
+    /// every group. Where the topic no longer has `from`, from the earliest that is there. Asks the broker.
+    ///
+    /// # Errors
+    /// There is no such partition, the broker does not answer within ten seconds, or the files cannot be read.
+    pub async fn page(&self, partition: Partition, from: i64, limit: usize) -> Result<Page, Error> {
+        let topic = self.clone();
+        let read = move || match &topic {
+            Self::Kafka(topic) => topic.page(partition, from, limit),
+            Self::Embedded(topic) => topic.page(partition, from, limit),
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)?
     }
 
     /// How long a message stays at most once all have read it: the topic's retention, and for how long one of its files is

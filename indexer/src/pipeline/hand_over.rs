@@ -61,6 +61,7 @@ impl Flow<'_> {
             );
             starts.push((ownership.partition, Start::Offset(next)));
         }
+        self.meter.stale();
         self.paused = false;
         assignment.start(starts);
     }
@@ -75,6 +76,7 @@ impl Flow<'_> {
         let abandoned = self.shards.disown(&partitions);
         self.parts.metrics.abandoned.inc_by(abandoned);
         self.ledger.forget(&partitions);
+        self.meter.forget(&partitions);
         tracing::info!(
             partitions = partitions.len(),
             abandoned,

@@ -86,6 +86,7 @@ impl Node {
             frozen: self.shards.freeze().unwrap(),
             changes: Vec::new(),
             bounds: BTreeMap::new(),
+            traffic: BTreeMap::new(),
         })
     }
 

@@ -121,7 +121,8 @@ impl Site {
         let frozen = self.shards.freeze().unwrap();
         let bounds = self.settings.streams.bounds(frozen.rows.iter().map(|(key, _)| &key.stream));
         let generation = frozen.generation;
-        let publication = Arc::new(Publication { frozen, changes: Vec::new(), bounds });
+        let publication =
+            Arc::new(Publication { frozen, changes: Vec::new(), bounds, traffic: BTreeMap::new() });
         let templates = Arc::new(Exchange::new(self.shards.shaper()));
         let outcome = publish::publish(Arc::clone(&self.parts), Arc::default(), templates, publication).await;
         assert!(matches!(outcome, Outcome::Published), "{outcome:?}");

@@ -218,17 +218,18 @@ impl Watch {
     /// One message: what is new in it goes through the rules.
     async fn take(&mut self, message: Message) -> anyhow::Result<()> {
         let reading = read(&message.headers, &message.value);
-        while let Some(source) = self.ledger.missing_for(&reading) {
-            self.load_source(source, message.partition).await?;
-        }
-        let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
+        let Some(lane) = self.lanes.get(&message.partition) else { return Ok(()) };
+        let topic = self.parts.topic.clone();
         let place = Place {
-            topic: self.parts.topic.name(),
+            topic: topic.name(),
             topic_id: lane.topic_id,
             partition: message.partition,
             offset: message.offset,
             timestamp: message.timestamp,
         };
+        while let Some(source) = self.ledger.missing_for(place, &reading) {
+            self.load_source(source, message.partition).await?;
+        }
         let accounted = self.ledger.account(place, reading);
         if accounted.outcome.is_some_and(|outcome| outcome != Outcome::New) {
             self.parts.metrics.duplicates.inc();
@@ -236,6 +237,7 @@ impl Watch {
         let now = self.parts.clock.now();
         let mut findings = Vec::new();
         self.parts.metrics.evaluated.inc_by(accounted.records.len() as u64);
+        let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
         for (id, record) in accounted.records {
             let row = Row { id, stream: accounted.stream.clone(), time: record.time(), record };
             lane.detector.observe(&row, now, &mut findings);

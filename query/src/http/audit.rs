@@ -71,6 +71,7 @@ fn describe(source: &StoredSource, clone: Option<&String>) -> (bool, Value) {
         "source": source.id, "topic": source.topic, "partition": source.partition, "stream": state.stream,
         "verdict": account.verdict, "holes": account.holes, "lost_bytes": account.lost, "covered": account.covered,
         "ranges": state.covered, "records": state.records, "skipped": state.skipped,
+        "aside": state.aside.length(),
         "duplicate_bytes": state.duplicate_bytes, "reframed": state.reframed, "open": state.open, "close": state.close,
         "agent": state.sender.map(|s| s.agent), "instance": state.sender.map(|s| s.instance),
         "epoch": state.sender.map(|s| s.epoch),

@@ -144,6 +144,11 @@ fn read_cursor(text: &str) -> Option<(Timestamp, RecordId)> {
     Some((Timestamp(time.parse().ok()?), id.parse().ok()?))
 }
 
+/// For a parameter or a body that is not what it should be.
+pub(super) fn wrong(name: &'static str, problem: String) -> ApiError {
+    ApiError::Parameter { name, problem }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {

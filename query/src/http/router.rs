@@ -1,10 +1,11 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, gzip, page, search,
+    ApiError, alerts, audit, catalogue, dead_letters, gzip, page, search,
     streams::{self, Kept, TopicKeeps},
+    traffic,
 };
-use crate::{Searcher, alert::RuleBook};
+use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters};
 use axum::{
     Router,
     http::Uri,
@@ -26,6 +27,8 @@ pub struct Api<L> {
     pub kept: Kept,
     /// How long the topic keeps what was sent through it.
     pub topic_keeps: TopicKeeps,
+    /// What could not be taken in.
+    pub dead_letters: DeadLetters,
 }
 
 /// All paths but the probes, which every role has.
@@ -39,7 +42,11 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
+        .route("/api/v1/traffic", get(traffic::list::<L>))
         .route("/api/v1/catalogue", get(catalogue::show::<L>))
+        .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
+        .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
+        .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .method_not_allowed_fallback(|| async { ApiError::Method })

@@ -1,6 +1,9 @@
 //! `/api/v1/streams`: what lies in each stream and how long it is kept; holds; deletions by query and their receipts.
 
-use super::{Api, ApiError, parameters};
+use super::{
+    Api, ApiError,
+    parameters::{self, wrong},
+};
 use crate::INDEXER_GROUP;
 use axum::{
     Json,
@@ -210,8 +213,4 @@ fn reason(text: &str) -> Result<String, ApiError> {
         return Err(wrong("reason", format!("at most {MAX_REASON} characters expected")));
     }
     Ok(text.replace('\0', "\u{fffd}"))
-}
-
-fn wrong(name: &'static str, problem: String) -> ApiError {
-    ApiError::Parameter { name, problem }
 }

@@ -30,7 +30,7 @@ pub(super) fn write(envelope: &Envelope) -> Vec<(String, Bytes)> {
     let Envelope { stream, sender, source, extent, open, close } = envelope;
     let mut headers = vec![
         (VERSION.to_owned(), Bytes::from(FORMAT.to_string())),
-        (STREAM.to_owned(), Bytes::from(stream.to_string())),
+        self::stream(stream),
         (AGENT.to_owned(), Bytes::from(sender.agent.to_string())),
         (INSTANCE.to_owned(), Bytes::from(sender.instance.to_string())),
         (EPOCH.to_owned(), Bytes::from(sender.epoch.to_string())),
@@ -98,14 +98,19 @@ fn problem(name: &'static str, problem: impl std::fmt::Display) -> DecodeError {
     DecodeError::Header { name, problem: format!("{problem}") }
 }
 
-struct Headers<'a>(&'a [(String, Bytes)]);
+/// The header that names a stream.
+pub(super) fn stream(name: &StreamName) -> (String, Bytes) {
+    (STREAM.to_owned(), Bytes::from(name.to_string()))
+}
+
+pub(super) struct Headers<'a>(pub(super) &'a [(String, Bytes)]);
 
 impl<'a> Headers<'a> {
     fn bytes(&self, name: &str) -> Option<&'a Bytes> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    fn text(&self, name: &'static str) -> Result<Option<&'a str>, DecodeError> {
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&'a str>, DecodeError> {
         self.bytes(name).map(|bytes| std::str::from_utf8(bytes).map_err(|e| problem(name, e))).transpose()
     }
 

@@ -8,7 +8,7 @@ use super::{
     segment::{self, Segment, Walker},
 };
 use crate::{
-    AssignedPartition, Assignment, Consumer, ConsumerEvent, Error, Message, Start,
+    AssignedPartition, Assignment, Consumer, ConsumerEvent, Error, Message, Page, Start,
     events::Events,
     sync::{Bell, lock},
 };
@@ -258,6 +258,27 @@ impl Reader {
         }
         found
     }
+}
+
+/// Messages of one partition, apart from every group.
+pub(super) fn page(topic: &Inner, log: &Arc<Log>, from: i64, limit: usize) -> Result<Page, Error> {
+    let low = log.low();
+    let mut place = Place { log: Arc::clone(log), next: from.max(low), open: None };
+    let mut messages = Vec::new();
+    // A damaged stretch gives none, though it is not the end.
+    while messages.is_empty() && place.next < log.end() {
+        let before = place.next;
+        messages = place.read(topic)?;
+        if place.next == before {
+            break;
+        }
+    }
+    let mut next = place.next;
+    if messages.len() > limit {
+        next = messages[limit].offset;
+        messages.truncate(limit);
+    }
+    Ok(Page { messages, next, low, end: log.end() })
 }
 
 impl Place {

@@ -1,15 +1,16 @@
 //! What a partition is like before it is read: its ends, and which incarnation of the topic it belongs to.
 //!
-//! Looked up by a short-lived client on a thread of its own, so that the group's own client is polled all the while.
+//! Looked up by a short-lived client on a thread of its own, so that the group's own client is polled all the while. Pages of
+//! messages, for whoever only looks at a partition, are read by such a client too.
 
 use super::{
     Inner,
     client::{self, Quiet},
 };
-use crate::{AssignedPartition, sync::Bell};
+use crate::{AssignedPartition, Message, Page, sync::Bell};
 use bytes::Bytes;
 use millrace_model::{
-    Partition, TopicId,
+    Partition, Timestamp, TopicId,
     wire::{self, Decoded},
 };
 use rdkafka::{
@@ -28,6 +29,8 @@ use std::{
 };
 
 const REQUEST: Duration = Duration::from_secs(5);
+/// A page is about so large, in bytes.
+const PAGE: usize = 1 << 20;
 
 /// Looks the partitions up, and again until it succeeds or nobody listens any more. `after`: how long to wait first.
 pub(super) fn send(
@@ -125,10 +128,66 @@ fn marker(message: &BorrowedMessage<'_>) -> Option<TopicId> {
     }
 }
 
-/// A message's headers, copied.
-pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
+/// A message, copied.
+pub(super) fn copy(message: &BorrowedMessage<'_>) -> Message {
+    let copied = |bytes: Option<&[u8]>| Bytes::copy_from_slice(bytes.unwrap_or_default());
+    Message {
+        partition: Partition(message.partition()),
+        offset: message.offset(),
+        timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        key: copied(message.key()),
+        headers: headers(message),
+        value: copied(message.payload()),
+    }
+}
+
+fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
     let header = |header: rdkafka::message::Header<'_, &[u8]>| {
         (header.key.to_owned(), Bytes::copy_from_slice(header.value.unwrap_or_default()))
     };
     message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default()
+}
+
+/// Messages of one partition, apart from every group: a client of its own reads them.
+pub(super) fn page(
+    topic: &Arc<Inner>,
+    partition: Partition,
+    from: i64,
+    limit: usize,
+) -> Result<Page, KafkaError> {
+    let mut config = client::consumer(&topic.settings, "look");
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+    config.remove("statistics.interval.ms");
+    let client = BaseConsumer::from_config_and_context(&config, Quiet(Arc::clone(&topic.health)))?;
+    let name = &topic.settings.name;
+    let (low, end) = client.fetch_watermarks(name, partition.0, REQUEST)?;
+    let mut page = Page { messages: Vec::new(), next: from.max(low), low, end };
+    if page.next >= end {
+        return Ok(page);
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(name, partition.0, Offset::Offset(page.next))?;
+    client.assign(&list)?;
+    let deadline = Instant::now() + REQUEST;
+    let mut bytes = 0;
+    while page.messages.len() < limit && bytes < PAGE {
+        match client.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                let message = copy(&message);
+                bytes += message.weight();
+                page.next = message.offset + 1;
+                page.messages.push(message);
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                page.next = page.next.max(end);
+                break;
+            }
+            Some(Err(error)) => return Err(error),
+            None if Instant::now() > deadline => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            None => {}
+        }
+    }
+    Ok(page)
 }

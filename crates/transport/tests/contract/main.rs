@@ -34,6 +34,7 @@ contract! {
     messages::the_dead_letter_topic_is_one_of_its_own,
     messages::a_topic_made_again_has_another_id,
     messages::counts_add_up,
+    messages::pages_are_read_apart_from_every_group,
     groups::reading_begins_where_it_is_told,
     groups::an_offset_that_is_not_there_means_the_earliest,
     groups::an_assignment_that_nobody_starts_is_offered_again,

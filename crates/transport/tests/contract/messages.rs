@@ -200,3 +200,29 @@ pub(crate) async fn counts_add_up(world: World) {
     assert!(world.metric("millrace_transport_received_bytes_total") > 1000);
     consumer.close().await;
 }
+
+pub(crate) async fn pages_are_read_apart_from_every_group(world: World) {
+    let topic = world.open().await;
+    let mut sender = Sender::new(&topic, 64);
+    sender.send_all(0..400).await;
+    let at = Partition(1);
+    let mut numbers = Vec::new();
+    let mut from = 0;
+    loop {
+        let page = topic.page(at, from, 30).await.unwrap();
+        assert_eq!((page.low, page.end), (0, 101));
+        if page.messages.is_empty() {
+            assert_eq!(page.next, 101);
+            break;
+        }
+        assert!(page.messages.len() <= 30 && page.next > from);
+        numbers.extend(page.messages.iter().filter_map(number));
+        from = page.next;
+    }
+    assert_eq!(numbers, (0..100).map(|n| n * 4 + 1).collect::<Vec<u64>>());
+    let one = topic.page(at, 50, 1).await.unwrap();
+    assert_eq!((one.messages.len(), one.messages[0].offset, one.next), (1, 50, 51));
+    assert_eq!(one.messages[0].value, payload(197).value);
+    let error = topic.page(Partition(77), 0, 1).await.unwrap_err();
+    assert!(error.to_string().contains("no partition 77"), "{error}");
+}

@@ -10,8 +10,7 @@ use crate::{
     kafka::{Ready, scout},
     sync::{Bell, lock},
 };
-use bytes::Bytes;
-use millrace_model::{Partition, Timestamp, TopicId};
+use millrace_model::{Partition, TopicId};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
@@ -340,15 +339,7 @@ impl Poller {
             *next = Some(offset + 1);
         }
         self.shared.end_seen(partition, offset + 1);
-        let copied = |bytes: Option<&[u8]>| Bytes::copy_from_slice(bytes.unwrap_or_default());
-        Some(Message {
-            partition,
-            offset,
-            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
-            key: copied(message.key()),
-            headers: scout::headers(message),
-            value: copied(message.payload()),
-        })
+        Some(scout::copy(message))
     }
 
     /// The topic has been deleted and made again while we read it, or lost its end: everything is assigned afresh.
