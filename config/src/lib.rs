@@ -11,6 +11,7 @@ mod choices;
 mod document;
 mod expand;
 mod from_value;
+mod listen;
 mod load;
 mod parse;
 mod report;
@@ -22,6 +23,7 @@ mod value;
 
 pub use document::{Document, Origin};
 pub use from_value::{FromValue, Wrong};
+pub use listen::Unguarded;
 pub use load::{Layers, load};
 pub use report::{Problem, Report};
 pub use secret::Secret;

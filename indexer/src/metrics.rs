@@ -6,10 +6,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Why a record did not become searchable.
+/// Why something was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
-    /// `expired` (older than its stream's retention on arrival).
+    /// Of a record: `expired` (older than its stream's retention on arrival). Of a search: `missing`, `stale` or `wrong`, as
+    /// its proof is.
     pub reason: &'static str,
 }
 
@@ -22,6 +23,8 @@ pub struct Metrics {
     pub records: Counter,
     /// Records that did not.
     pub dropped: Family<Reason, Counter>,
+    /// Searches of hot rows that did not come from this cluster.
+    pub refused_requests: Family<Reason, Counter>,
     /// Messages that came again.
     pub duplicates: Counter,
     /// Messages that went to the dead-letter topic.
@@ -101,6 +104,11 @@ impl Metrics {
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
         registry.register("waiting_merges", "Merges that are due", self.waiting_merges.clone());
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
+        registry.register(
+            "refused_leaf_requests",
+            "Searches of hot rows that did not prove that they come from this cluster",
+            self.refused_requests.clone(),
+        );
         registry.register("hot_bytes", "Bytes of hot rows in memory", self.hot_bytes.clone());
     }
 }

@@ -1,13 +1,14 @@
 //! What can be set of an indexer: `[indexer]` and `[streams.*]`.
 
-use millrace_config::{Age, ByteSize, Section};
+use millrace_config::{Age, ByteSize, Section, Unguarded};
 use millrace_model::StreamName;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// `[indexer]`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where probes, metrics and query nodes ask: `listen`.
+    /// Where probes, metrics and query nodes ask: `listen`. Other addresses than loopback need a `[cluster] secret`, or
+    /// `allow_unauthenticated`.
     pub listen: SocketAddr,
     /// How query nodes reach `listen`, where that differs: `advertise`, as `host:port`.
     pub advertise: Option<String>,
@@ -47,11 +48,16 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads `[indexer]`; what is absent keeps its default. `[streams]` is read by [`Streams::read`].
-    pub fn read(section: &mut Section<'_>, streams: Streams) -> Self {
+    /// Reads `[indexer]`; what is absent keeps its default. `[streams]` is read by [`Streams::read`]. `guarded`: the
+    /// cluster has a secret.
+    pub fn read(section: &mut Section<'_>, streams: Streams, guarded: bool) -> Self {
         let default = Self::default();
+        let unguarded = Unguarded {
+            problem: "it shows rows to whoever asks",
+            help: "set `secret` in [cluster], on query nodes too; or listen on 127.0.0.1",
+        };
         Self {
-            listen: section.or("listen", default.listen),
+            listen: section.listen(default.listen, (!guarded).then_some(unguarded)),
             advertise: section.optional("advertise"),
             seal_age: section.or("seal_age", Age(default.seal_age)).0,
             seal_bytes: section.or("seal_bytes", ByteSize(default.seal_bytes)).0.max(1),
