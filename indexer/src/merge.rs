@@ -187,7 +187,9 @@ impl Merger {
                 continue;
             }
             if self.lease(stream).await? {
+                self.parts.metrics.running_merges.set(1);
                 let done = self.attempt(&task).await;
+                self.parts.metrics.running_merges.set(0);
                 self.release(stream).await;
                 done?;
                 return Ok(Pass::Worked);

@@ -4,10 +4,12 @@
 //! published beside it. [`hand_over`] tells what happens when partitions come and go.
 
 mod hand_over;
+mod measure;
 
 use crate::{
-    GROUP, HotLeaf, Parts, Settings, Status,
+    GROUP, HotLeaf, Parts, Settings, Status, census,
     dead_letter::DeadLetters,
+    lag::Lag,
     merge,
     metrics::Reason,
     publish::{self, Outcome, Publication},
@@ -82,17 +84,21 @@ impl Indexer {
             let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
             tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
         });
+        let census = tokio::spawn(census::run(Arc::clone(&self.parts), shutdown.clone()));
         self.templates.take_over(&self.parts.catalogue).await;
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
             if flow.run(&shutdown).await == Ended::Reset {
                 tracing::warn!("what was not published is dropped and read again");
-                self.shards.disown(&self.shards.partitions());
+                let partitions = self.shards.partitions();
+                self.shards.disown(&partitions);
+                self.parts.metrics.forget_lag(&partitions);
             }
         }
         retention.await?;
         snapshots.await?;
+        census.await?;
         if let Some(merging) = merging {
             merging.await?;
         }
@@ -127,6 +133,7 @@ struct Flow<'a> {
     paused: bool,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
+    lag: Lag,
 }
 
 impl<'a> Flow<'a> {
@@ -146,6 +153,7 @@ impl<'a> Flow<'a> {
             paused: false,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
+            lag: Lag::default(),
         }
     }
 
@@ -247,27 +255,23 @@ impl<'a> Flow<'a> {
             }
         }
         metrics.records.inc_by(rows.len() as u64);
+        let observed = rows.iter().map(|(_, _, hot)| hot.row.record.observed_timestamp);
+        let observed = observed.filter(|time| *time > Timestamp(0)).min();
         let end = self.consumer.end(message.partition);
         self.shards.append(message.partition, rows, message.offset + 1, end);
+        self.measure_message(&message, observed);
         self.open_since.get_or_insert_with(Instant::now);
     }
 
     async fn tick(&mut self) {
         self.consider_cut();
-        for partition in self.shards.partitions() {
-            if let Some(end) = self.consumer.end(partition) {
-                self.shards.see_end(partition, end);
-            }
-        }
         let now = self.parts.clock.now();
         self.shards.sweep(now.minus(self.settings.linger));
-        if self.shards.total_weight() > self.settings.memory {
+        if self.shards.size().bytes > self.settings.memory {
             // A search that is slower than this says that it is partial.
             self.shards.sweep(now.minus(SHORT_LINGER));
         }
-        self.parts.metrics.hot_bytes.set(self.shards.total_weight() as i64);
-        let (whole, kept) = (&self.parts.metrics.whole, self.shards.shaper().kept_whole());
-        whole.inc_by(kept.saturating_sub(whole.get()));
+        self.measure(now);
         if self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.heartbeat = Some(Instant::now());
             self.beat(now).await;
@@ -359,6 +363,7 @@ impl<'a> Flow<'a> {
                 );
                 self.shards.disown(&[partition]);
                 self.ledger.forget(&[partition]);
+                self.forget_lag(&[partition]);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
                     let changes =
                         in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();

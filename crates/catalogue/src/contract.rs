@@ -74,6 +74,7 @@ macro_rules! tests {
             life: a_deletion_ends_when_no_shard_is_left_for_it;
             life: a_shard_does_not_pass_a_deletion_by_being_merged;
             life: usage_adds_up;
+            life: what_merges_made_is_told_from_what_was_sealed;
             restoring: every_row_of_every_table_is_given;
             restoring: a_snapshot_restores_what_was_there;
             restoring: a_snapshot_of_the_first_version_restores;

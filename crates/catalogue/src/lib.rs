@@ -53,7 +53,7 @@ pub use restore::{RestoreError, Restored};
 pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
 pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};
 pub use sources::{SourceLabel, StoredSource};
-pub use streams::{Hold, StreamUsage};
+pub use streams::{Hold, StreamTier, StreamUsage};
 pub use summary::Summary;
 pub use tables::{Cell, ReadError, TakeRows};
 pub use trail::{

@@ -48,6 +48,7 @@ impl Flow<'_> {
                 "partition assigned"
             );
             self.topic_ids.insert(ownership.partition, assigned.topic_id);
+            self.lag.assigned(ownership.partition, self.parts.clock.now());
             self.shards.own(
                 ownership.partition,
                 Owned {
@@ -75,6 +76,7 @@ impl Flow<'_> {
         let abandoned = self.shards.disown(&partitions);
         self.parts.metrics.abandoned.inc_by(abandoned);
         self.ledger.forget(&partitions);
+        self.forget_lag(&partitions);
         tracing::info!(
             partitions = partitions.len(),
             abandoned,
