@@ -143,7 +143,10 @@ fn other_addresses_than_loopback_are_refused_unless_it_is_said() {
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("allow_unauthenticated"), "{}", outcome.stderr);
     let check = |text: &str| {
-        let file = site.write("open.toml", &format!("[indexer]\nlisten = \"0.0.0.0:7702\"\n{text}"));
+        let file = site.write(
+            "open.toml",
+            &format!("[indexer]\nlisten = \"0.0.0.0:7702\"\n{text}[topic]\ntype = \"embedded\"\n"),
+        );
         site.run(&["config", "check", "--config", &file])
     };
     let outcome = check("");

@@ -2,12 +2,17 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use millrace_test_support::{
-    Cluster, Plan, SECRET_FILE, Site, http,
+    Cluster, Plan, Role, SECRET_FILE, Site, http,
     kafka::{self, Broker},
+    numbers::{self, Writer},
     wait,
 };
 use serde_json::{Value, json};
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// Far more than anything here takes, on a busy machine.
@@ -81,4 +86,109 @@ fn a_node_with_another_secret_is_shown_nothing_and_says_so() {
         let log = fs::read_to_string(site.path(log)).unwrap();
         assert!(!log.contains(right.trim()) && !log.contains("of another cluster"), "a secret in the log");
     }
+}
+
+/// What searches say while something happens: each is checked against those before it.
+struct Watcher<'a> {
+    cluster: &'a Cluster<'a>,
+    /// The most that an answer found which said that it was whole.
+    found: u64,
+    /// When the agent had how many records acknowledged.
+    acknowledged: Vec<(Instant, u64)>,
+    whole: u64,
+    partial: u64,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(cluster: &'a Cluster<'a>) -> Self {
+        Self { cluster, found: 0, acknowledged: Vec::new(), whole: 0, partial: 0 }
+    }
+
+    /// Searches once. A whole answer has what any before it had, and what was acknowledged a second ago. `written`: how many
+    /// lines there are at most.
+    fn look(&mut self, written: impl Fn() -> u64) -> bool {
+        let shipped = self.cluster.agent.metric("millrace_agent_shipped_records_total") as u64;
+        let settled = self.acknowledged.iter().rev().find(|(at, _)| at.elapsed() > Duration::from_secs(1));
+        let settled = settled.map_or(0, |(_, records)| *records);
+        self.acknowledged.push((Instant::now(), shipped));
+        let answer = self.cluster.server.search(&json!({ "q": numbers::QUERY, "limit": 0 }));
+        let total = answer["total"].as_u64().unwrap();
+        assert!(total <= written(), "some came twice: {answer}");
+        if answer["partial"] == true {
+            assert!(!answer["missing"].as_array().unwrap().is_empty());
+            self.partial += 1;
+            return false;
+        }
+        assert!(total >= self.found.max(settled), "{} found, {settled} acknowledged: {answer}", self.found);
+        self.found = total;
+        self.whole += 1;
+        true
+    }
+}
+
+/// The partitions that an indexer owns, by its metrics.
+fn owned(indexer: &Role<'_>) -> usize {
+    let text = http::get(&indexer.address, "/metrics").map(|answer| answer.text()).unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("millrace_indexer_lag_messages{")).count()
+}
+
+#[test]
+fn an_indexer_that_is_told_to_end_hands_its_partitions_over() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, Plan { seal_age: "1s", ..plan(broker, "handover") });
+    cluster.start();
+    wait::until_true("the partitions are shared", DEADLINE, || {
+        cluster.indexers.iter().map(owned).collect::<Vec<_>>() == [2, 2]
+    });
+    // Eight hosts' worth of files; one agent is one partition, so the one that has it is the one that goes.
+    let written = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let mut writer = Writer::new(&site.path("logs"), 8, 2000);
+    writer.write_until(2000);
+    written.store(2000, Ordering::SeqCst);
+    cluster.server.wait_for_total(numbers::QUERY, 2000, DEADLINE);
+    let leaving = cluster.busiest();
+    let mut leaver = cluster.indexers.remove(leaving);
+    let successor = cluster.indexers.remove(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                let next = writer.written() + 200;
+                // Before they are there: no search may find more.
+                written.store(next, Ordering::SeqCst);
+                writer.write_until(next);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let mut watcher = Watcher::new(&cluster);
+        let look = |watcher: &mut Watcher<'_>| watcher.look(|| written.load(Ordering::SeqCst));
+        wait::until_true("answers are whole", DEADLINE, || look(&mut watcher) && watcher.whole >= 5);
+        let told = Instant::now();
+        leaver.process().signal("TERM");
+        let (mut ended, mut handed_over) = (None, None);
+        wait::until_true("the other one owns all, and answers are whole", DEADLINE, || {
+            if ended.is_none() && leaver.process().ended().is_some() {
+                ended = Some(told.elapsed());
+            }
+            if handed_over.is_none() && owned(&successor) == 4 {
+                handed_over = Some(told.elapsed());
+            }
+            look(&mut watcher) && ended.is_some() && handed_over.is_some()
+        });
+        println!(
+            "told to end; ended after {:.2?}, all partitions handed over after {:.2?}, whole answers again after {:.2?} ({} whole, {} partial)",
+            ended.unwrap(),
+            handed_over.unwrap(),
+            told.elapsed(),
+            watcher.whole,
+            watcher.partial
+        );
+        stop.store(true, Ordering::SeqCst);
+    });
+    let log = fs::read_to_string(site.path(&format!("data-indexer-{}.log", leaving + 1))).unwrap();
+    assert!(!log.contains("what was not published is read again"), "{log}");
+    let total = written.into_inner();
+    cluster.server.wait_for_total(numbers::QUERY, total, DEADLINE);
+    numbers::assert_each_once(&cluster.server, total);
 }

@@ -1,11 +1,7 @@
 //! What the catalogue knows of all that is stored and of all that is missing, as metrics. It is asked now and then, and the
 //! less often the longer it takes; a scrape never asks it. All indexers of a group tell the same.
 
-use crate::{
-    GROUP,
-    metrics::{Stored, Tier},
-    parts::Parts,
-};
+use crate::{GROUP, metrics::Stored, parts::Parts};
 use millrace_catalogue::StreamTier;
 use millrace_ledger::audit;
 use std::{
@@ -84,7 +80,7 @@ fn tiers(stored: Vec<StreamTier>, most: usize) -> BTreeMap<Stored, (u64, u64)> {
     for tier in &stored {
         let stream = tier.stream.as_str();
         let stream = if named.iter().any(|(name, _)| *name == stream) { stream } else { OTHERS };
-        let label = Stored { stream: stream.to_owned(), tier: Tier::of(tier.merged) };
+        let label = Stored { stream: stream.to_owned(), tier: if tier.merged { "merged" } else { "sealed" } };
         let (shards, bytes) = by_label.entry(label).or_default();
         *shards += tier.shards;
         *bytes += tier.bytes;
@@ -120,10 +116,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                (others.clone(), Tier::Sealed, 5, 11),
-                (others, Tier::Merged, 1, 2),
-                ("large".to_owned(), Tier::Sealed, 2, 100),
-                ("large".to_owned(), Tier::Merged, 3, 1000),
+                (others.clone(), "merged", 1, 2),
+                (others, "sealed", 5, 11),
+                ("large".to_owned(), "merged", 3, 1000),
+                ("large".to_owned(), "sealed", 2, 100),
             ]
         );
         assert!(OTHERS.parse::<millrace_model::StreamName>().is_err());

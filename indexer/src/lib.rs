@@ -23,6 +23,7 @@ pub mod pipeline;
 pub mod publish;
 pub mod rebuild;
 pub mod retention;
+pub mod room;
 pub mod route;
 pub mod settings;
 pub mod shards;

@@ -2,7 +2,7 @@
 
 use millrace_model::Partition;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
     /// Of a record: `expired` (older than its stream's retention on arrival). Of a search: `missing`, `stale` or `wrong`, as
-    /// its proof is.
+    /// its proof is. Of messages, for now: `memory` or `disk`, as there is no room.
     pub reason: &'static str,
 }
 
@@ -33,24 +33,8 @@ pub struct OfPartition {
 pub struct Stored {
     /// The stream; of small ones, all together.
     pub stream: String,
-    /// How it came to be.
-    pub tier: Tier,
-}
-
-/// How a shard came to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
-pub enum Tier {
-    /// A cut sealed it: small.
-    Sealed,
-    /// A merge made it.
-    Merged,
-}
-
-impl Tier {
-    /// Of a shard that a merge made, or not.
-    pub fn of(merged: bool) -> Self {
-        if merged { Self::Merged } else { Self::Sealed }
-    }
+    /// `sealed` by a cut: small; or `merged`.
+    pub tier: &'static str,
 }
 
 /// How long something took, in seconds: from 10 ms to five minutes.
@@ -124,6 +108,10 @@ pub struct Metrics {
     pub hot_rows: Gauge,
     /// Hot shards in memory: one a partition, stream and time bucket of each cut.
     pub hot_shards: Gauge,
+    /// 1 where the topic is paused for that reason.
+    pub paused: Family<Reason, Gauge>,
+    /// What is free on the disk where bundles are made or lie, where it is least.
+    pub free_bytes: Gauge,
     /// Messages of owned partitions that were not taken in yet.
     pub lag_messages: Family<OfPartition, Gauge>,
     /// How long the oldest of them waits.
@@ -195,6 +183,7 @@ impl Metrics {
         gauge("waiting_merges", "Merges that are due", &self.waiting_merges);
         gauge("running_merges", "Merges and purges under way", &self.running_merges);
         gauge("hot_bytes", "Bytes of hot rows in memory", &self.hot_bytes);
+        gauge("free_bytes", "What is free where bundles are made or lie", &self.free_bytes);
         gauge("hot_rows", "Hot rows in memory, published or not", &self.hot_rows);
         gauge("hot_shards", "Hot shards in memory, published or not", &self.hot_shards);
         // What is stored and missing is the whole group's: to be taken from one indexer, not added up.
@@ -210,6 +199,7 @@ impl Metrics {
             &self.missing_positions,
         );
         gauge("lost_positions", "Positions that sources destroyed unread, at least", &self.lost_positions);
+        registry.register("paused", "1 while the topic is paused, by reason", self.paused.clone());
         registry.register("stored_shards", "Live shards of the group", self.stored_shards.clone());
         registry.register("stored_bytes", "Bytes of the group's live shards", self.stored_bytes.clone());
         registry.register(

@@ -5,6 +5,7 @@
 
 mod hand_over;
 mod measure;
+mod pause;
 
 use crate::{
     GROUP, HotLeaf, Parts, Settings, Status, census,
@@ -14,6 +15,7 @@ use crate::{
     metrics::Reason,
     publish::{self, Outcome, Publication},
     retention,
+    room::{self, Room},
     route::{Route, route},
     shards::{Frozen, Shards},
     snapshots,
@@ -25,7 +27,7 @@ use millrace_model::{Partition, Row, Timestamp, TopicId};
 use millrace_store::HotRow;
 use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,6 +48,7 @@ pub struct Indexer {
     shards: Arc<Shards>,
     templates: Arc<Exchange>,
     status: Arc<Status>,
+    room: Arc<Room>,
 }
 
 impl Indexer {
@@ -53,7 +56,14 @@ impl Indexer {
     pub fn new(settings: Settings, parts: Parts) -> Self {
         let shards = Arc::new(Shards::new(parts.topic.name()));
         let templates = Arc::new(Exchange::new(shards.shaper()));
-        Self { settings, parts: Arc::new(parts), shards, templates, status: Arc::default() }
+        Self {
+            settings,
+            parts: Arc::new(parts),
+            shards,
+            templates,
+            status: Arc::default(),
+            room: Arc::default(),
+        }
     }
 
     /// Answers searches over its rows.
@@ -81,9 +91,17 @@ impl Indexer {
             shutdown.clone(),
         ));
         let merging = self.settings.merge.then(|| {
-            let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
-            tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
+            let (parts, settings, room) =
+                (Arc::clone(&self.parts), self.settings.clone(), Arc::clone(&self.room));
+            tokio::spawn(merge::run(parts, settings, room, Arc::new(merge::merge_bundles), shutdown.clone()))
         });
+        let room = tokio::spawn(room::run(
+            Arc::clone(&self.parts),
+            Arc::clone(&self.room),
+            Arc::clone(&self.status),
+            self.settings.min_free,
+            shutdown.clone(),
+        ));
         let census = tokio::spawn(census::run(Arc::clone(&self.parts), shutdown.clone()));
         self.templates.take_over(&self.parts.catalogue).await;
         while !shutdown.is_cancelled() {
@@ -96,9 +114,14 @@ impl Indexer {
                 self.parts.metrics.forget_lag(&partitions);
             }
         }
+        // What it held is published or left to a successor. Until the heartbeat is too old, searches would ask it and miss it.
+        if let Err(error) = self.parts.catalogue.farewell(&self.parts.node).await {
+            tracing::warn!(%error, "the catalogue does not know that this node ends");
+        }
         retention.await?;
         snapshots.await?;
         census.await?;
+        room.await?;
         if let Some(merging) = merging {
             merging.await?;
         }
@@ -130,7 +153,9 @@ struct Flow<'a> {
     in_flight: Option<InFlight>,
     /// Since when the open generation has rows.
     open_since: Option<Instant>,
-    paused: bool,
+    /// Why the topic is paused; nothing: it is not.
+    paused: BTreeSet<&'static str>,
+    room: &'a Room,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
     lag: Lag,
@@ -138,7 +163,7 @@ struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     fn new(indexer: &'a Indexer, consumer: AnyConsumer) -> Self {
-        let Indexer { settings, parts, shards, templates, status } = indexer;
+        let Indexer { settings, parts, shards, templates, status, room } = indexer;
         Self {
             settings,
             parts,
@@ -150,7 +175,8 @@ impl<'a> Flow<'a> {
             topic_ids: HashMap::new(),
             in_flight: None,
             open_since: None,
-            paused: false,
+            paused: BTreeSet::new(),
+            room,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
             lag: Lag::default(),
@@ -291,24 +317,14 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Begins a cut if it is time, and pauses or resumes the topic by the weight of what is in memory.
+    /// Begins a cut if it is time, and pauses or resumes the topic.
     fn consider_cut(&mut self) {
         let (open, frozen) = self.shards.weight();
         let old = self.open_since.is_some_and(|since| since.elapsed() >= self.settings.seal_age);
         if self.in_flight.is_none() && (open >= self.settings.seal_bytes || old || self.shards.cut_wanted()) {
             self.freeze_and_publish();
         }
-        let full = open + frozen >= self.settings.memory;
-        if full != self.paused {
-            let partitions = self.shards.partitions();
-            if full {
-                tracing::info!(bytes = open + frozen, "the topic is paused: memory is full");
-                self.consumer.pause(&partitions);
-            } else {
-                self.consumer.resume(&partitions);
-            }
-            self.paused = full;
-        }
+        self.regulate(open + frozen);
     }
 
     /// Freezes the open rows and begins to publish them, unless a cut is under way.

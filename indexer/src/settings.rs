@@ -1,6 +1,6 @@
 //! What can be set of an indexer: `[indexer]` and `[streams.*]`.
 
-use millrace_config::{Age, ByteSize, Section, Unguarded};
+use millrace_config::{Age, ByteSize, MinFree, Section, Unguarded};
 use millrace_model::StreamName;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -18,6 +18,9 @@ pub struct Settings {
     pub seal_bytes: u64,
     /// Hot rows in memory, sealing ones included; the topic is paused above it, in bytes: `memory`, default 128 MiB.
     pub memory: u64,
+    /// What the disks where bundles lie and are made must have free; below it the topic is paused and nothing is merged:
+    /// `min_free`, default 1 GiB, or a twentieth of a small disk.
+    pub min_free: MinFree,
     /// How long rows are kept after they were published, for searches that began before.
     pub linger: Duration,
     /// How long the file of an expired or merged shard stays for searches that have begun: `expired_grace`, default 2 min.
@@ -38,6 +41,7 @@ impl Default for Settings {
             seal_age: Duration::from_secs(30),
             seal_bytes: 64 << 20,
             memory: 128 << 20,
+            min_free: MinFree::default(),
             linger: Duration::from_mins(1),
             expired_grace: Duration::from_mins(2),
             merge: true,
@@ -62,6 +66,7 @@ impl Settings {
             seal_age: section.or("seal_age", Age(default.seal_age)).0,
             seal_bytes: section.or("seal_bytes", ByteSize(default.seal_bytes)).0.max(1),
             memory: section.or("memory", ByteSize(default.memory)).0.max(1),
+            min_free: MinFree::read(section),
             linger: default.linger,
             expired_grace: section.or("expired_grace", Age(default.expired_grace)).0,
             merge: section.or("merge", default.merge),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const GREET_EVERY: Duration = Duration::from_secs(10);
 
 /// Finds and asks the holders of hot rows. `L` is the leaf of this process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Leaves<L> {
     local: Option<(String, L)>,
     remote: HttpLeaves,

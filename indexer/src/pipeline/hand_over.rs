@@ -62,7 +62,7 @@ impl Flow<'_> {
             );
             starts.push((ownership.partition, Start::Offset(next)));
         }
-        self.paused = false;
+        self.paused.clear();
         assignment.start(starts);
     }
 

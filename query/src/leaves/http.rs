@@ -16,7 +16,7 @@ const MAX_ANSWER: usize = 256 << 20;
 const PATH: &str = "/leaf/search";
 
 /// What all indexers are asked with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpLeaves {
     client: reqwest::Client,
     key: Option<ClusterKey>,
@@ -43,7 +43,7 @@ impl HttpLeaves {
 }
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpLeaf {
     with: HttpLeaves,
     address: String,

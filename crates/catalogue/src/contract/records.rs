@@ -142,6 +142,12 @@ pub(crate) async fn nodes_live_as_long_as_their_heartbeat(bed: &Bed) {
     assert_eq!(live, [b]);
     bed.first.heartbeat(&node("a")).await.unwrap();
     assert_eq!(bed.first.nodes(bed.clock.now().minus(NODE_TTL)).await.unwrap().len(), 2);
+    for _ in 0..2 {
+        bed.second.farewell("a").await.unwrap();
+        let live = bed.first.nodes(bed.clock.now().minus(NODE_TTL)).await.unwrap();
+        assert_eq!(live.iter().map(|node| node.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
+    bed.first.heartbeat(&node("a")).await.unwrap();
     bed.clock.advance(Duration::from_hours(25));
     bed.first.heartbeat(&node("c")).await.unwrap();
     assert_eq!(
