@@ -9,7 +9,7 @@ use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
-    HttpLeaf, Leaves, Searcher,
+    HttpLeaf, HttpLeaves, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
     dead_letters::DeadLetters,
     http::{
@@ -136,8 +136,9 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("indexer", listen);
     let bundles = base.bundles(&settings, &name).await?;
-    let leaf = start_indexer(&mut base, &settings, topic, catalogue, bundles, name, Some(address));
-    base.serve(listener, leaf.router())?;
+    let (leaf, metrics) = start_indexer(&mut base, &settings, topic, catalogue, bundles, name, Some(address));
+    let leaf = leaf.router(settings.cluster, Arc::clone(&base.clock), metrics);
+    base.serve(listener, leaf)?;
     base.run().await
 }
 
@@ -164,7 +165,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("up", listen);
     let bundles = base.bundles(&settings, &name).await?;
-    let leaf = start_indexer(
+    let (leaf, _) = start_indexer(
         &mut base,
         &settings,
         topic.clone(),
@@ -209,7 +210,7 @@ fn start_indexer(
     bundles: Bundles,
     node: String,
     address: Option<String>,
-) -> HotLeaf {
+) -> (HotLeaf, millrace_indexer::Metrics) {
     let metrics = millrace_indexer::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let work_directory: PathBuf = settings.work_directory.join(node.replace('/', "-"));
@@ -219,7 +220,7 @@ fn start_indexer(
         bundles,
         work_directory,
         clock: Arc::clone(&base.clock),
-        metrics,
+        metrics: metrics.clone(),
         node,
         address,
     };
@@ -230,10 +231,10 @@ fn start_indexer(
     });
     let shutdown = base.shutdown.clone();
     base.tasks.spawn(indexer.run(shutdown));
-    leaf
+    (leaf, metrics)
 }
 
-async fn start_query<L: Leaf + 'static>(
+async fn start_query<L: Leaf + Clone + 'static>(
     base: &mut Base,
     settings: &Settings,
     topic: Topic,
@@ -283,7 +284,16 @@ async fn start_query<L: Leaf + 'static>(
         });
     }
     let shards = OpenShards::new(bundles);
-    let searcher = Searcher::new(catalogue, shards, Leaves::new(local)?, Arc::clone(&base.clock), metrics);
+    let remote = HttpLeaves::new(settings.cluster.clone(), Arc::clone(&base.clock))?;
+    let leaves = Leaves::new(local, remote, metrics.clone());
+    let trust = leaves.trust();
+    base.admin.ready_if(move || trust.problems());
+    let greeting = leaves.clone().greet(catalogue.clone(), base.shutdown.clone());
+    base.tasks.spawn(async move {
+        greeting.await;
+        Ok(())
+    });
+    let searcher = Searcher::new(catalogue, shards, leaves, Arc::clone(&base.clock), metrics);
     let streams = &settings.indexer.streams;
     let kept = Kept {
         others: streams.others.age,

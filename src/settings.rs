@@ -1,8 +1,9 @@
 //! What the user wants, in one piece: every room reads its own section, this nests them. One file may serve all roles.
 
 use crate::cli::{StoredArgs, UpArgs};
-use millrace_config::{Document, Layers, Section};
+use millrace_config::{Document, Layers, Secret, Section};
 use millrace_indexer::settings::Streams;
+use millrace_store::ClusterKey;
 use millrace_transport::{DEFAULT_NAME, EmbeddedSettings, TopicSettings};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) indexer: millrace_indexer::Settings,
     /// The query node's.
     pub(crate) query: millrace_query::Settings,
+    /// What nodes prove to one another with that they are of one cluster, if they do.
+    pub(crate) cluster: Option<ClusterKey>,
     /// The topic.
     pub(crate) topic: TopicSettings,
     /// Where the catalogue is: a URL.
@@ -143,7 +146,9 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         agent.state_dir = data.join("agent");
     }
     let streams = Streams::read(root);
-    let mut indexer = millrace_indexer::Settings::read(&mut root.section_or_empty("indexer"), streams);
+    let cluster = cluster(root.section_or_empty("cluster"));
+    let mut section = root.section_or_empty("indexer");
+    let mut indexer = millrace_indexer::Settings::read(&mut section, streams, cluster.is_some());
     let query = millrace_query::Settings::read(&mut root.section_or_empty("query"));
     let topic = if up && !root.has("topic") {
         Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
@@ -173,11 +178,28 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         agent,
         indexer,
         query,
+        cluster,
         topic: topic?,
         catalogue: catalogue?,
         storage: storage?,
         work_directory: work_directory?,
     })
+}
+
+/// The fewest characters of a secret: what a program makes up has more, what a person makes up is guessed.
+const SECRET_CHARACTERS: usize = 16;
+
+/// Reads `[cluster]`: the secret that its nodes share.
+fn cluster(mut section: Section<'_>) -> Option<ClusterKey> {
+    let secret: Secret = section.optional("secret")?;
+    if secret.expose().chars().count() < SECRET_CHARACTERS {
+        section.error_with_help(
+            "secret",
+            format!("at least {SECRET_CHARACTERS} characters expected"),
+            "make one with `openssl rand -hex 32`",
+        );
+    }
+    Some(ClusterKey::new(secret.expose()))
 }
 
 /// Where something is kept, an address with one of these `starts`; `default` where everything is kept in one folder.

@@ -7,7 +7,7 @@ mod world;
 
 use millrace_model::{ShardMeta, TimeRange};
 use millrace_query::{SearchRequest, search::Hits};
-use millrace_store::Order;
+use millrace_store::{Grant, Order};
 use millrace_test_support::s3::{Fault, Kind};
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ fn latest(query: &str, limit: usize) -> SearchRequest {
         filter: millrace_filter::parse(query).unwrap(),
         range: TimeRange::ALL,
         streams: None,
+        grant: Grant::All,
         limit,
         order: Order::NewestFirst,
         after: None,

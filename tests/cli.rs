@@ -142,4 +142,24 @@ fn other_addresses_than_loopback_are_refused_unless_it_is_said() {
     let outcome = site.run(&["up", "--data", "data", "--listen", "0.0.0.0:0"]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("allow_unauthenticated"), "{}", outcome.stderr);
+    let check = |text: &str| {
+        let file = site.write(
+            "open.toml",
+            &format!("[indexer]\nlisten = \"0.0.0.0:7702\"\n{text}[topic]\ntype = \"embedded\"\n"),
+        );
+        site.run(&["config", "check", "--config", &file])
+    };
+    let outcome = check("");
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("open.toml:2:10") && outcome.stderr.contains("[cluster]"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(check("allow_unauthenticated = true\n").code, Some(0));
+    assert_eq!(check("[cluster]\nsecret = \"long enough to be one\"\n").code, Some(0));
+    let outcome = check("[cluster]\nsecret = \"too short\"\n");
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("at least 16 characters"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("too short"), "{}", outcome.stderr);
 }

@@ -379,6 +379,11 @@ fn a_message_that_is_missing_is_a_hole_with_a_name() {
         "{}",
         outcome.stdout
     );
+    wait::until_true("metrics tell of it", DEADLINE, || {
+        let metric = |name: &str| holed.indexers[0].metric(&format!("millrace_indexer_{name}"));
+        (metric("missing_ranges"), metric("incomplete_sources")) == (1.0, 1.0)
+            && metric("missing_positions") > 0.0
+    });
     let other = site.run(&["audit", "--source", "*/other.log", "--server", &holed.server.url()]);
     assert_eq!(other.code, Some(0), "{}{}", other.stdout, other.stderr);
 }

@@ -1,5 +1,5 @@
 //! `millrace up` that ends, is killed and comes back on the same data: nothing is lost and nothing comes twice; and what
-//! its data does when two want it, or when its time is over.
+//! its data does when two want it, when its time is over, or when the disk has no room for more.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use millrace_catalogue::Catalogue;
@@ -198,4 +198,56 @@ fn files(folder: &Path) -> usize {
     let is_kept = |path: &std::path::PathBuf| !path.ends_with(".work") && !path.ends_with("catalogue");
     let paths = entries.map(|entry| entry.unwrap().path()).filter(is_kept);
     paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+/// On a disk of its own, if there is one: what is free there is nobody else's doing.
+fn memory_disk() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("millrace-test-").tempdir_in(folder).unwrap()
+}
+
+#[test]
+fn a_disk_with_too_little_room_is_backpressure() {
+    let site = Site::new(BINARY);
+    let disk = memory_disk();
+    std::os::unix::fs::symlink(disk.path(), site.path("data")).unwrap();
+    let mut up = site.up(&settings(&site)).started();
+    let free = wait::until("it knows what is free", DEADLINE, || {
+        up.server.metric("millrace_indexer_free_bytes").filter(|free| *free > 0.0)
+    }) as u64;
+    up.stop();
+    let unit = free.min(512 << 20) / 4;
+    let bound = free - 2 * unit;
+    let room = format!("min_free = {bound}\n[topic]\ntype = \"embedded\"\nmin_free = {bound}\n");
+    let mut up = site.up(&format!("{}{room}", settings(&site))).started();
+    site.append("app.log", "while there is room\n");
+    up.server.wait_for_total("while", 1, DEADLINE);
+    let paused = "millrace_indexer_paused{reason=\"disk\"}";
+    assert_eq!(up.server.metric(paused), Some(0.0));
+
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![1; usize::try_from(3 * unit).unwrap()]).unwrap();
+    wait::until_true("the indexer pauses", DEADLINE, || up.server.metric(paused) == Some(1.0));
+    site.append("app.log", "while there is none\n");
+    wait::until_true("the topic takes nothing", DEADLINE, || {
+        let answer = millrace_test_support::http::get(&up.server.address, "/readyz").unwrap();
+        let text = answer.text();
+        answer.status == 503
+            && text.contains("indexer: ")
+            && text.contains("topic: ")
+            && text.contains("min_free")
+    });
+    // What was taken in before is found, and published all the same.
+    assert_eq!(up.server.search(&serde_json::json!({ "q": "while", "limit": 0 }))["total"], 1);
+    wait::until_true("it is published", DEADLINE, || {
+        up.server.metric("millrace_indexer_shards_total") >= Some(1.0)
+    });
+
+    fs::remove_file(ballast).unwrap();
+    up.server.wait_for_total("while", 2, DEADLINE);
+    up.server.wait_until_ready(DEADLINE);
+    assert_eq!(up.server.metric(paused), Some(0.0));
+    up.assert_audit_is_complete(2);
+    up.stop();
 }

@@ -10,9 +10,9 @@ use millrace_model::{
     Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
-use millrace_query::{Leaves, SearchRequest, Searcher, shards::OpenShards};
+use millrace_query::{HttpLeaves, Leaves, SearchRequest, Searcher, shards::OpenShards};
 use millrace_storage::Bundles;
-use millrace_store::{HotRequest, HotResponse, Leaf, LeafError, Order};
+use millrace_store::{Grant, HotRequest, HotResponse, Leaf, LeafError, Order};
 use millrace_transport::{EmbeddedSettings, Producer, Topic, TopicSettings};
 use std::{
     collections::HashSet,
@@ -92,7 +92,11 @@ impl World {
     }
 
     fn searcher(&self, leaves: Vec<HotLeaf>) -> Searcher<Both> {
-        let leaves = Leaves::new(Some(("both".to_owned(), Both(leaves)))).unwrap();
+        let leaves = {
+            let remote = HttpLeaves::new(None, Arc::clone(&self.clock)).unwrap();
+            let local = Some(("both".to_owned(), Both(leaves)));
+            Leaves::new(local, remote, millrace_query::Metrics::default())
+        };
         let shards = OpenShards::new(self.bundles());
         let metrics = millrace_query::Metrics::default();
         Searcher::new(self.catalogue.clone(), shards, leaves, Arc::clone(&self.clock), metrics)
@@ -165,6 +169,7 @@ fn everything(limit: usize) -> SearchRequest {
         filter: millrace_filter::parse("number").unwrap(),
         range: TimeRange::ALL,
         streams: None,
+        grant: Grant::All,
         limit,
         order: Order::OldestFirst,
         after: None,

@@ -360,5 +360,28 @@ fn probes_metrics_and_the_page_are_there() {
     }
     assert_eq!(up.server.metric("millrace_agent_read_records_total"), Some(1.0));
     assert_eq!(up.server.metric("millrace_indexer_records_total"), Some(1.0));
+    assert_indexer_tells(&up);
     up.stop();
+}
+
+/// What an indexer's metrics say when one record was taken in and nothing more comes.
+#[track_caller]
+fn assert_indexer_tells(up: &Up<'_>) {
+    let metric = |name: &str| up.server.metric(&format!("millrace_indexer_{name}"));
+    wait::until_true("what was taken in is counted", DEADLINE, || {
+        (metric("hot_rows"), metric("hot_shards")) == (Some(1.0), Some(1.0))
+    });
+    assert_eq!((metric("lag_messages"), metric("lag_seconds")), (Some(0.0), Some(0.0)));
+    assert!(metric("hot_bytes") > Some(0.0) && metric("free_bytes") > Some(0.0));
+    assert_eq!(metric("freshness_seconds_count"), Some(1.0));
+    assert!(metric("freshness_seconds_sum") > Some(0.0));
+    assert_eq!(metric("paused"), Some(0.0));
+    let sealed = "stored_shards{stream=\"logs\",tier=\"sealed\"}";
+    wait::until_true("what is stored is counted", DEADLINE, || metric(sealed) == Some(1.0));
+    assert_eq!(metric("stored_bytes"), metric("shard_bytes_total"));
+    for nothing in
+        ["incomplete_sources", "missing_ranges", "missing_positions", "lost_positions", "running_merges"]
+    {
+        assert_eq!(metric(nothing), Some(0.0), "{nothing}");
+    }
 }

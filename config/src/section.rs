@@ -169,8 +169,13 @@ impl<'a> Section<'a> {
     /// The same, with the repair.
     pub fn error_with_help(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
         let set = self.table.and_then(|table| table.get(key)).map(|entry| entry.value.place.clone());
+        let full = join(&self.path, key);
+        let secret = set.as_ref().filter(|_| self.document.notes.borrow().secrets.contains(&full)).cloned();
         let place = set.or_else(|| self.place.clone());
-        let problem = Problem::new(format!("{}: {}", join(&self.path, key), message.into()), place.as_ref());
+        let mut problem = Problem::new(format!("{full}: {}", message.into()), place.as_ref());
+        if let Some(place) = secret {
+            problem = problem.hiding(&place);
+        }
         self.note(problem.help(help));
     }
 

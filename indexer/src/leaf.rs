@@ -1,15 +1,32 @@
-//! Answers searches over hot rows: in process, or for query nodes over HTTP.
+//! Answers searches over hot rows: in process, or for query nodes over HTTP. Over HTTP it believes nodes of its own cluster
+//! only, where the cluster has a secret; and nobody is shown a stream that the request does not grant.
 
-use crate::shards::{HeldPartition, Shards};
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
-use millrace_store::{HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse};
+use crate::{
+    Metrics,
+    metrics::Reason,
+    shards::{HeldPartition, Shards},
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use millrace_model::Clock;
+use millrace_store::{
+    ClusterKey, Disbelief, HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse,
+};
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// How long a search waits for messages that are on their way.
 const CATCH_UP: Duration = Duration::from_millis(250);
+/// How often strangers are told of in the log, at most; all of them are counted.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// The rows of one indexer, as a leaf.
 #[derive(Debug, Clone)]
@@ -44,9 +61,38 @@ impl HotLeaf {
         HotResponse { parts }
     }
 
-    /// `POST /leaf/search`, for query nodes.
-    pub fn router(self) -> Router {
-        Router::new().route("/leaf/search", post(answer)).with_state(self)
+    /// `POST /leaf/search`, for query nodes that can prove that they have the cluster's `key`; without one, for everybody.
+    pub fn router(self, key: Option<ClusterKey>, clock: Arc<dyn Clock>, metrics: Metrics) -> Router {
+        let door = Door { leaf: self, key, clock, metrics, told: Mutex::default() };
+        Router::new().route("/leaf/search", post(answer)).with_state(Arc::new(door))
+    }
+}
+
+/// What stands between the network and a leaf.
+struct Door {
+    leaf: HotLeaf,
+    key: Option<ClusterKey>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    /// When strangers were last told of.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Door {
+    /// Does the request come from this cluster? Refusals are counted, and told of now and then.
+    fn admit(&self, headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<(), Disbelief> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let believed = key.believe(header, uri.path(), body, self.clock.now());
+        if let Err(disbelief) = believed {
+            self.metrics.refused_requests.get_or_create(&Reason { reason: disbelief.reason() }).inc();
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+                *told = Some(Instant::now());
+                tracing::warn!(reason = %disbelief, "a search of rows in memory is refused");
+            }
+        }
+        believed
     }
 }
 
@@ -63,8 +109,15 @@ impl Leaf for HotLeaf {
     }
 }
 
-async fn answer(State(leaf): State<HotLeaf>, Json(request): Json<HotRequest>) -> impl IntoResponse {
-    match leaf.search(&request).await {
+async fn answer(State(door): State<Arc<Door>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(disbelief) = door.admit(&headers, &uri, &body) {
+        return (StatusCode::UNAUTHORIZED, disbelief.to_string()).into_response();
+    }
+    let request: HotRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    match door.leaf.search(&request).await {
         Ok(response) => Json(response).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -84,6 +137,7 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
     let response = held
         .rows
         .iter()
+        .filter(|(stream, _)| request.grant.covers(stream))
         .filter(|(stream, _)| request.streams.as_ref().is_none_or(|streams| streams.contains(stream)))
         .map(|(_, rows)| rows.search(&request.request, published))
         .fold(LeafResponse::default(), |all, one| all.merge(one, order, limit));
@@ -98,3 +152,7 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         response,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -10,8 +10,10 @@
 //! - What is not published when a partition is taken away is dropped here and read again by the successor.
 //! - A [`merge`] changes no offset and no record, and happens whole or not at all.
 
+mod census;
 pub mod cut;
 mod dead_letter;
+mod lag;
 pub mod leaf;
 pub mod merge;
 pub mod metrics;
@@ -22,6 +24,7 @@ pub mod publish;
 mod quota;
 pub mod rebuild;
 pub mod retention;
+pub mod room;
 pub mod route;
 pub mod settings;
 pub mod shards;

@@ -12,7 +12,7 @@ mod purge;
 
 pub use plan::{Limits, MAX_REWRITES, MergeTask, plan};
 
-use crate::{GROUP, Settings, parts::Parts, publish};
+use crate::{GROUP, Settings, parts::Parts, publish, room::Room};
 use anyhow::Context;
 use millrace_catalogue::{ReplaceError, Replacement};
 use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, Timestamp};
@@ -105,10 +105,11 @@ pub(crate) fn merge_bundles(
 pub(crate) async fn run(
     parts: Arc<Parts>,
     settings: Settings,
+    room: Arc<Room>,
     merge_shards: MergeShards,
     shutdown: CancellationToken,
 ) {
-    let mut merger = Merger::new(parts, settings, merge_shards, shutdown.clone());
+    let mut merger = Merger::new(parts, settings, room, merge_shards, shutdown.clone());
     while !shutdown.is_cancelled() {
         let pass = merger.once().await.unwrap_or_else(|error| {
             merger.parts.metrics.failed_merges.inc();
@@ -155,6 +156,7 @@ struct Aside {
 pub struct Merger {
     parts: Arc<Parts>,
     settings: Settings,
+    room: Arc<Room>,
     merge_shards: MergeShards,
     shutdown: CancellationToken,
     limits: Limits,
@@ -166,10 +168,19 @@ impl Merger {
     pub fn new(
         parts: Arc<Parts>,
         settings: Settings,
+        room: Arc<Room>,
         merge_shards: MergeShards,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { parts, settings, merge_shards, shutdown, limits: Limits::default(), aside: HashMap::new() }
+        Self {
+            parts,
+            settings,
+            room,
+            merge_shards,
+            shutdown,
+            limits: Limits::default(),
+            aside: HashMap::new(),
+        }
     }
 
     /// One pass: purges a shard of what is to be deleted, if there is one; else plans, and does the first task whose stream
@@ -177,6 +188,10 @@ impl Merger {
     pub async fn once(&mut self) -> anyhow::Result<Pass> {
         if self.purge_one().await? == Pass::Worked {
             return Ok(Pass::Worked);
+        }
+        // A merge takes room until its grace period is over; a purge gives some back in the end.
+        if self.room.is_short() {
+            return Ok(Pass::Idle);
         }
         let tasks = self.tasks().await?;
         self.parts.metrics.waiting_merges.set(tasks.len() as i64);
@@ -187,7 +202,9 @@ impl Merger {
                 continue;
             }
             if self.lease(stream).await? {
+                self.parts.metrics.running_merges.set(1);
                 let done = self.attempt(&task).await;
+                self.parts.metrics.running_merges.set(0);
                 self.release(stream).await;
                 done?;
                 return Ok(Pass::Worked);

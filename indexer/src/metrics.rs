@@ -1,16 +1,50 @@
 //! What an indexer counts. Conservation: records = indexed + dropped by reason.
 
+use millrace_model::Partition;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
+use std::sync::atomic::AtomicU64;
 
-/// Why a record did not become searchable.
+/// Why something was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
-    /// `expired` (older than its stream's retention on arrival).
+    /// Of a record: `expired` (older than its stream's retention on arrival). Of a search: `missing`, `stale` or `wrong`, as
+    /// its proof is. Of messages, for now: `memory` or `disk`, as there is no room.
     pub reason: &'static str,
+}
+
+/// One of the topic's partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfPartition {
+    /// Its number.
+    pub partition: i32,
+}
+
+/// What lies where bundles lie.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct Stored {
+    /// The stream; of small ones, all together.
+    pub stream: String,
+    /// `sealed` by a cut: small; or `merged`.
+    pub tier: &'static str,
+}
+
+/// How long something took, in seconds: from 10 ms to five minutes.
+#[derive(Debug, Clone)]
+pub struct Seconds(pub Histogram);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.01, 2.0, 16)))
+    }
 }
 
 /// All counters of an indexer; cloning shares them.
@@ -22,6 +56,8 @@ pub struct Metrics {
     pub records: Counter,
     /// Records that did not.
     pub dropped: Family<Reason, Counter>,
+    /// Searches of hot rows that did not come from this cluster.
+    pub refused_requests: Family<Reason, Counter>,
     /// Messages that came again.
     pub duplicates: Counter,
     /// Messages that went to the dead-letter topic.
@@ -66,8 +102,36 @@ pub struct Metrics {
     pub purged_shards: Counter,
     /// Merges that are due.
     pub waiting_merges: Gauge,
+    /// Merges and purges under way.
+    pub running_merges: Gauge,
     /// Bytes of hot rows in memory.
     pub hot_bytes: Gauge,
+    /// Hot rows in memory.
+    pub hot_rows: Gauge,
+    /// Hot shards in memory: one a partition, stream and time bucket of each cut.
+    pub hot_shards: Gauge,
+    /// 1 where the topic is paused for that reason.
+    pub paused: Family<Reason, Gauge>,
+    /// What is free on the disk where bundles are made or lie, where it is least.
+    pub free_bytes: Gauge,
+    /// Messages of owned partitions that were not taken in yet.
+    pub lag_messages: Family<OfPartition, Gauge>,
+    /// How long the oldest of them waits.
+    pub lag_seconds: Family<OfPartition, Gauge<f64, AtomicU64>>,
+    /// From a record's being observed to its being a hit: of each message with new records, the record that waited longest.
+    pub freshness: Seconds,
+    /// Live shards, of the whole group.
+    pub stored_shards: Family<Stored, Gauge>,
+    /// The bytes of their bundles.
+    pub stored_bytes: Family<Stored, Gauge>,
+    /// Sources of the whole group of which something is missing or was destroyed unread.
+    pub incomplete_sources: Gauge,
+    /// Ranges of sources that never came.
+    pub missing_ranges: Gauge,
+    /// The positions in them.
+    pub missing_positions: Gauge,
+    /// Positions that were destroyed unread.
+    pub lost_positions: Gauge,
     /// Rows of unpublished data given up because a partition was taken away.
     pub abandoned: Counter,
 }
@@ -102,8 +166,63 @@ impl Metrics {
         counter("orphan_bundles", "Bundles that were never published, deleted", &self.orphans);
         counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
-        registry.register("waiting_merges", "Merges that are due", self.waiting_merges.clone());
+        self.register_gauges(registry);
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
-        registry.register("hot_bytes", "Bytes of hot rows in memory", self.hot_bytes.clone());
+        registry.register(
+            "refused_leaf_requests",
+            "Searches of hot rows that did not prove that they come from this cluster",
+            self.refused_requests.clone(),
+        );
+        registry.register(
+            "freshness_seconds",
+            "From a record's being observed to its being a hit: of each message, the record that waited longest",
+            self.freshness.0.clone(),
+        );
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        let mut gauge =
+            |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
+        gauge("waiting_merges", "Merges that are due", &self.waiting_merges);
+        gauge("running_merges", "Merges and purges under way", &self.running_merges);
+        gauge("hot_bytes", "Bytes of hot rows in memory", &self.hot_bytes);
+        gauge("free_bytes", "What is free where bundles are made or lie", &self.free_bytes);
+        gauge("hot_rows", "Hot rows in memory, published or not", &self.hot_rows);
+        gauge("hot_shards", "Hot shards in memory, published or not", &self.hot_shards);
+        // What is stored and missing is the whole group's: to be taken from one indexer, not added up.
+        gauge(
+            "incomplete_sources",
+            "Sources of the group of which something is missing or was lost",
+            &self.incomplete_sources,
+        );
+        gauge("missing_ranges", "Ranges of the group's sources that never came", &self.missing_ranges);
+        gauge(
+            "missing_positions",
+            "Positions in missing ranges: bytes of files, entries of journals",
+            &self.missing_positions,
+        );
+        gauge("lost_positions", "Positions that sources destroyed unread, at least", &self.lost_positions);
+        registry.register("paused", "1 while the topic is paused, by reason", self.paused.clone());
+        registry.register("stored_shards", "Live shards of the group", self.stored_shards.clone());
+        registry.register("stored_bytes", "Bytes of the group's live shards", self.stored_bytes.clone());
+        registry.register(
+            "lag_messages",
+            "Messages of owned partitions that were not taken in yet",
+            self.lag_messages.clone(),
+        );
+        registry.register(
+            "lag_seconds",
+            "How long the oldest message waits that was not taken in yet; 0: there is none",
+            self.lag_seconds.clone(),
+        );
+    }
+
+    /// Partitions that are not owned any more have no lag.
+    pub(crate) fn forget_lag(&self, partitions: &[Partition]) {
+        for partition in partitions {
+            let of = OfPartition { partition: partition.0 };
+            self.lag_messages.remove(&of);
+            self.lag_seconds.remove(&of);
+        }
     }
 }

@@ -35,12 +35,13 @@ pub struct Parts {
 pub struct Status {
     publishing: Mutex<Option<String>>,
     consuming: Mutex<Option<String>>,
+    room: Mutex<Option<String>>,
 }
 
 impl Status {
     /// The reasons why this indexer is not ready; none: it is.
     pub fn problems(&self) -> Vec<String> {
-        [&self.publishing, &self.consuming]
+        [&self.publishing, &self.consuming, &self.room]
             .into_iter()
             .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
@@ -48,6 +49,10 @@ impl Status {
 
     pub(crate) fn publishing(&self, problem: Option<String>) {
         *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(crate) fn room(&self, problem: Option<String>) {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     pub(crate) fn consuming(&self, problem: Option<String>) {

@@ -4,15 +4,19 @@
 //! published beside it. [`hand_over`] tells what happens when partitions come and go.
 
 mod hand_over;
+mod measure;
+mod pause;
 
 use crate::{
-    GROUP, HotLeaf, Parts, Settings, Status,
+    GROUP, HotLeaf, Parts, Settings, Status, census,
     dead_letter::DeadLetters,
+    lag::Lag,
     merge,
     metrics::Reason,
     publish::{self, Outcome, Publication},
     quota::{Meter, Sent},
     retention,
+    room::{self, Room},
     route::{Route, route},
     shards::{Frozen, Shards},
     snapshots,
@@ -24,7 +28,7 @@ use millrace_model::{Partition, Row, Timestamp, TopicId, wire::SkipReason};
 use millrace_store::HotRow;
 use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,6 +49,7 @@ pub struct Indexer {
     shards: Arc<Shards>,
     templates: Arc<Exchange>,
     status: Arc<Status>,
+    room: Arc<Room>,
 }
 
 impl Indexer {
@@ -52,7 +57,14 @@ impl Indexer {
     pub fn new(settings: Settings, parts: Parts) -> Self {
         let shards = Arc::new(Shards::new(parts.topic.name()));
         let templates = Arc::new(Exchange::new(shards.shaper()));
-        Self { settings, parts: Arc::new(parts), shards, templates, status: Arc::default() }
+        Self {
+            settings,
+            parts: Arc::new(parts),
+            shards,
+            templates,
+            status: Arc::default(),
+            room: Arc::default(),
+        }
     }
 
     /// Answers searches over its rows.
@@ -80,20 +92,37 @@ impl Indexer {
             shutdown.clone(),
         ));
         let merging = self.settings.merge.then(|| {
-            let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
-            tokio::spawn(merge::run(parts, settings, Arc::new(merge::merge_bundles), shutdown.clone()))
+            let (parts, settings, room) =
+                (Arc::clone(&self.parts), self.settings.clone(), Arc::clone(&self.room));
+            tokio::spawn(merge::run(parts, settings, room, Arc::new(merge::merge_bundles), shutdown.clone()))
         });
+        let room = tokio::spawn(room::run(
+            Arc::clone(&self.parts),
+            Arc::clone(&self.room),
+            Arc::clone(&self.status),
+            self.settings.min_free,
+            shutdown.clone(),
+        ));
+        let census = tokio::spawn(census::run(Arc::clone(&self.parts), shutdown.clone()));
         self.templates.take_over(&self.parts.catalogue).await;
         while !shutdown.is_cancelled() {
             let consumer = self.parts.topic.consumer(GROUP)?;
             let flow = Flow::new(&self, consumer);
             if flow.run(&shutdown).await == Ended::Reset {
                 tracing::warn!("what was not published is dropped and read again");
-                self.shards.disown(&self.shards.partitions());
+                let partitions = self.shards.partitions();
+                self.shards.disown(&partitions);
+                self.parts.metrics.forget_lag(&partitions);
             }
+        }
+        // What it held is published or left to a successor. Until the heartbeat is too old, searches would ask it and miss it.
+        if let Err(error) = self.parts.catalogue.farewell(&self.parts.node).await {
+            tracing::warn!(%error, "the catalogue does not know that this node ends");
         }
         retention.await?;
         snapshots.await?;
+        census.await?;
+        room.await?;
         if let Some(merging) = merging {
             merging.await?;
         }
@@ -125,15 +154,18 @@ struct Flow<'a> {
     in_flight: Option<InFlight>,
     /// Since when the open generation has rows.
     open_since: Option<Instant>,
-    paused: bool,
+    /// Why the topic is paused; nothing: it is not.
+    paused: BTreeSet<&'static str>,
+    room: &'a Room,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
     meter: Meter,
+    lag: Lag,
 }
 
 impl<'a> Flow<'a> {
     fn new(indexer: &'a Indexer, consumer: AnyConsumer) -> Self {
-        let Indexer { settings, parts, shards, templates, status } = indexer;
+        let Indexer { settings, parts, shards, templates, status, room } = indexer;
         Self {
             settings,
             parts,
@@ -145,10 +177,12 @@ impl<'a> Flow<'a> {
             topic_ids: HashMap::new(),
             in_flight: None,
             open_since: None,
-            paused: false,
+            paused: BTreeSet::new(),
+            room,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
             meter: Meter::default(),
+            lag: Lag::default(),
         }
     }
 
@@ -267,8 +301,11 @@ impl<'a> Flow<'a> {
             }
         }
         metrics.records.inc_by(rows.len() as u64);
+        let observed = rows.iter().map(|(_, _, hot)| hot.row.record.observed_timestamp);
+        let observed = observed.filter(|time| *time > Timestamp(0)).min();
         let end = self.consumer.end(message.partition);
         self.shards.append(message.partition, rows, message.offset + 1, end);
+        self.measure_message(&message, observed);
         self.open_since.get_or_insert_with(Instant::now);
     }
 
@@ -289,20 +326,13 @@ impl<'a> Flow<'a> {
 
     async fn tick(&mut self) {
         self.consider_cut();
-        for partition in self.shards.partitions() {
-            if let Some(end) = self.consumer.end(partition) {
-                self.shards.see_end(partition, end);
-            }
-        }
         let now = self.parts.clock.now();
         self.shards.sweep(now.minus(self.settings.linger));
-        if self.shards.total_weight() > self.settings.memory {
+        if self.shards.size().bytes > self.settings.memory {
             // A search that is slower than this says that it is partial.
             self.shards.sweep(now.minus(SHORT_LINGER));
         }
-        self.parts.metrics.hot_bytes.set(self.shards.total_weight() as i64);
-        let (whole, kept) = (&self.parts.metrics.whole, self.shards.shaper().kept_whole());
-        whole.inc_by(kept.saturating_sub(whole.get()));
+        self.measure(now);
         if self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.heartbeat = Some(Instant::now());
             self.beat(now).await;
@@ -322,24 +352,14 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Begins a cut if it is time, and pauses or resumes the topic by the weight of what is in memory.
+    /// Begins a cut if it is time, and pauses or resumes the topic.
     fn consider_cut(&mut self) {
         let (open, frozen) = self.shards.weight();
         let old = self.open_since.is_some_and(|since| since.elapsed() >= self.settings.seal_age);
         if self.in_flight.is_none() && (open >= self.settings.seal_bytes || old || self.shards.cut_wanted()) {
             self.freeze_and_publish();
         }
-        let full = open + frozen >= self.settings.memory;
-        if full != self.paused {
-            let partitions = self.shards.partitions();
-            if full {
-                tracing::info!(bytes = open + frozen, "the topic is paused: memory is full");
-                self.consumer.pause(&partitions);
-            } else {
-                self.consumer.resume(&partitions);
-            }
-            self.paused = full;
-        }
+        self.regulate(open + frozen);
     }
 
     /// Freezes the open rows and begins to publish them, unless a cut is under way.
@@ -397,6 +417,7 @@ impl<'a> Flow<'a> {
                 self.shards.disown(&[partition]);
                 self.ledger.forget(&[partition]);
                 self.meter.forget(&[partition]);
+                self.forget_lag(&[partition]);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
                     let Publication { changes, traffic, .. } = &*in_flight.publication;
                     let changes = changes.iter().filter(|c| c.partition != partition).cloned().collect();

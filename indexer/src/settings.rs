@@ -1,13 +1,14 @@
 //! What can be set of an indexer: `[indexer]` and `[streams.*]`.
 
-use millrace_config::{Age, ByteSize, Section};
+use millrace_config::{Age, ByteSize, MinFree, Section, Unguarded};
 use millrace_model::StreamName;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// `[indexer]`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where probes, metrics and query nodes ask: `listen`.
+    /// Where probes, metrics and query nodes ask: `listen`. Other addresses than loopback need a `[cluster] secret`, or
+    /// `allow_unauthenticated`.
     pub listen: SocketAddr,
     /// How query nodes reach `listen`, where that differs: `advertise`, as `host:port`.
     pub advertise: Option<String>,
@@ -17,6 +18,9 @@ pub struct Settings {
     pub seal_bytes: u64,
     /// Hot rows in memory, sealing ones included; the topic is paused above it, in bytes: `memory`, default 128 MiB.
     pub memory: u64,
+    /// What the disks where bundles lie and are made must have free; below it the topic is paused and nothing is merged:
+    /// `min_free`, default 1 GiB, or a twentieth of a small disk.
+    pub min_free: MinFree,
     /// How long rows are kept after they were published, for searches that began before.
     pub linger: Duration,
     /// How long the file of an expired or merged shard stays for searches that have begun: `expired_grace`, default 2 min.
@@ -37,6 +41,7 @@ impl Default for Settings {
             seal_age: Duration::from_secs(30),
             seal_bytes: 64 << 20,
             memory: 128 << 20,
+            min_free: MinFree::default(),
             linger: Duration::from_mins(1),
             expired_grace: Duration::from_mins(2),
             merge: true,
@@ -47,15 +52,21 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads `[indexer]`; what is absent keeps its default. `[streams]` is read by [`Streams::read`].
-    pub fn read(section: &mut Section<'_>, streams: Streams) -> Self {
+    /// Reads `[indexer]`; what is absent keeps its default. `[streams]` is read by [`Streams::read`]. `guarded`: the
+    /// cluster has a secret.
+    pub fn read(section: &mut Section<'_>, streams: Streams, guarded: bool) -> Self {
         let default = Self::default();
+        let unguarded = Unguarded {
+            problem: "it shows rows to whoever asks",
+            help: "set `secret` in [cluster], on query nodes too; or listen on 127.0.0.1",
+        };
         Self {
-            listen: section.or("listen", default.listen),
+            listen: section.listen(default.listen, (!guarded).then_some(unguarded)),
             advertise: section.optional("advertise"),
             seal_age: section.or("seal_age", Age(default.seal_age)).0,
             seal_bytes: section.or("seal_bytes", ByteSize(default.seal_bytes)).0.max(1),
             memory: section.or("memory", ByteSize(default.memory)).0.max(1),
+            min_free: MinFree::read(section),
             linger: default.linger,
             expired_grace: section.or("expired_grace", Age(default.expired_grace)).0,
             merge: section.or("merge", default.merge),

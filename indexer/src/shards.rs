@@ -91,6 +91,17 @@ pub struct HeldPartition {
     pub rows: Vec<(StreamName, HotRows)>,
 }
 
+/// How much is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Hot shards: one a partition, stream and bucket in each generation.
+    pub shards: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
     owned: BTreeMap<Partition, Owned>,
@@ -304,10 +315,16 @@ impl Shards {
         (weight(Phase::Open), weight(Phase::Frozen))
     }
 
-    /// All bytes of rows in memory.
-    pub fn total_weight(&self) -> u64 {
+    /// What is in memory, published or not.
+    pub fn size(&self) -> Size {
         let state = self.read();
-        state.generations.iter().flat_map(|g| g.shards.values()).map(|shard| shard.weight() as u64).sum()
+        let mut size = Size::default();
+        for shard in state.generations.iter().flat_map(|g| g.shards.values()) {
+            size.shards += 1;
+            size.rows += shard.len() as u64;
+            size.bytes += shard.weight() as u64;
+        }
+        size
     }
 
     /// Everything, as it stands at one moment.

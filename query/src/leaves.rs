@@ -1,69 +1,40 @@
 //! Who holds hot rows: the indexer of this process, if there is one, and those whose heartbeats the catalogue has.
 
-use millrace_catalogue::Node;
-use millrace_store::{HotRequest, HotResponse, Leaf, LeafError};
-use std::time::Duration;
+mod http;
+mod trust;
 
-/// How long an indexer may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The most that an indexer may answer, in bytes.
-const MAX_ANSWER: usize = 256 << 20;
+pub use http::{HttpLeaf, HttpLeaves, chain};
+pub use trust::Trust;
 
-/// An indexer asked over HTTP.
-#[derive(Debug, Clone)]
-pub struct HttpLeaf {
-    client: reqwest::Client,
-    address: String,
-}
+use crate::{Metrics, metrics::LeafFailure};
+use millrace_catalogue::{Catalogue, Error, NODE_TTL, Node};
+use millrace_filter::Filter;
+use millrace_model::TimeRange;
+use millrace_store::{Grant, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, Order};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
-impl HttpLeaf {
-    fn unreachable(&self, error: &reqwest::Error) -> LeafError {
-        LeafError::Unreachable { address: self.address.clone(), problem: chain(error) }
-    }
-}
-
-impl Leaf for HttpLeaf {
-    async fn search(&self, request: &HotRequest) -> Result<HotResponse, LeafError> {
-        let url = format!("http://{}/leaf/search", self.address);
-        let response = self.client.post(url).json(request).send().await.map_err(|e| self.unreachable(&e))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
-        let refused = |problem: String| LeafError::Refused { address: self.address.clone(), problem };
-        if !status.is_success() {
-            let words: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-            return Err(refused(format!("{status}: {words}")));
-        }
-        if body.len() > MAX_ANSWER {
-            return Err(refused(format!("its answer has {} bytes", body.len())));
-        }
-        serde_json::from_slice(&body).map_err(|e| refused(e.to_string()))
-    }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
+/// How often indexers are asked for nothing, to learn whether they believe this node.
+const GREET_EVERY: Duration = Duration::from_secs(10);
 
 /// Finds and asks the holders of hot rows. `L` is the leaf of this process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Leaves<L> {
     local: Option<(String, L)>,
-    client: reqwest::Client,
+    remote: HttpLeaves,
+    metrics: Metrics,
+    trust: Arc<Trust>,
 }
 
 impl<L: Leaf> Leaves<L> {
     /// With the leaf of this process and its node's name, if there is one.
-    pub fn new(local: Option<(String, L)>) -> Result<Self, reqwest::Error> {
-        let client =
-            reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(2)).build()?;
-        Ok(Self { local, client })
+    pub fn new(local: Option<(String, L)>, remote: HttpLeaves, metrics: Metrics) -> Self {
+        Self { local, remote, metrics, trust: Arc::default() }
+    }
+
+    /// Which indexers do not believe this node: for probes.
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust)
     }
 
     /// Asks the local leaf and all of `nodes` that have an address, at once. One answer a node.
@@ -72,24 +43,79 @@ impl<L: Leaf> Leaves<L> {
         nodes: &[Node],
         request: &HotRequest,
     ) -> Vec<(String, Result<HotResponse, LeafError>)> {
-        let local_name = self.local.as_ref().map(|(name, _)| name.as_str());
-        let remote = nodes
-            .iter()
-            .filter(|node| node.role == "indexer" && Some(node.id.as_str()) != local_name)
-            .filter_map(|node| Some((node.id.clone(), node.address.clone()?)))
-            .map(|(id, address)| async move {
-                let leaf = HttpLeaf { client: self.client.clone(), address };
-                (id, leaf.search(request).await)
-            });
+        let remote = self.ask_remote(nodes, request);
         let local = async {
             match &self.local {
                 Some((name, leaf)) => Some((name.clone(), leaf.search(request).await)),
                 None => None,
             }
         };
-        let (local, mut answers) =
-            futures_util::future::join(local, futures_util::future::join_all(remote)).await;
+        let (local, mut answers) = futures_util::future::join(local, remote).await;
         answers.extend(local);
         answers
+    }
+
+    async fn ask_remote(
+        &self,
+        nodes: &[Node],
+        request: &HotRequest,
+    ) -> Vec<(String, Result<HotResponse, LeafError>)> {
+        let local = self.local.as_ref().map(|(name, _)| name.as_str());
+        let asked = nodes
+            .iter()
+            .filter(|node| node.role == "indexer" && Some(node.id.as_str()) != local)
+            .filter_map(|node| Some((node.id.clone(), node.address.clone()?)))
+            .map(|(id, address)| async move { (id, self.remote.at(address).search(request).await) });
+        let answers = futures_util::future::join_all(asked).await;
+        for (_, answer) in &answers {
+            if let Err(error) = answer {
+                let reason = match error {
+                    LeafError::Unreachable { .. } => "unreachable",
+                    LeafError::Disbelieved { .. } => "disbelieved",
+                    _ => "refused",
+                };
+                self.metrics.leaf_failures.get_or_create(&LeafFailure { reason }).inc();
+            }
+        }
+        self.trust.learn(&answers);
+        answers
+    }
+
+    /// Asks all indexers for nothing, now and then until `shutdown`: a node that is kept from searches because it is not
+    /// ready learns that it is by no other way.
+    pub async fn greet(self, catalogue: Catalogue, shutdown: CancellationToken) {
+        loop {
+            if let Err(error) = self.greet_once(&catalogue).await {
+                tracing::debug!(%error, "indexers could not be looked up");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(GREET_EVERY) => {}
+            }
+        }
+    }
+
+    async fn greet_once(&self, catalogue: &Catalogue) -> Result<(), Error> {
+        let nodes = catalogue.nodes(self.remote.now().minus(NODE_TTL)).await?;
+        self.ask_remote(&nodes, &nothing()).await;
+        Ok(())
+    }
+}
+
+/// What no row matches.
+fn nothing() -> HotRequest {
+    HotRequest {
+        request: LeafRequest {
+            filter: Filter::ALL,
+            range: TimeRange::NONE,
+            limit: 0,
+            order: Order::default(),
+            after: None,
+            histogram: None,
+        },
+        streams: Some(Vec::new()),
+        grant: Grant::Streams(std::collections::BTreeSet::new()),
+        published: Vec::new(),
+        publish: false,
     }
 }

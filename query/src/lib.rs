@@ -20,7 +20,7 @@ pub mod shards;
 pub mod templates;
 pub mod verify;
 
-pub use leaves::{HttpLeaf, Leaves};
+pub use leaves::{HttpLeaf, HttpLeaves, Leaves};
 pub use metrics::Metrics;
 pub use search::{Hits, Missing, SearchRequest, Searcher};
 pub use settings::Settings;

@@ -18,6 +18,13 @@ pub struct Delivery {
     pub outcome: &'static str,
 }
 
+/// Why an indexer gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeafFailure {
+    /// `unreachable`, `disbelieved` (it does not know this node's secret) or `refused`.
+    pub reason: &'static str,
+}
+
 /// All counters of a query node; cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -25,6 +32,8 @@ pub struct Metrics {
     pub searches: Counter,
     /// Searches whose answer was partial.
     pub partial: Counter,
+    /// Indexers that gave no answer when they were asked for hot rows.
+    pub leaf_failures: Family<LeafFailure, Counter>,
     /// How long searches took, in seconds.
     pub seconds: Histogram,
     /// Records that rules looked at.
@@ -46,6 +55,7 @@ impl Default for Metrics {
         Self {
             searches: Counter::default(),
             partial: Counter::default(),
+            leaf_failures: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             evaluated: Counter::default(),
             findings: Counter::default(),
@@ -63,6 +73,11 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("millrace_query");
         registry.register("searches", "Searches answered", self.searches.clone());
         registry.register("partial_searches", "Searches whose answer was partial", self.partial.clone());
+        registry.register(
+            "leaf_failures",
+            "Indexers that gave no answer when they were asked for hot rows, by reason",
+            self.leaf_failures.clone(),
+        );
         registry.register("search_seconds", "How long searches took", self.seconds.clone());
         registry.register("evaluated_records", "Records that rules looked at", self.evaluated.clone());
         registry.register("findings", "Findings of rules", self.findings.clone());

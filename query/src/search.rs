@@ -16,7 +16,7 @@ use cores::Cores;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
-use millrace_store::{Leaf, Order, Templates};
+use millrace_store::{Grant, Leaf, Order, Templates};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,6 +29,8 @@ pub struct SearchRequest {
     pub range: TimeRange,
     /// In which streams; `None`: in all.
     pub streams: Option<Vec<StreamName>>,
+    /// What whoever asks may see of them.
+    pub grant: Grant,
     /// How many hits; 0 counts only.
     pub limit: usize,
     /// Which end of time first.

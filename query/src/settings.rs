@@ -1,15 +1,13 @@
 //! What can be set of a query node: `[query]`.
 
-use millrace_config::{Age, Section};
+use millrace_config::{Age, Section, Unguarded};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[query]`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where people and tools ask: `listen`.
+    /// Where people and tools ask: `listen`. Other addresses than loopback need `allow_unauthenticated`.
     pub listen: SocketAddr,
-    /// Other addresses than loopback are refused unless this is said: `allow_unauthenticated`.
-    pub allow_unauthenticated: bool,
     /// How long a search may take: `timeout`, default 30 s.
     pub timeout: Duration,
     /// Rules and receivers: `[query.alerts]`.
@@ -43,7 +41,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
-            allow_unauthenticated: false,
             timeout: Duration::from_secs(30),
             alerts: AlertSettings::default(),
         }
@@ -60,22 +57,14 @@ impl Settings {
     /// Reads `[query]`; what is absent keeps its default.
     pub fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let settings = Self {
-            listen: section.or("listen", default.listen),
-            allow_unauthenticated: section.or("allow_unauthenticated", false),
+        let unguarded = Unguarded { problem: "nobody has to log in", help: "listen on 127.0.0.1" };
+        Self {
+            listen: section.listen(default.listen, Some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
             alerts: section
                 .section("alerts")
                 .map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),
-        };
-        if !settings.listen.ip().is_loopback() && !settings.allow_unauthenticated {
-            section.error_with_help(
-                "listen",
-                format!("{} can be reached from other machines, and nobody has to log in", settings.listen),
-                "listen on 127.0.0.1, or say `allow_unauthenticated = true`",
-            );
         }
-        settings
     }
 }
 

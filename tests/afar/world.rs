@@ -6,7 +6,7 @@ use millrace_model::{
     Clock, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, ShardMeta, SourceId,
     StreamName, SystemClock, Timestamp,
 };
-use millrace_query::{INDEXER_GROUP, Leaves, Searcher, shards::OpenShards};
+use millrace_query::{HttpLeaves, INDEXER_GROUP, Leaves, Searcher, shards::OpenShards};
 use millrace_storage::{Bundles, S3Settings, Settings};
 use millrace_store::{HotRequest, HotResponse, HotRow, HotShard, Leaf, LeafError, SealInput, Shaper, seal};
 use millrace_test_support::{
@@ -93,9 +93,10 @@ impl World {
     }
 
     fn searcher_over(&self, bundles: Bundles) -> Searcher<Nobody> {
-        let leaves = Leaves::new(Some(("nobody".to_owned(), Nobody))).unwrap();
         let (catalogue, clock) = (self.catalogue.clone(), Arc::clone(&self.clock));
         let metrics = millrace_query::Metrics::default();
+        let remote = HttpLeaves::new(None, Arc::clone(&clock)).unwrap();
+        let leaves = Leaves::new(Some(("nobody".to_owned(), Nobody)), remote, metrics.clone());
         Searcher::new(catalogue, OpenShards::new(bundles), leaves, clock, metrics)
     }
 

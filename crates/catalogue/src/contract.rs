@@ -77,6 +77,7 @@ macro_rules! tests {
             life: usage_adds_up;
             traffic: what_is_brought_adds_up;
             traffic: what_is_not_published_was_not_brought;
+            life: what_merges_made_is_told_from_what_was_sealed;
             restoring: every_row_of_every_table_is_given;
             restoring: a_snapshot_restores_what_was_there;
             restoring: a_snapshot_of_the_first_version_restores;

@@ -1,4 +1,4 @@
-//! Who is alive: each process says so every few seconds, and readers find the leaves by it.
+//! Who is alive: each process says so every few seconds, and when it ends; readers find the leaves by it.
 
 use crate::{Catalogue, Error, Transaction};
 use millrace_model::Timestamp;
@@ -55,6 +55,18 @@ impl Catalogue {
         .map_err(&failed)?;
         sqlx::query("DELETE FROM nodes WHERE seen_ns < $1")
             .bind(node.seen.minus(NODE_KEPT).0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Says that a node has ended in good order: nobody waits for its answers any more.
+    pub async fn farewell(&self, node: &str) -> Result<(), Error> {
+        let failed = self.failed("forget a node");
+        let mut transaction = self.begin("forget a node").await?;
+        sqlx::query("DELETE FROM nodes WHERE id = $1")
+            .bind(node)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;

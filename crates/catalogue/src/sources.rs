@@ -78,6 +78,24 @@ impl Catalogue {
         Ok(sources)
     }
 
+    /// The first `most` sources after this one, by id: for going through all of them, not as of one instant.
+    pub async fn sources_after(
+        &self,
+        group: &str,
+        after: Option<SourceId>,
+        most: u32,
+    ) -> Result<Vec<StoredSource>, Error> {
+        let mut transaction = self.begin_read("read sources").await?;
+        let mut query = select_sources(group);
+        if let Some(after) = after {
+            query.push(" AND id > ").bind(after.to_string());
+        }
+        query.push(" ORDER BY id LIMIT ").bind(i64::from(most));
+        let mut sources = Vec::new();
+        self.read_sources(&mut transaction, query, &mut sources).await?;
+        Ok(sources)
+    }
+
     /// What all sources of a group are called, by id: for choosing some of them.
     pub async fn source_labels(&self, group: &str) -> Result<Vec<SourceLabel>, Error> {
         let rows: Vec<StoredLabel> = sqlx::query_as(

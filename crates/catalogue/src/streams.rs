@@ -24,6 +24,19 @@ pub struct StreamUsage {
     pub last: Timestamp,
 }
 
+/// What lies in a stream as it was sealed, or as merges made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamTier {
+    /// The stream.
+    pub stream: StreamName,
+    /// Did a merge make these shards?
+    pub merged: bool,
+    /// How many live shards.
+    pub shards: u64,
+    /// The bytes of their bundles.
+    pub bytes: u64,
+}
+
 /// A stream of which nothing may end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -43,6 +56,14 @@ struct StoredUsage {
     bytes: i64,
     first_ns: i64,
     last_ns: i64,
+}
+
+#[derive(FromRow)]
+struct StoredTier {
+    stream: String,
+    merged: i64,
+    shards: i64,
+    bytes: i64,
 }
 
 #[derive(FromRow)]
@@ -88,6 +109,29 @@ impl Catalogue {
             .collect::<Result<Vec<_>, Error>>()?;
         usage.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
         Ok(usage)
+    }
+
+    /// The same apart: what is as it was sealed, and what merges made. In no particular order.
+    pub async fn stream_tiers(&self, group: &str) -> Result<Vec<StreamTier>, Error> {
+        let rows: Vec<StoredTier> = sqlx::query_as(
+            "SELECT stream, merged, COUNT(*) AS shards, CAST(SUM(bytes) AS BIGINT) AS bytes FROM \
+             (SELECT stream, bytes, CASE WHEN rewrites > 0 THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS merged \
+             FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL) AS live GROUP BY stream, merged",
+        )
+        .bind(group)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("read what lies in streams"))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(StreamTier {
+                    stream: row.stream.parse().map_err(self.unreadable("a shard's stream"))?,
+                    merged: row.merged != 0,
+                    shards: row.shards as u64,
+                    bytes: row.bytes as u64,
+                })
+            })
+            .collect()
     }
 
     /// Puts a stream on hold, whether or not there is anything in it yet. One that is on hold already stays so, for the

@@ -115,6 +115,14 @@ impl Bundles {
         Ok(Self { store, home, place, metrics })
     }
 
+    /// The folder that bundles lie in, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.home {
+            Home::Folder { root } => Some(root),
+            Home::Bucket { .. } => None,
+        }
+    }
+
     /// What is counted: nothing for a folder.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

@@ -1,10 +1,14 @@
 //! What is asked of leaves and what they answer, as plain values that also travel as JSON. Records cross as OTLP
 //! bytes in hexadecimal, so an answer over HTTP equals one in process, byte for byte.
 
+mod grant;
+mod proof;
 mod rows_as_otlp;
 #[cfg(test)]
 mod tests;
 
+pub use grant::Grant;
+pub use proof::{CLOCKS_WITHIN, ClusterKey, Disbelief};
 pub(crate) use rows_as_otlp::unhex;
 
 use millrace_filter::Filter;
@@ -123,6 +127,8 @@ pub struct HotRequest {
     pub request: LeafRequest,
     /// In which streams; `None`: in all.
     pub streams: Option<Vec<StreamName>>,
+    /// What whoever asks may see of them. There is no default: a request that does not say it is not understood.
+    pub grant: Grant,
     /// What the catalogue's snapshot already covers. Rows below are left out; a partition that is not listed has
     /// nothing published.
     pub published: Vec<Published>,
@@ -171,6 +177,14 @@ pub enum LeafError {
         /// Where it should be.
         address: String,
         /// What happened.
+        problem: String,
+    },
+    /// It does not believe that the request comes from its cluster.
+    #[error("leaf {address} does not believe this node: {problem}")]
+    Disbelieved {
+        /// Which leaf.
+        address: String,
+        /// In its words.
         problem: String,
     },
     /// It answered that it will not or cannot.

@@ -40,7 +40,8 @@ pub use bundle::{BundleFault, ByteRanges, SCHEMA_VERSION, Verified, verify, veri
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard};
 pub use leaf::{
-    HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse, Order, Place, Published,
+    CLOCKS_WITHIN, ClusterKey, Disbelief, Grant, HotPart, HotRequest, HotResponse, Leaf, LeafError,
+    LeafRequest, LeafResponse, Order, Place, Published,
 };
 pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};

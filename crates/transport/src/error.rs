@@ -1,5 +1,6 @@
 //! What can go wrong for good. Trouble that passes is waited out inside, and shows in metrics and `healthy()`.
 
+use millrace_config::Shortage;
 use std::{io, path::PathBuf};
 
 /// Why a topic cannot be used.
@@ -60,6 +61,14 @@ pub enum Error {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// The embedded topic's disk has less room than it must keep.
+    #[error("{}: {shortage}", path.display())]
+    Full {
+        /// A file on it.
+        path: PathBuf,
+        /// How much less.
+        shortage: Shortage,
     },
     /// Another process (or another handle of this one) has the embedded topic.
     #[error("{}: the topic is in use by another process", path.display())]

@@ -1,6 +1,6 @@
 //! `[topic]`: which topic, and how it is reached. Plain data; a topic is made from it by `Topic::open`.
 
-use millrace_config::{Age, ByteSize, Section, choices};
+use millrace_config::{Age, ByteSize, MinFree, Section, choices};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A topic's settings.
@@ -45,6 +45,8 @@ pub struct EmbeddedSettings {
     pub retention_bytes: u64,
     /// At this size messages are deleted all the same, and that is said.
     pub disk_bytes: u64,
+    /// What the disk must have free for anything to be appended; senders wait until it does.
+    pub min_free: MinFree,
     /// When an append is synced to the disk.
     pub fsync: Fsync,
     /// A larger message is rejected.
@@ -202,6 +204,7 @@ impl EmbeddedSettings {
             retention: Duration::from_hours(24),
             retention_bytes: 1 << 30,
             disk_bytes: 16 << 30,
+            min_free: MinFree::default(),
             fsync: Fsync::Always,
             max_message_bytes: 8 << 20,
             segment_bytes: 16 << 20,
@@ -219,6 +222,7 @@ impl EmbeddedSettings {
             retention: section.or("retention", Age(defaults.retention)).0,
             retention_bytes: section.or("retention_bytes", ByteSize(defaults.retention_bytes)).0,
             disk_bytes: section.or("disk_bytes", ByteSize(defaults.disk_bytes)).0,
+            min_free: MinFree::read(section),
             fsync: section.or("fsync", defaults.fsync),
             max_message_bytes: section.or("max_message_bytes", ByteSize(defaults.max_message_bytes)).0,
             segment_bytes: defaults.segment_bytes,
@@ -232,11 +236,13 @@ impl EmbeddedSettings {
         Some(Self { directory: directory?, ..read })
     }
 
-    /// The settings of the dead-letter topic: one partition, and room for a message's story.
+    /// The settings of the dead-letter topic: one partition, and room for a message's story. It may have what the others must
+    /// leave: an indexer waits for it in the middle of its work.
     pub(crate) fn dead(&self) -> Self {
         let mut dead = self.clone();
         dead.name.push_str(".dead");
         dead.partitions = 1;
+        dead.min_free = MinFree::NOTHING;
         dead.max_message_bytes += DEAD_LETTER_STORY as u64;
         dead
     }

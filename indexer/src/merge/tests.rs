@@ -51,7 +51,13 @@ impl Site {
             node: name.to_owned(),
             address: None,
         };
-        Merger::new(Arc::new(parts), Settings::default(), merge_shards, CancellationToken::new())
+        Merger::new(
+            Arc::new(parts),
+            Settings::default(),
+            Arc::default(),
+            merge_shards,
+            CancellationToken::new(),
+        )
     }
 
     /// Publishes `many` shards of ten records in today's bucket.
@@ -180,6 +186,19 @@ fn meanwhile<F: Future<Output = ()>>(something: impl Fn() -> F + Send + Sync + '
         runtime.block_on(something());
         Ok(bundle)
     })
+}
+
+#[tokio::test]
+async fn nothing_is_merged_while_the_disk_has_too_little_room() {
+    let site = Site::new().await;
+    let shards = site.publish(FAN_IN).await;
+    let mut node = site.node("a", Arc::new(concatenate));
+    node.room.set_short(true);
+    assert_eq!(node.once().await.unwrap(), Pass::Idle);
+    assert_eq!(keys_of(&site.live().await), keys_of(&shards));
+    node.room.set_short(false);
+    assert_eq!(node.once().await.unwrap(), Pass::Worked);
+    assert_eq!(site.live().await.len(), 1);
 }
 
 #[tokio::test]
@@ -440,8 +459,13 @@ async fn it_runs_until_it_is_told_to_stop_and_stores_nothing_then() {
     site.publish(FAN_IN).await;
     let node = site.node("a", Arc::new(concatenate));
     let (parts, shutdown) = (Arc::clone(&node.parts), CancellationToken::new());
-    let running =
-        tokio::spawn(run(Arc::clone(&parts), Settings::default(), Arc::new(concatenate), shutdown.clone()));
+    let running = tokio::spawn(run(
+        Arc::clone(&parts),
+        Settings::default(),
+        Arc::default(),
+        Arc::new(concatenate),
+        shutdown.clone(),
+    ));
     while parts.metrics.merges.get() == 0 {
         tokio::task::yield_now().await;
     }
@@ -458,7 +482,7 @@ async fn it_runs_until_it_is_told_to_stop_and_stores_nothing_then() {
         token.cancel();
         concatenate(inputs, output, directory)
     });
-    run(Arc::clone(&parts), Settings::default(), merge_shards, shutdown).await;
+    run(Arc::clone(&parts), Settings::default(), Arc::default(), merge_shards, shutdown).await;
     assert_eq!((site.live().await, site.keys().await), (before, keys));
     site.check(&[&node]).await;
     assert!(site.catalogue.lease("merge/logs", "b", LEASE).await.unwrap(), "the lease is given back");

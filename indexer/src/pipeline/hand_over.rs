@@ -48,6 +48,7 @@ impl Flow<'_> {
                 "partition assigned"
             );
             self.topic_ids.insert(ownership.partition, assigned.topic_id);
+            self.lag.assigned(ownership.partition, self.parts.clock.now());
             self.shards.own(
                 ownership.partition,
                 Owned {
@@ -62,7 +63,7 @@ impl Flow<'_> {
             starts.push((ownership.partition, Start::Offset(next)));
         }
         self.meter.stale();
-        self.paused = false;
+        self.paused.clear();
         assignment.start(starts);
     }
 
@@ -77,6 +78,7 @@ impl Flow<'_> {
         self.parts.metrics.abandoned.inc_by(abandoned);
         self.ledger.forget(&partitions);
         self.meter.forget(&partitions);
+        self.forget_lag(&partitions);
         tracing::info!(
             partitions = partitions.len(),
             abandoned,

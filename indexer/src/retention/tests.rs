@@ -73,6 +73,7 @@ impl Site {
         let merger = Merger::new(
             Arc::clone(&parts),
             settings.clone(),
+            Arc::default(),
             Arc::new(merge_bundles),
             CancellationToken::new(),
         );

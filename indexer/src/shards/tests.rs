@@ -64,12 +64,15 @@ fn a_partition_that_goes_takes_its_rows_along_and_leaves_the_others() {
     shards.append(P0, vec![row(P0, 0), row(P0, 1)], 2, None);
     shards.append(P1, vec![row(P1, 0)], 1, None);
     let frozen = shards.freeze().unwrap();
+    let size = shards.size();
+    assert_eq!((size.shards, size.rows), (2, 3));
+    assert!(size.bytes > 0);
     assert_eq!(shards.disown(&[P0]), 2);
     let rest = shards.frozen(frozen.generation).unwrap();
     assert_eq!((rest.moves.len(), rest.moves[0].range.partition, rest.rows.len()), (1, P1, 1));
     assert_eq!(shards.disown(&[P1]), 1);
     assert!(shards.frozen(frozen.generation).is_none());
-    assert_eq!(shards.total_weight(), 0);
+    assert_eq!(shards.size(), Size::default());
 }
 
 #[test]

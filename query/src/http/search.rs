@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
-use millrace_store::{Leaf, Order, Templates};
+use millrace_store::{Grant, Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
 
@@ -90,6 +90,7 @@ pub async fn record<L: Leaf + 'static>(
         filter: millrace_filter::parse(&format!("_id:\"{id}\""))?,
         range: TimeRange::ALL,
         streams: None,
+        grant: Grant::All,
         limit: 1,
         order: Order::NewestFirst,
         after: None,

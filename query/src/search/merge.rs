@@ -1,9 +1,10 @@
 //! Joining: sealed answers and, of each partition, the hot rows of its highest epoch; and telling what is missing.
 
 use super::{Hits, Missing, fanout::Sealed, plan::Plan};
+use millrace_catalogue::PartitionRow;
 use millrace_model::{Partition, TopicId};
 use millrace_store::{HotPart, HotResponse, LeafError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type PartitionKey = (String, Option<TopicId>, Partition);
 
@@ -15,6 +16,7 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
     if hot.is_empty() {
         missing.push(Missing::of("no indexer is running: what it has not published yet cannot be searched"));
     }
+    let mut silent = BTreeSet::new();
     for (node, answer) in hot {
         match answer {
             Ok(response) => {
@@ -30,10 +32,13 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
                     }
                 }
             }
-            Err(error) => missing.push(Missing::of(format!("indexer {node}: {error}"))),
+            Err(error) => {
+                missing.push(Missing::of(format!("indexer {node}: {error}")));
+                silent.insert(node);
+            }
         }
     }
-    missing.extend(gaps(plan, &parts, &ends));
+    missing.extend(gaps(plan, &parts, &ends, &silent));
 
     let (order, limit) = (plan.sealed.order, plan.sealed.limit);
     let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, order, limit));
@@ -51,18 +56,23 @@ fn gaps(
     plan: &Plan,
     parts: &BTreeMap<PartitionKey, HotPart>,
     ends: &BTreeMap<PartitionKey, i64>,
+    silent: &BTreeSet<String>,
 ) -> Vec<Missing> {
     let mut missing = Vec::new();
     for row in &plan.snapshot.partitions {
         let key = (row.topic.clone(), row.topic_id, row.partition);
         let Some(part) = parts.get(&key) else {
-            missing.push(Missing {
-                partition: Some(row.partition),
-                ..Missing::of(format!(
-                    "no indexer holds partition {} of {}: what was not published when {} held it cannot be searched yet",
-                    row.partition, row.topic, row.owner
-                ))
-            });
+            let PartitionRow { topic, partition, owner, .. } = row;
+            let reason = if silent.contains(owner) {
+                format!(
+                    "{owner}, which holds partition {partition} of {topic}, gave no answer: what it has not published is not in here"
+                )
+            } else {
+                format!(
+                    "no indexer holds partition {partition} of {topic}: what was not published when {owner} held it cannot be searched yet"
+                )
+            };
+            missing.push(Missing { partition: Some(*partition), ..Missing::of(reason) });
             continue;
         };
         if let Some(next) = row.next_offset

@@ -18,7 +18,8 @@ pub struct Plan {
 
 /// Plans a search.
 pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan, millrace_catalogue::Error> {
-    let snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, request.streams.as_deref()).await?;
+    let seen = request.grant.within(request.streams.as_deref());
+    let snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, seen.as_deref()).await?;
     let sealed = LeafRequest {
         filter: request.filter.clone(),
         range: request.range,
@@ -39,7 +40,12 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
             })
         })
         .collect();
-    let hot =
-        HotRequest { request: sealed.clone(), streams: request.streams.clone(), published, publish: false };
+    let hot = HotRequest {
+        request: sealed.clone(),
+        streams: request.streams.clone(),
+        grant: request.grant.clone(),
+        published,
+        publish: false,
+    };
     Ok(Plan { snapshot, sealed, hot })
 }

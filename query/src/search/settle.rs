@@ -6,7 +6,7 @@ use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
 use millrace_catalogue::{Catalogue, Snapshot};
 use millrace_filter::Filter;
 use millrace_model::{Partition, TimeRange, TopicId};
-use millrace_store::{Leaf, Order};
+use millrace_store::{Grant, Leaf, Order};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -28,6 +28,7 @@ pub async fn settle<L: Leaf>(
         filter: Filter::ALL,
         range: TimeRange::NONE,
         streams: None,
+        grant: Grant::All,
         limit: 0,
         order: Order::NewestFirst,
         after: None,

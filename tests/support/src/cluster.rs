@@ -6,6 +6,9 @@ use std::time::Duration;
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_mins(1);
 
+/// The site's file with the secret that its nodes share; read at each start.
+pub const SECRET_FILE: &str = "cluster.secret";
+
 /// What a cluster is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
@@ -114,12 +117,18 @@ impl<'a> Role<'a> {
         let storage = if plan.storage.is_empty() { &folder } else { plan.storage };
         let file = format!("sqlite://{}/catalogue.db", data.display());
         let catalogue = if plan.catalogue.is_empty() { &file } else { plan.catalogue };
+        let secret = site.path(SECRET_FILE);
+        if !secret.exists() {
+            site.write(SECRET_FILE, "the secret of this cluster\n");
+        }
         let config = format!(
-            "[{kind}]\nlisten = \"{address}\"\n{more}\
+            "[cluster]\nsecret = {{ file = \"{2}\" }}\n[{kind}]\nlisten = \"{address}\"\n{more}\
              [topic]\ntype = \"kafka\"\nbrokers = [\"{0}\"]\nname = \"{1}\"\npartitions = 4\nreplication = 1\n\
              [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
              [catalogue]\nurl = \"{catalogue}\"\n[storage]\n{storage}",
-            plan.broker, plan.topic,
+            plan.broker,
+            plan.topic,
+            secret.display(),
         );
         let name = format!("{}-{name}", plan.name);
         let config = site.write(&format!("{name}.toml"), &config);

@@ -16,6 +16,6 @@ pub mod server;
 pub mod supervisor;
 pub mod wait;
 
-pub use cluster::{Cluster, Plan, Role};
+pub use cluster::{Cluster, Plan, Role, SECRET_FILE};
 pub use program::{Site, Up};
 pub use server::Server;

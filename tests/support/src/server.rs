@@ -163,14 +163,14 @@ impl Server {
     }
 }
 
-/// The value of a metric of any role, of all its labels together.
+/// The value of a metric of any role: of all its labels together, or with labels, as it is written, of one series.
 pub fn metric(address: &str, name: &str) -> Option<f64> {
     let text = http::get(address, "/metrics").ok()?.text();
     let values: Vec<f64> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.rsplit_once(' '))
-        .filter(|(series, _)| series.split('{').next() == Some(name))
+        .filter(|(series, _)| *series == name || series.split('{').next() == Some(name))
         .filter_map(|(_, value)| value.parse().ok())
         .collect();
     (!values.is_empty()).then(|| values.iter().sum())

@@ -6,8 +6,8 @@ use super::{
     own, shard, step,
 };
 use crate::{
-    Catalogue, Cut, Deletion, DeletionRequest, Error, ReplaceError, Replacement, StreamUsage, TrailEntry,
-    TrailEvent, verify_trail,
+    Catalogue, Cut, Deletion, DeletionRequest, Error, ReplaceError, Replacement, StreamTier, StreamUsage,
+    TrailEntry, TrailEvent, verify_trail,
 };
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
@@ -201,4 +201,16 @@ pub(crate) async fn usage_adds_up(bed: &Bed) {
         last: at(last),
     };
     assert_eq!(bed.second.stream_usage(GROUP).await.unwrap(), [usage("app", 2, 1, 8), usage("web", 1, 5, 9)]);
+}
+
+pub(crate) async fn what_merges_made_is_told_from_what_was_sealed(bed: &Bed) {
+    let mut owned = own(&bed.first, 0, "a").await;
+    let shards = publish(&bed.first, &mut owned, &[10, 20, 30]).await;
+    let replacement = replacement(&shards[..2]);
+    bed.first.replace(&replacement).await.unwrap();
+    let tier = |merged, bytes| StreamTier { stream: stream(), merged, shards: 1, bytes };
+    let mut tiers = bed.second.stream_tiers(GROUP).await.unwrap();
+    tiers.sort_by_key(|tier| tier.merged);
+    assert_eq!(tiers, [tier(false, shards[2].bytes), tier(true, replacement.added[0].bytes)]);
+    assert!(bed.second.stream_tiers("detect").await.unwrap().is_empty());
 }

@@ -23,6 +23,15 @@ pub(crate) async fn sources_come_back_as_they_were(bed: &Bed) {
     let all = bed.second.all_sources(GROUP).await.unwrap();
     assert_eq!(some, all);
     assert_eq!(all.len(), 1_202);
+    let (mut gone_through, mut last) = (Vec::new(), None);
+    loop {
+        let some = bed.second.sources_after(GROUP, last, 500).await.unwrap();
+        assert!(some.len() <= 500);
+        let Some(one) = some.last() else { break };
+        last = Some(one.id);
+        gone_through.extend(some);
+    }
+    assert_eq!(gone_through, all);
     assert!(bed.second.sources(GROUP, &[]).await.unwrap().is_empty());
     assert!(bed.second.all_sources("detect").await.unwrap().is_empty());
     let labels = bed.second.source_labels(GROUP).await.unwrap();
@@ -133,6 +142,12 @@ pub(crate) async fn nodes_live_as_long_as_their_heartbeat(bed: &Bed) {
     assert_eq!(live, [b]);
     bed.first.heartbeat(&node("a")).await.unwrap();
     assert_eq!(bed.first.nodes(bed.clock.now().minus(NODE_TTL)).await.unwrap().len(), 2);
+    for _ in 0..2 {
+        bed.second.farewell("a").await.unwrap();
+        let live = bed.first.nodes(bed.clock.now().minus(NODE_TTL)).await.unwrap();
+        assert_eq!(live.iter().map(|node| node.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
+    bed.first.heartbeat(&node("a")).await.unwrap();
     bed.clock.advance(Duration::from_hours(25));
     bed.first.heartbeat(&node("c")).await.unwrap();
     assert_eq!(

@@ -40,6 +40,7 @@ fn requests_travel_as_json() {
             ..request(3, Order::OldestFirst)
         },
         streams: Some(vec![StreamName::default()]),
+        grant: Grant::Streams([StreamName::default()].into()),
         published: vec![Published {
             topic: "t".to_owned(),
             topic_id: None,
@@ -52,6 +53,10 @@ fn requests_travel_as_json() {
     assert_eq!(serde_json::from_str::<HotRequest>(&json).unwrap(), request);
     let broken = json.replace("level", "level:[");
     assert!(serde_json::from_str::<HotRequest>(&broken).is_err(), "{broken}");
+    // Who does not say what may be seen gets nothing.
+    let mut without: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(without.as_object_mut().unwrap().remove("grant").is_some());
+    assert!(serde_json::from_value::<HotRequest>(without).is_err());
 }
 
 #[test]

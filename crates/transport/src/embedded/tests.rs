@@ -3,6 +3,7 @@
 use super::*;
 use crate::{Consumer, ConsumerEvent, Message, Start};
 use bytes::Bytes;
+use millrace_config::MinFree;
 use millrace_model::SystemClock;
 use tempfile::TempDir;
 
@@ -60,6 +61,33 @@ async fn two_owners_of_one_topic_are_one_too_many() {
     let other = EmbeddedSettings { name: "other".to_owned(), ..settings.clone() };
     let both = (open(&settings).unwrap(), open(&other).unwrap());
     assert_ne!(both.0.0.id, both.1.0.id);
+}
+
+#[tokio::test]
+async fn a_disk_with_too_little_room_is_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let short = EmbeddedSettings { min_free: MinFree::bytes(u64::MAX), ..settings(&folder) };
+    let topic = open(&short).unwrap();
+    let (sender, mut reports) = mpsc::channel(4);
+    let producer = topic.producer(sender);
+    let payload = wire::Payload { value: Bytes::from("waits"), ..wire::Payload::default() };
+    producer.send(Partition(1), payload.clone(), 1).await.unwrap();
+    let begun = Instant::now();
+    while topic.healthy().is_ok() && begun.elapsed() < Duration::from_mins(1) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let problem = topic.healthy().unwrap_err();
+    assert!(problem.contains("partition 1") && problem.contains("min_free"), "{problem}");
+    assert!(reports.try_recv().is_err(), "it is neither taken nor refused");
+    // What nobody can read may use the rest.
+    let (sender, mut dead_reports) = mpsc::channel(4);
+    let dead = topic.dead().await.unwrap();
+    dead.producer(sender).send(Partition(0), payload, 1).await.unwrap();
+    assert!(dead_reports.recv().await.unwrap().outcome.is_ok());
+    drop((producer, dead, topic));
+    let topic = open(&EmbeddedSettings { min_free: MinFree::NOTHING, ..short }).unwrap();
+    send(&topic, 0..10).await;
+    assert!(topic.healthy().is_ok());
 }
 
 #[tokio::test]

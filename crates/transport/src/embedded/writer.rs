@@ -1,6 +1,6 @@
 //! The one thread that appends to a partition. It takes all messages that wait, makes one block of them, writes it,
-//! syncs it, and only then lets readers see it and reports. A write that fails (a full disk) is tried again until it
-//! works: the messages wait, senders wait, nothing is lost.
+//! syncs it, and only then lets readers see it and reports. A write that fails, or that would take room which the disk must
+//! keep, is tried again until it works: the messages wait, senders wait, nothing is lost.
 
 use super::{
     Shared, block,
@@ -8,6 +8,7 @@ use super::{
     segment::Segment,
 };
 use crate::{Error, Rejected, reports::Slot, settings::Fsync, sync::lock};
+use millrace_config::{Space, Watermark};
 use millrace_model::wire::Payload;
 use std::{
     collections::VecDeque,
@@ -114,12 +115,14 @@ pub(crate) struct Writer {
     pub(crate) inbox: Arc<Inbox>,
     segment: Arc<Segment>,
     file: Option<File>,
+    watermark: Watermark,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, log: Arc<Log>, inbox: Arc<Inbox>) -> Self {
         let segment = log.active();
-        Self { shared, log, inbox, segment, file: None }
+        let watermark = Watermark::new(shared.settings.min_free);
+        Self { shared, log, inbox, segment, file: None, watermark }
     }
 
     /// Appends until the inbox is stopped and empty.
@@ -183,6 +186,7 @@ impl Writer {
 
     /// Appends one block, and returns its first offset. After a failure nothing of it counts.
     fn append(&mut self, batch: &[Waiting]) -> Result<i64, Error> {
+        self.look_for_room()?;
         let first = self.log.end();
         let now = self.shared.clock.now();
         let payloads = batch.iter().map(|waiting| &waiting.payload);
@@ -204,6 +208,13 @@ impl Writer {
         segment.commit(&header, position);
         self.log.publish(header.end());
         Ok(first)
+    }
+
+    /// Has the disk the room that it must keep? If it does not say, the write itself will tell.
+    fn look_for_room(&mut self) -> Result<(), Error> {
+        let path = &self.segment.path;
+        let Ok(space) = Space::of(path) else { return Ok(()) };
+        self.watermark.look(space).map_err(|shortage| Error::Full { path: path.clone(), shortage })
     }
 
     /// The file being appended to, cut to its whole blocks when it is opened.

@@ -2,7 +2,7 @@
 use super::*;
 use millrace_catalogue::{PartitionRow, Snapshot};
 use millrace_model::TimeRange;
-use millrace_store::{HotRequest, LeafRequest, LeafResponse, Order};
+use millrace_store::{Grant, HotRequest, LeafRequest, LeafResponse, Order};
 
 fn plan(next_offset: Option<i64>) -> Plan {
     let sealed = LeafRequest {
@@ -21,7 +21,13 @@ fn plan(next_offset: Option<i64>) -> Plan {
         owner_epoch: 2,
         owner: "a".into(),
     }];
-    let hot = HotRequest { request: sealed.clone(), streams: None, published: Vec::new(), publish: false };
+    let hot = HotRequest {
+        request: sealed.clone(),
+        streams: None,
+        grant: Grant::All,
+        published: Vec::new(),
+        publish: false,
+    };
     Plan {
         snapshot: Snapshot { shards: Vec::new(), partitions, nodes: Vec::new(), deletions: Vec::new() },
         sealed,
