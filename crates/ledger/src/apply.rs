@@ -2,7 +2,7 @@
 
 use crate::{Outcome, Piece, REMEMBERED_PIECES, SourceState, Span};
 use millrace_model::{
-    LogRecord, Value,
+    LogRecord, Timestamp, Value,
     wire::{Envelope, Extent, Run, RunKind},
 };
 
@@ -12,8 +12,9 @@ const REFRAMED: &str = "log.reframed";
 /// Do these bytes come from somebody else who claims the same source?
 ///
 /// A second boot of the same epoch does, always: an epoch is raised durably at each start. An older epoch that comes
-/// after a newer one, or a range that is covered already, is judged by its checksums. What an older epoch sends late
-/// and what cannot be compared is taken for somebody else's, so that a clone never loses a line.
+/// after a newer one, or a range that is covered already, is judged by its checksums. Where an older epoch's cannot be
+/// compared, time tells: what it observed before its successor began had been sent and was held up on its way, for a broker
+/// goes on to take in what a killed process has sent. Anything later is somebody else's, so that a clone never loses a line.
 pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogRecord]) -> bool {
     let Some(owner) = state.sender else { return false };
     let sender = envelope.sender;
@@ -28,7 +29,7 @@ pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogR
     match compare(state, &envelope.extent, records) {
         Comparison::Differs => true,
         Comparison::Same => false,
-        Comparison::Unknown => sender.epoch < owner.epoch,
+        Comparison::Unknown => sender.epoch < owner.epoch && !was_observed_before(state.since, records),
     }
 }
 
@@ -37,9 +38,7 @@ pub(crate) fn apply(
     envelope: &Envelope,
     records: Vec<LogRecord>,
 ) -> (Vec<(u64, LogRecord)>, Outcome) {
-    if state.sender.is_none_or(|owner| owner.epoch <= envelope.sender.epoch) {
-        state.sender = Some(envelope.sender);
-    }
+    take_over(state, envelope, &records);
     state.stream = envelope.stream.clone();
     if state.open.is_none() {
         state.open.clone_from(&envelope.open);
@@ -88,6 +87,22 @@ pub(crate) fn apply(
         _ => Outcome::Overlapping,
     };
     (new, outcome)
+}
+
+/// Makes the sender the owner, unless one of a higher epoch is.
+fn take_over(state: &mut SourceState, envelope: &Envelope, records: &[LogRecord]) {
+    let sender = envelope.sender;
+    if state.sender.is_none_or(|owner| owner.epoch < sender.epoch) {
+        state.sender = Some(sender);
+        state.since = None;
+    }
+    if state.sender == Some(sender) && state.since.is_none() {
+        state.since = records.iter().map(|record| record.observed_timestamp).min();
+    }
+}
+
+fn was_observed_before(time: Option<Timestamp>, records: &[LogRecord]) -> bool {
+    time.is_some_and(|time| records.iter().all(|record| record.observed_timestamp < time))
 }
 
 fn span_of(extent: &Extent) -> Span {
