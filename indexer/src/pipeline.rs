@@ -125,6 +125,8 @@ struct Flow<'a> {
     /// Since when the open generation has rows.
     open_since: Option<Instant>,
     paused: bool,
+    /// Since when a partition is the group's to take back.
+    stranded: Option<Instant>,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
 }
@@ -144,6 +146,7 @@ impl<'a> Flow<'a> {
             in_flight: None,
             open_since: None,
             paused: false,
+            stranded: None,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
         }
@@ -157,7 +160,7 @@ impl<'a> Flow<'a> {
                 biased;
                 () = shutdown.cancelled() => break Ended::Shutdown,
                 outcome = finished(&mut self.in_flight) => self.cut_ended(outcome),
-                _ = ticks.tick() => { self.tick().await; false }
+                _ = ticks.tick() => self.tick().await,
                 event = self.consumer.next() => match event {
                     Some(event) => self.take_event(event).await,
                     None => true,
@@ -192,6 +195,10 @@ impl<'a> Flow<'a> {
 
     /// Decodes a message, accounts for it, and makes its new records searchable.
     async fn take(&mut self, message: Message) {
+        if self.shards.owned(message.partition).is_none() {
+            // Its new owner takes it in. Accounting for it here would tell the catalogue that its rows are somewhere.
+            return;
+        }
         let metrics = &self.parts.metrics;
         metrics.messages.inc();
         let reading = read(&message.headers, &message.value);
@@ -252,7 +259,8 @@ impl<'a> Flow<'a> {
         self.open_since.get_or_insert_with(Instant::now);
     }
 
-    async fn tick(&mut self) {
+    /// What time alone brings about. Returns whether everything must begin again.
+    async fn tick(&mut self) -> bool {
         self.consider_cut();
         for partition in self.shards.partitions() {
             if let Some(end) = self.consumer.end(partition) {
@@ -272,6 +280,7 @@ impl<'a> Flow<'a> {
             self.heartbeat = Some(Instant::now());
             self.beat(now).await;
         }
+        self.is_stranded(Instant::now())
     }
 
     async fn beat(&self, now: Timestamp) {
@@ -352,13 +361,7 @@ impl<'a> Flow<'a> {
                 false
             }
             Some(Outcome::Fenced(partition)) => {
-                self.parts.metrics.fenced.inc();
-                tracing::warn!(
-                    kafka.partition = partition.0,
-                    "the partition has a new owner; its rows are left to it"
-                );
-                self.shards.disown(&[partition]);
-                self.ledger.forget(&[partition]);
+                self.fenced(&in_flight.publication.frozen, partition);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
                     let changes =
                         in_flight.publication.changes.iter().filter(|c| c.partition != partition).cloned();
@@ -399,3 +402,6 @@ async fn load_source(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
