@@ -51,8 +51,8 @@ advisories: ## known vulnerabilities of dependencies (fetches the RustSec databa
 bench: binary ## measure, as bench/RESULTS.md says
 	bench/run.sh
 
-chaos: parts ## the long fault tests: kill -9 at random moments, clones, zombies
-	cargo test --release -p millrace --test chaos -- --ignored --nocapture
+chaos: parts ## the long fault tests, one after another: processes, brokers, the database, the bucket, a full disk; wants root
+	cargo test --release -p millrace --test chaos -- --ignored --nocapture --test-threads=1
 
 fuzz: parts ## property tests with FUZZ_CASES=10000 cases each, at most FUZZ_MINUTES=30
 	cargo test --release --workspace --exclude millrace --lib --no-run

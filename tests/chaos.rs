@@ -1,79 +1,65 @@
-//! The long fault tests, run by `make chaos`: a million numbered lines in twenty files that are rotated while they are
-//! written, and processes that are killed with `kill -9` at random moments. In the end each number is found once.
+//! The long fault tests, run by `make chaos`: millions of numbered lines in files that are rotated while they are written,
+//! and processes, servers and disks that fail at random moments. In the end each number is found once.
 //!
-//! `MILLRACE_CHAOS_LINES`, `MILLRACE_CHAOS_KILLS` (of each process) and `MILLRACE_CHAOS_SEED` change how much and when.
+//! `MILLRACE_CHAOS_SEED` has chance repeat itself, as far as a busy machine does. `MILLRACE_CHAOS_LINES`,
+//! `MILLRACE_CHAOS_KILLS` (of each process, in the two smaller tests) and `MILLRACE_CHAOS_FAULTS` (in the large one) say how much.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "chaos/faults.rs"]
+mod faults;
+#[path = "chaos/many.rs"]
+mod many;
+#[path = "chaos/random.rs"]
+mod random;
+#[path = "chaos/searcher.rs"]
+mod searcher;
+
 use millrace_test_support::{
-    Cluster, Plan, Server, Site, kafka,
+    Cluster, Plan, Server, Site,
+    disk::SmallDisk,
+    kafka,
     numbers::{self, Writer},
     wait,
 };
+use random::{Random, number};
 use serde_json::json;
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    path::Path,
+    fs,
+    io::ErrorKind,
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
-/// From the last kill until everything is found.
+/// From the last fault until everything is found.
 const DEADLINE: Duration = Duration::from_mins(10);
 const FILES: usize = 20;
 /// Lines of a file until it is rotated.
 const ROTATE_AFTER: u64 = 5000;
 
-/// How much, and when.
-struct Chaos {
-    lines: u64,
-    kills: usize,
-    random: u64,
+/// How much is written, and how often each process is killed.
+fn lines_and_kills() -> (u64, usize) {
+    let lines = number("MILLRACE_CHAOS_LINES").unwrap_or(1_000_000);
+    let kills = number("MILLRACE_CHAOS_KILLS").unwrap_or(10) as usize;
+    println!("{lines} lines, {kills} kills of each process");
+    (lines, kills)
 }
 
-impl Chaos {
-    fn from_environment() -> Self {
-        let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-        let seed =
-            number("MILLRACE_CHAOS_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        let lines = number("MILLRACE_CHAOS_LINES").unwrap_or(1_000_000);
-        let kills = number("MILLRACE_CHAOS_KILLS").unwrap_or(10) as usize;
-        println!("{lines} lines, {kills} kills of each process, MILLRACE_CHAOS_SEED={seed}");
-        Self { lines, kills, random: seed }
-    }
-
-    /// The next random number below `bound` (splitmix64).
-    fn below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// A random moment: the one place where a test waits for time to pass, because time is what it varies.
-    fn wait(&mut self, at_most: Duration) {
-        thread::sleep(Duration::from_millis(self.below(at_most.as_millis() as u64)));
-    }
-
-    /// Who is killed when: each of `victims` equally often, in random order.
-    fn schedule(&mut self, victims: usize) -> Vec<usize> {
-        let mut schedule: Vec<usize> = (0..victims).flat_map(|victim| vec![victim; self.kills]).collect();
-        for at in (1..schedule.len()).rev() {
-            let other = self.below(at as u64 + 1) as usize;
-            schedule.swap(at, other);
-        }
-        schedule
-    }
+/// Waits for a random time: only here does a test wait for time to pass, because time is what it varies.
+fn wait_at_most(random: &mut Random, time: Duration) {
+    thread::sleep(random.time(Duration::ZERO, time));
 }
 
-/// Writes all lines, evenly over `during`.
-fn write(folder: &Path, lines: u64, during: Duration) {
-    let mut writer = Writer::new(folder, FILES, ROTATE_AFTER);
+/// Writes all lines, evenly over `during`, and tells how many there are already.
+fn write(mut writer: Writer, lines: u64, during: Duration, written: &AtomicU64) {
     let begun = Instant::now();
     while writer.written() < lines {
         let due = begun.elapsed().as_secs_f64() / during.as_secs_f64() * lines as f64;
-        writer.write_until((due as u64).clamp(writer.written(), lines));
+        let due = (due as u64).clamp(writer.written(), lines);
+        // Told before: whoever looks has never found more than that.
+        written.store(due, Ordering::SeqCst);
+        writer.write_until(due);
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -82,11 +68,13 @@ fn write(folder: &Path, lines: u64, during: Duration) {
 fn prove(site: &Site, server: &Server, lines: u64) {
     let begun = Instant::now();
     server.wait_for_total(numbers::QUERY, lines, DEADLINE);
-    println!("all {lines} found {:?} after the last kill", begun.elapsed());
+    println!("all {lines} found {:?} after the last fault", begun.elapsed());
     numbers::assert_each_once(server, lines);
     wait::until_true("everything is published", DEADLINE, || {
         server.get("/api/v1/audit")["records"] == json!(lines)
     });
+    let verified = site.run(&["audit", "--verify", "--server", &server.url()]);
+    assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
     let outcome = site.run(&["audit", "--server", &server.url()]);
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     server.wait_for_total(numbers::QUERY, lines, DEADLINE);
@@ -99,11 +87,11 @@ fn prove(site: &Site, server: &Server, lines: u64) {
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn a_million_lines_over_kafka_while_agent_and_indexers_are_killed() {
-    let mut chaos = Chaos::from_environment();
+    let mut random = Random::from_environment();
+    let (lines, kills) = lines_and_kills();
     let site = Site::new(BINARY);
-    let broker = &kafka::shared().bootstrap;
     let plan = Plan {
-        broker,
+        brokers: &kafka::shared().bootstrap,
         topic: "chaos",
         name: "data",
         indexers: 2,
@@ -113,18 +101,20 @@ fn a_million_lines_over_kafka_while_agent_and_indexers_are_killed() {
     };
     let mut cluster = Cluster::new(&site, plan);
     cluster.start();
-    let schedule = chaos.schedule(3);
-    let during = Duration::from_secs(3) * schedule.len() as u32;
-    let (folder, lines) = (site.path("logs"), chaos.lines);
-    let writing = thread::spawn(move || write(&folder, lines, during));
-    for victim in schedule {
-        chaos.wait(Duration::from_secs(4));
+    // Each equally often, in random order.
+    let mut victims: Vec<usize> = (0..3).flat_map(|victim| vec![victim; kills]).collect();
+    random.shuffle(&mut victims);
+    let during = Duration::from_secs(3) * victims.len() as u32;
+    let writer = Writer::new(&site.path("logs"), FILES, ROTATE_AFTER);
+    let writing = thread::spawn(move || write(writer, lines, during, &AtomicU64::new(0)));
+    for victim in victims {
+        wait_at_most(&mut random, Duration::from_secs(4));
         let role = match victim {
             0 => &mut cluster.agent,
             nth => &mut cluster.indexers[nth - 1],
         };
         role.kill();
-        chaos.wait(Duration::from_secs(1));
+        wait_at_most(&mut random, Duration::from_secs(1));
         role.start();
     }
     writing.join().unwrap();
@@ -134,24 +124,46 @@ fn a_million_lines_over_kafka_while_agent_and_indexers_are_killed() {
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn a_million_lines_through_up_while_it_is_killed() {
-    let mut chaos = Chaos::from_environment();
+    let mut random = Random::from_environment();
+    let (lines, kills) = lines_and_kills();
     let site = Site::new(BINARY);
     let settings = format!(
         "[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}/*\"]\n[indexer]\nseal_age = \"2s\"\n",
         site.path("logs").display()
     );
     let mut up = site.up(&settings).started();
-    let during = Duration::from_secs(3) * chaos.kills as u32;
-    let (folder, lines) = (site.path("logs"), chaos.lines);
-    let writing = thread::spawn(move || write(&folder, lines, during));
-    for _ in 0..chaos.kills {
-        chaos.wait(Duration::from_secs(5));
+    let during = Duration::from_secs(3) * kills as u32;
+    let writer = Writer::new(&site.path("logs"), FILES, ROTATE_AFTER);
+    let writing = thread::spawn(move || write(writer, lines, during, &AtomicU64::new(0)));
+    for _ in 0..kills {
+        wait_at_most(&mut random, Duration::from_secs(5));
         up.kill();
-        chaos.wait(Duration::from_secs(1));
+        wait_at_most(&mut random, Duration::from_secs(1));
         let begun = Instant::now();
         up.start();
         println!("answers {:?} after its start", begun.elapsed());
     }
     writing.join().unwrap();
     prove(&site, &up.server, lines);
+}
+
+#[test]
+#[ignore = "mounts a disk: make chaos"]
+fn a_small_disk_is_full_for_a_while_then_has_room_and_is_gone_at_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(&folder.path().join("small"), 1 << 20);
+    let file = |nth: u32| disk.path().join(format!("file-{nth}"));
+    let mut files = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| disk.fill(Duration::from_secs(1)));
+        // None of them goes, so there is never room for another one.
+        wait::until_true("it is full", Duration::from_secs(30), || {
+            files += 1;
+            fs::write(file(files), [0; 1024]).is_err_and(|error| error.kind() == ErrorKind::StorageFull)
+        });
+    });
+    fs::write(file(0), [0; 1024]).unwrap();
+    let written = file(0);
+    drop(disk);
+    assert!(!written.exists());
 }

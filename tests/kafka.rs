@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{
-    Cluster, Plan, Server, Site, http,
+    Cluster, Plan, Role, Server, Site, http,
     kafka::{self, Broker},
     numbers::{self, Writer},
     postgres::Postgres,
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
     Plan {
-        broker: &broker.bootstrap,
+        brokers: &broker.bootstrap,
         topic,
         name: "data",
         indexers: 2,
@@ -400,7 +400,7 @@ fn a_copied_state_folder_loses_nothing_and_is_reported() {
     cluster.agent.stop();
     copy(&site.path("agent"), &site.path("clone"));
     copy(&site.path("agent"), &site.path("backup"));
-    let mut clone = Cluster::agent(&site, plan, "clone");
+    let mut clone = Role::agent(&site, plan, "clone", "*");
     clone.start();
     cluster.agent.start();
     site.append("app.log", "after it was copied\n");

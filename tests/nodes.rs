@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
     Plan {
-        broker: &broker.bootstrap,
+        brokers: &broker.bootstrap,
         topic,
         name: "data",
         indexers: 2,

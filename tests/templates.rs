@@ -23,7 +23,7 @@ const NAMES: [&str; 12] =
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str, indexers: usize) -> Plan<'a> {
     Plan {
-        broker: &broker.bootstrap,
+        brokers: &broker.bootstrap,
         topic,
         name: topic,
         indexers,

@@ -157,6 +157,8 @@ struct Flow<'a> {
     /// Why the topic is paused; nothing: it is not.
     paused: BTreeSet<&'static str>,
     room: &'a Room,
+    /// Since when a partition is the group's to take back.
+    stranded: Option<Instant>,
     heartbeat: Option<Instant>,
     dead: DeadLetters,
     meter: Meter,
@@ -179,6 +181,7 @@ impl<'a> Flow<'a> {
             open_since: None,
             paused: BTreeSet::new(),
             room,
+            stranded: None,
             heartbeat: None,
             dead: DeadLetters::new(parts.topic.clone()),
             meter: Meter::default(),
@@ -194,7 +197,7 @@ impl<'a> Flow<'a> {
                 biased;
                 () = shutdown.cancelled() => break Ended::Shutdown,
                 outcome = finished(&mut self.in_flight) => self.cut_ended(outcome),
-                _ = ticks.tick() => { self.tick().await; false }
+                _ = ticks.tick() => self.tick().await,
                 event = self.consumer.next() => match event {
                     Some(event) => self.take_event(event).await,
                     None => true,
@@ -230,6 +233,10 @@ impl<'a> Flow<'a> {
 
     /// Decodes a message, accounts for it, and makes its new records searchable.
     async fn take(&mut self, message: Message) {
+        if self.shards.owned(message.partition).is_none() {
+            // Its new owner takes it in. Accounting for it here would tell the catalogue that its rows are somewhere.
+            return;
+        }
         let metrics = &self.parts.metrics;
         metrics.messages.inc();
         let now = self.parts.clock.now();
@@ -324,7 +331,8 @@ impl<'a> Flow<'a> {
         self.meter.refuses(streams, sent)
     }
 
-    async fn tick(&mut self) {
+    /// What time alone brings about. Returns whether everything must begin again.
+    async fn tick(&mut self) -> bool {
         self.consider_cut();
         let now = self.parts.clock.now();
         self.shards.sweep(now.minus(self.settings.linger));
@@ -337,6 +345,7 @@ impl<'a> Flow<'a> {
             self.heartbeat = Some(Instant::now());
             self.beat(now).await;
         }
+        self.is_stranded(Instant::now())
     }
 
     async fn beat(&self, now: Timestamp) {
@@ -409,15 +418,7 @@ impl<'a> Flow<'a> {
                 false
             }
             Some(Outcome::Fenced(partition)) => {
-                self.parts.metrics.fenced.inc();
-                tracing::warn!(
-                    kafka.partition = partition.0,
-                    "the partition has a new owner; its rows are left to it"
-                );
-                self.shards.disown(&[partition]);
-                self.ledger.forget(&[partition]);
-                self.meter.forget(&[partition]);
-                self.forget_lag(&[partition]);
+                self.fenced(&in_flight.publication.frozen, partition);
                 if let Some(frozen) = self.shards.frozen(in_flight.generation) {
                     let Publication { changes, traffic, .. } = &*in_flight.publication;
                     let changes = changes.iter().filter(|c| c.partition != partition).cloned().collect();
@@ -459,3 +460,6 @@ async fn load_source(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

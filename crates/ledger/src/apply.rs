@@ -2,7 +2,7 @@
 
 use crate::{Outcome, Piece, REMEMBERED_PIECES, SourceState, Span};
 use millrace_model::{
-    LogRecord, Value,
+    LogRecord, Timestamp, Value,
     wire::{Envelope, Extent, Run, RunKind, SkipReason},
 };
 
@@ -12,8 +12,9 @@ const REFRAMED: &str = "log.reframed";
 /// Do these bytes come from somebody else who claims the same source?
 ///
 /// A second boot of the same epoch does, always: an epoch is raised durably at each start. An older epoch that comes
-/// after a newer one, or a range that is covered already, is judged by its checksums. What an older epoch sends late
-/// and what cannot be compared is taken for somebody else's, so that a clone never loses a line.
+/// after a newer one, or a range that is covered already, is judged by its checksums. Where an older epoch's cannot be
+/// compared, time tells: what it observed before its successor began had been sent and was held up on its way, for a broker
+/// goes on to take in what a killed process has sent. Anything later is somebody else's, so that a clone never loses a line.
 pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogRecord]) -> bool {
     let Some(owner) = state.sender else { return false };
     let sender = envelope.sender;
@@ -27,7 +28,7 @@ pub(crate) fn is_stray(state: &SourceState, envelope: &Envelope, records: &[LogR
     match compare(state, &envelope.extent, records) {
         Comparison::Differs => true,
         Comparison::Same => false,
-        Comparison::Unknown => sender.epoch < owner.epoch,
+        Comparison::Unknown => sender.epoch < owner.epoch && !was_observed_before(state.since, records),
     }
 }
 
@@ -37,10 +38,8 @@ fn standing(state: &SourceState, span: Span) -> u64 {
 }
 
 /// What a message says of its source as a whole.
-fn describe(state: &mut SourceState, envelope: &Envelope) {
-    if state.sender.is_none_or(|owner| owner.epoch <= envelope.sender.epoch) {
-        state.sender = Some(envelope.sender);
-    }
+fn describe(state: &mut SourceState, envelope: &Envelope, records: &[LogRecord]) {
+    take_over(state, envelope, records);
     state.stream = envelope.stream.clone();
     if state.open.is_none() {
         state.open.clone_from(&envelope.open);
@@ -52,7 +51,7 @@ fn describe(state: &mut SourceState, envelope: &Envelope) {
 
 /// Accounts for a message that was kept aside: what was not accounted for before waits for a good copy.
 pub(crate) fn put_aside(state: &mut SourceState, envelope: &Envelope, reason: SkipReason) -> Outcome {
-    describe(state, envelope);
+    describe(state, envelope, &[]);
     let span = span_of(&envelope.extent);
     let overlap = state.covered.overlap(span);
     state.duplicate_bytes += overlap;
@@ -69,7 +68,7 @@ pub(crate) fn apply(
     envelope: &Envelope,
     records: Vec<LogRecord>,
 ) -> (Vec<(u64, LogRecord)>, Outcome) {
-    describe(state, envelope);
+    describe(state, envelope, &records);
     let span = span_of(&envelope.extent);
     let overlap = standing(state, span);
     state.duplicate_bytes += overlap;
@@ -114,6 +113,22 @@ fn outcome(overlap: u64, span: Span) -> Outcome {
         all if all == span.length() => Outcome::Duplicate,
         _ => Outcome::Overlapping,
     }
+}
+
+/// Makes the sender the owner, unless one of a higher epoch is.
+fn take_over(state: &mut SourceState, envelope: &Envelope, records: &[LogRecord]) {
+    let sender = envelope.sender;
+    if state.sender.is_none_or(|owner| owner.epoch < sender.epoch) {
+        state.sender = Some(sender);
+        state.since = None;
+    }
+    if state.sender == Some(sender) && state.since.is_none() {
+        state.since = records.iter().map(|record| record.observed_timestamp).min();
+    }
+}
+
+fn was_observed_before(time: Option<Timestamp>, records: &[LogRecord]) -> bool {
+    time.is_some_and(|time| records.iter().all(|record| record.observed_timestamp < time))
 }
 
 fn span_of(extent: &Extent) -> Span {

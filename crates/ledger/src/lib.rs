@@ -23,7 +23,7 @@ pub use intake::{Accounted, Content, Place, Reading, accounts, read};
 pub use spans::{Span, Spans};
 
 use millrace_model::{
-    BootId, LogRecord, Partition, SourceId, StreamName,
+    BootId, LogRecord, Partition, SourceId, StreamName, Timestamp,
     wire::{Envelope, Sender, SkipReason, SourceClose, SourceOpen},
 };
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub struct SourceState {
     pub stream: StreamName,
     /// The process of the highest epoch that sent of it.
     pub sender: Option<Sender>,
+    /// When that process observed the first records that it sent of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// What it is; absent until its first message came.
     pub open: Option<SourceOpen>,
     /// What became of it, once it has ended.

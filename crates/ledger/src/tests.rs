@@ -153,6 +153,26 @@ fn a_straggler_of_the_process_before_is_a_duplicate() {
 }
 
 #[test]
+fn a_straggler_that_cannot_be_compared_is_told_by_its_time() {
+    let (lines, theirs) = (numbered(9), vec!["another".to_owned(); 9]);
+    let at = |time: i64, (envelope, mut records): (Envelope, Vec<LogRecord>)| {
+        records.iter_mut().for_each(|record| record.observed_timestamp = Timestamp(time));
+        (envelope, records)
+    };
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, at(1, message(&lines, 0, 3, sender(4, 1))));
+    apply(&mut ledger, at(20, message(&lines, 3, 8, sender(5, 2))));
+    apply(&mut ledger, at(21, message(&lines, 8, 9, sender(5, 2))));
+    // Inside what its successor read in one piece.
+    let late = apply(&mut ledger, at(19, message(&lines, 4, 6, sender(4, 1))));
+    assert_eq!((late.stray, late.outcome, late.records.len()), (false, Outcome::Duplicate, 0));
+    // A process that reads on beside its successor is another's.
+    let clone = apply(&mut ledger, at(20, message(&theirs, 4, 6, sender(4, 1))));
+    assert!(clone.stray);
+    assert_eq!(bodies(&clone), theirs[4..6]);
+}
+
+#[test]
 fn changes_carry_the_versions_that_they_replace() {
     let lines = numbered(4);
     let mut ledger = Ledger::new();

@@ -2,10 +2,16 @@
 //! else it is dropped, and the successor reads it again.
 
 use super::{Flow, finished};
-use crate::{GROUP, shards::Owned};
+use crate::{
+    GROUP,
+    shards::{Frozen, Owned},
+};
+use millrace_model::Partition;
 use millrace_transport::{Assignment, Revocation, Start};
 use std::time::{Duration, Instant};
 
+/// How long the group may take to take back a partition that has another owner in the catalogue.
+const STRANDED: Duration = Duration::from_secs(15);
 /// What letting go of partitions takes, at most.
 const LETTING_GO: Duration = Duration::from_millis(200);
 
@@ -64,6 +70,7 @@ impl Flow<'_> {
         }
         self.meter.stale();
         self.paused.clear();
+        self.stranded = None;
         assignment.start(starts);
     }
 
@@ -79,6 +86,7 @@ impl Flow<'_> {
         self.ledger.forget(&partitions);
         self.meter.forget(&partitions);
         self.forget_lag(&partitions);
+        self.stranded = None;
         tracing::info!(
             partitions = partitions.len(),
             abandoned,
@@ -101,5 +109,33 @@ impl Flow<'_> {
             };
             self.cut_ended(outcome);
         }
+    }
+
+    /// The catalogue refuses a cut: a partition has had another owner since that began. Where it was taken away and is ours
+    /// again by now, under a newer epoch, what is held of it is another's than what was refused.
+    pub(super) fn fenced(&mut self, refused: &Frozen, partition: Partition) {
+        self.parts.metrics.fenced.inc();
+        let refused = refused.moves.iter().find(|step| step.range.partition == partition);
+        let present = self.shards.owned(partition).map(|owned| owned.epoch);
+        if present.is_some() && present != refused.map(|step| step.epoch) {
+            return;
+        }
+        tracing::warn!(
+            kafka.partition = partition.0,
+            "the partition has a new owner; its rows are left to it"
+        );
+        self.shards.disown(&[partition]);
+        self.ledger.forget(&[partition]);
+        self.meter.forget(&[partition]);
+        self.forget_lag(&[partition]);
+        if present.is_some() {
+            self.stranded.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Does the group still leave a partition to us that has another owner in the catalogue? That owner may have been given
+    /// it before us, and only have been slow to say so: then nobody reads it, until the group is asked anew.
+    pub(super) fn is_stranded(&self, now: Instant) -> bool {
+        self.stranded.is_some_and(|since| now.duration_since(since) >= STRANDED)
     }
 }

@@ -61,7 +61,8 @@ fn gaps(
     let mut missing = Vec::new();
     for row in &plan.snapshot.partitions {
         let key = (row.topic.clone(), row.topic_id, row.partition);
-        let Some(part) = parts.get(&key) else {
+        // Who answers for an earlier epoch than that of the owner does not know how far the owner has come.
+        let Some(part) = parts.get(&key).filter(|part| part.epoch >= row.owner_epoch) else {
             let PartitionRow { topic, partition, owner, .. } = row;
             let reason = if silent.contains(owner) {
                 format!(

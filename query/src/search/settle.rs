@@ -3,7 +3,7 @@
 
 use super::Missing;
 use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
-use millrace_catalogue::{Catalogue, Snapshot};
+use millrace_catalogue::{Catalogue, PartitionRow, Snapshot};
 use millrace_filter::Filter;
 use millrace_model::{Partition, TimeRange, TopicId};
 use millrace_store::{Grant, Leaf, Order};
@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the catalogue is asked meanwhile.
 const EVERY: Duration = Duration::from_millis(50);
 
-type Ends = BTreeMap<(String, Option<TopicId>, Partition), i64>;
+/// How far partitions reach, and of which epoch's owner that is known.
+type Ends = BTreeMap<(String, Option<TopicId>, Partition), (i64, u64)>;
 
 /// Asks for a cut and waits until all that was in the topic is published. Returns what is not.
 pub async fn settle<L: Leaf>(
@@ -46,13 +47,15 @@ pub async fn settle<L: Leaf>(
         match answer {
             Ok(response) => {
                 for part in response.parts {
-                    let end = ends.entry((part.topic, part.topic_id, part.partition)).or_insert(part.end);
+                    let (end, epoch) = ends.entry((part.topic, part.topic_id, part.partition)).or_default();
                     *end = part.end.max(part.held_to).max(*end);
+                    *epoch = part.epoch.max(*epoch);
                 }
             }
             Err(error) => missing.push(Missing::of(format!("indexer {node}: {error}"))),
         }
     }
+    missing.extend(unheld(&plan.snapshot, &ends));
     let deadline = Instant::now() + PATIENCE;
     loop {
         let snapshot = catalogue.snapshot(INDEXER_GROUP, nothing.range, None).await?;
@@ -65,10 +68,28 @@ pub async fn settle<L: Leaf>(
     }
 }
 
+/// The partitions whose owner has not said how far they reach.
+fn unheld(snapshot: &Snapshot, ends: &Ends) -> Vec<Missing> {
+    let known = |row: &&PartitionRow| {
+        let known = ends.get(&(row.topic.clone(), row.topic_id, row.partition));
+        known.is_some_and(|(_, epoch)| *epoch >= row.owner_epoch)
+    };
+    let unheld = snapshot.partitions.iter().filter(|row| !known(row));
+    unheld
+        .map(|row| Missing {
+            partition: Some(row.partition),
+            ..Missing::of(format!(
+                "no indexer holds partition {} of {}: what is not published of it is not in this account",
+                row.partition, row.topic
+            ))
+        })
+        .collect()
+}
+
 /// The partitions that are not published up to their ends.
 fn behind(snapshot: &Snapshot, ends: &Ends) -> Vec<Missing> {
     let mut behind = Vec::new();
-    for ((topic, topic_id, partition), end) in ends {
+    for ((topic, topic_id, partition), (end, _)) in ends {
         let published = snapshot
             .partitions
             .iter()
@@ -87,4 +108,28 @@ fn behind(snapshot: &Snapshot, ends: &Ends) -> Vec<Missing> {
         }
     }
     behind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_nobody_or_a_former_owner_holds_is_not_settled() {
+        let row = |partition| PartitionRow {
+            topic: "t".into(),
+            topic_id: None,
+            partition: Partition(partition),
+            next_offset: Some(5),
+            owner_epoch: 2,
+            owner: "a".into(),
+        };
+        let partitions = vec![row(0), row(1), row(2)];
+        let snapshot = Snapshot { shards: Vec::new(), partitions, nodes: Vec::new(), deletions: Vec::new() };
+        let key = |partition| ("t".to_owned(), None, Partition(partition));
+        let ends = Ends::from([(key(0), (5, 2)), (key(1), (5, 1))]);
+        let unheld: Vec<_> = unheld(&snapshot, &ends).iter().map(|missing| missing.partition).collect();
+        assert_eq!(unheld, [Some(Partition(1)), Some(Partition(2))]);
+        assert!(behind(&snapshot, &ends).is_empty());
+    }
 }

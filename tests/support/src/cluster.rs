@@ -1,7 +1,7 @@
 //! Every role as a process of its own, over one Kafka topic, one catalogue and one store of shards.
 
 use crate::{Site, http, ports, process::Process, server, server::Server, wait};
-use std::time::Duration;
+use std::{fs, thread, time::Duration};
 
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_mins(1);
@@ -12,8 +12,8 @@ pub const SECRET_FILE: &str = "cluster.secret";
 /// What a cluster is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
-    /// The broker, `host:port`.
-    pub broker: &'a str,
+    /// The brokers, `host:port`, with commas between: as many as a topic has replicas.
+    pub brokers: &'a str,
     /// The topic's name.
     pub topic: &'a str,
     /// Names the catalogue and the shards: clusters of one site with the same name share them.
@@ -56,24 +56,11 @@ pub struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// Writes the configurations.
     pub fn new(site: &'a Site, plan: Plan<'_>) -> Self {
-        let query = Role::new(site, plan, "query", "query", "");
-        let server = Server { address: query.address.clone() };
-        let seal = format!("seal_age = \"{}\"\n", plan.seal_age);
-        let indexers =
-            (1..=plan.indexers).map(|nth| Role::new(site, plan, "indexer", &format!("indexer-{nth}"), &seal));
+        let query = Role::query(site, plan);
+        let server = query.server();
+        let indexers = (1..=plan.indexers).map(|nth| Role::indexer(site, plan, &format!("indexer-{nth}")));
         let indexers = indexers.collect();
-        Self { agent: Self::agent(site, plan, "agent"), indexers, query, server }
-    }
-
-    /// One more agent, with a state folder `<name>` of its own.
-    pub fn agent(site: &'a Site, plan: Plan<'_>, name: &str) -> Role<'a> {
-        let (state, logs) = (site.path(name), site.path("logs"));
-        let more = format!(
-            "state_dir = \"{}\"\n[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}/*\"]\n",
-            state.display(),
-            logs.display()
-        );
-        Role::new(site, plan, "agent", name, &more)
+        Self { agent: Role::agent(site, plan, "agent", "*"), indexers, query, server }
     }
 
     /// Starts everything and waits until all of it is ready.
@@ -92,7 +79,7 @@ impl<'a> Cluster<'a> {
     /// When one does not within a minute.
     pub fn wait_until_ready(&self) {
         for role in self.indexers.iter().chain([&self.query, &self.agent]) {
-            Server { address: role.address.clone() }.wait_until_ready(START);
+            role.server().wait_until_ready(START);
         }
     }
 
@@ -110,6 +97,26 @@ impl<'a> Cluster<'a> {
 }
 
 impl<'a> Role<'a> {
+    /// An agent with a state folder `<name>` of its own, which reads those of the site's logs whose names match a glob.
+    pub fn agent(site: &'a Site, plan: Plan<'_>, name: &str, logs: &str) -> Self {
+        let more = format!(
+            "state_dir = \"{}\"\n[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}\"]\n",
+            site.path(name).display(),
+            site.log(logs).display()
+        );
+        Self::new(site, plan, "agent", name, &more)
+    }
+
+    /// An indexer.
+    pub fn indexer(site: &'a Site, plan: Plan<'_>, name: &str) -> Self {
+        Self::new(site, plan, "indexer", name, &format!("seal_age = \"{}\"\n", plan.seal_age))
+    }
+
+    /// A query node.
+    pub fn query(site: &'a Site, plan: Plan<'_>) -> Self {
+        Self::new(site, plan, "query", "query", "")
+    }
+
     fn new(site: &'a Site, plan: Plan<'_>, kind: &'static str, name: &str, more: &str) -> Self {
         let address = format!("127.0.0.1:{}", ports::free());
         let data = site.path(plan.name);
@@ -121,13 +128,14 @@ impl<'a> Role<'a> {
         if !secret.exists() {
             site.write(SECRET_FILE, "the secret of this cluster\n");
         }
+        let brokers: Vec<&str> = plan.brokers.split(',').collect();
         let config = format!(
             "[cluster]\nsecret = {{ file = \"{2}\" }}\n[{kind}]\nlisten = \"{address}\"\n{more}\
-             [topic]\ntype = \"kafka\"\nbrokers = [\"{0}\"]\nname = \"{1}\"\npartitions = 4\nreplication = 1\n\
+             [topic]\ntype = \"kafka\"\nbrokers = {brokers:?}\nname = \"{0}\"\npartitions = 4\nreplication = {1}\n\
              [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
              [catalogue]\nurl = \"{catalogue}\"\n[storage]\n{storage}",
-            plan.broker,
             plan.topic,
+            brokers.len(),
             secret.display(),
         );
         let name = format!("{}-{name}", plan.name);
@@ -138,14 +146,62 @@ impl<'a> Role<'a> {
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// When it ends instead, or does not within a minute.
     pub fn start(&mut self) {
+        assert!(self.try_start(), "{} ended: {}", self.name, self.log());
+    }
+
+    /// Starts it as a service manager does: when it ends instead of answering, again after half a second. Returns how often
+    /// that was.
+    ///
+    /// # Panics
+    /// When it has not answered after twenty times.
+    pub fn start_supervised(&mut self) -> u32 {
+        let mut ended = 0;
+        while !self.try_start() {
+            ended += 1;
+            assert!(ended < 20, "{} ended: {}", self.name, self.log());
+            thread::sleep(Duration::from_millis(500));
+        }
+        ended
+    }
+
+    /// Starts it, and waits until it answers or has ended. Does it answer?
+    fn try_start(&mut self) -> bool {
         let mut process = self.site.start(&self.name, &[self.kind, "--config", &self.config]);
-        wait::until_true(&format!("{} answers", self.name), START, || {
-            assert_eq!(process.ended(), None, "{} ended: {}", self.name, process.log());
-            http::get(&self.address, "/healthz").is_ok_and(|answer| answer.status == 200)
+        let answers = wait::until(&format!("{} answers", self.name), START, || {
+            if process.ended().is_some() {
+                return Some(false);
+            }
+            http::get(&self.address, "/healthz").is_ok_and(|answer| answer.status == 200).then_some(true)
         });
-        self.process = Some(process);
+        self.process = answers.then_some(process);
+        answers
+    }
+
+    /// Makes sure that it has not ended by itself.
+    ///
+    /// # Panics
+    /// When it has.
+    pub fn assert_running(&mut self) {
+        let ended = self.process().ended();
+        assert_eq!(ended, None, "{} ended: {}", self.name, self.log());
+    }
+
+    /// How it is asked.
+    pub fn server(&self) -> Server {
+        Server { address: self.address.clone() }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has written, all its lives.
+    pub fn log(&self) -> String {
+        let log = self.site.path(&format!("{}.log", self.name));
+        String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()
     }
 
     /// The running process.

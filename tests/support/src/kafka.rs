@@ -1,9 +1,8 @@
-//! A real Apache Kafka for tests: one `KRaft` broker from the jars that `tests/kafka/pom.xml` pins.
+//! A real Apache Kafka for tests: `KRaft` brokers from the jars that `tests/kafka/pom.xml` pins, one or several.
 
-use crate::supervisor::Supervisor;
+use crate::{ports, supervisor::Supervisor};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -13,6 +12,17 @@ use std::{
 
 /// How long a broker may take to start on a busy machine.
 const START: Duration = Duration::from_mins(2);
+/// What all brokers of tests call their cluster.
+const CLUSTER_ID: &str = "bWlsbHJhY2UtdGVzdC1rYQ";
+
+/// Running brokers that are one cluster, each of which is a controller, too. A topic of theirs has as many replicas as there
+/// are brokers, and takes messages as long as all but one are there.
+#[derive(Debug)]
+pub struct Brokers {
+    /// `host:port` of each, with commas between, for clients.
+    pub bootstrap: String,
+    brokers: Vec<Broker>,
+}
 
 /// A running broker. Dropped: killed, and its data removed.
 #[derive(Debug)]
@@ -25,47 +35,86 @@ pub struct Broker {
 /// The broker that all tests of a process share.
 ///
 /// # Panics
-/// As [`Broker::start`].
+/// As [`Brokers::start`].
 pub fn shared() -> &'static Broker {
     static SHARED: OnceLock<Broker> = OnceLock::new();
     SHARED.get_or_init(Broker::start)
 }
 
-impl Broker {
-    /// Starts a broker on free ports with data of its own, and waits until it answers (2 to 5 seconds on an idle
-    /// machine). Blocks.
+impl Brokers {
+    /// Starts `count` brokers on free ports with data of their own, and waits until all answer (one: 2 to 5 seconds on an
+    /// idle machine). Blocks.
     ///
     /// # Panics
-    /// When java or the broker's jars are missing, or it does not come up.
-    pub fn start() -> Self {
+    /// When java or the broker's jars are missing, or one does not come up.
+    pub fn start(count: usize) -> Self {
         let jars = jars();
-        // Another process may take a port between our look and the broker's: then it dies at once, and we try again.
+        // Another process may take a port between our look and a broker's: then that dies at once, and we try again.
         for _ in 0..3 {
-            if let Some(broker) = Self::try_start(&jars) {
-                return broker;
+            if let Some(brokers) = Self::try_start(&jars, count) {
+                return brokers;
             }
         }
-        panic!("the Kafka broker did not start three times over; its log is above");
+        panic!("the Kafka brokers did not start three times over; a log is above");
     }
 
-    fn try_start(jars: &Path) -> Option<Self> {
-        let (port, controller) = (free_port(), free_port());
+    fn try_start(jars: &Path, count: usize) -> Option<Self> {
+        let controllers: Vec<u16> = (0..count).map(|_| ports::free()).collect();
+        let brokers: Vec<Broker> = (0..count).map(|nth| Broker::new(jars, nth, &controllers)).collect();
+        for broker in &brokers {
+            broker.supervisor.tell("start");
+        }
+        let all: Vec<&str> = brokers.iter().map(|broker| broker.bootstrap.as_str()).collect();
+        let bootstrap = all.join(",");
+        brokers.iter().all(|broker| broker.wait_until_up(1)).then_some(Self { bootstrap, brokers })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.brokers.len()
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn nth(&self, nth: usize) -> &Broker {
+        &self.brokers[nth]
+    }
+}
+
+impl Broker {
+    /// A cluster of one.
+    ///
+    /// # Panics
+    /// As [`Brokers::start`].
+    pub fn start() -> Self {
+        Brokers::start(1).brokers.remove(0)
+    }
+
+    /// The `nth` of as many as there are ports for controllers. Does not start it.
+    fn new(jars: &Path, nth: usize, controllers: &[u16]) -> Self {
         let directory =
             tempfile::Builder::new().prefix("millrace-kafka-").tempdir().expect("a folder").keep();
         let properties = directory.join("server.properties");
+        let (port, count) = (ports::free(), controllers.len());
+        let voters: Vec<String> =
+            (1..).zip(controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
         let settings = include_str!("../../kafka/server.properties")
+            .replace("{id}", &(nth + 1).to_string())
+            .replace("{voters}", &voters.join(","))
             .replace("{broker}", &port.to_string())
-            .replace("{controller}", &controller.to_string())
+            .replace("{controller}", &controllers[nth].to_string())
+            .replace("{replicas}", &count.to_string())
+            .replace("{in_sync}", &(count - 1).max(1).to_string())
             .replace("{data}", &directory.join("data").display().to_string());
         fs::write(&properties, settings).expect("the broker's settings");
         format_storage(jars, &properties);
 
-        let mut arguments: Vec<String> = java(jars).into();
+        let mut arguments: Vec<String> = java(jars, if count == 1 { 512 } else { 320 }).into();
         arguments.extend(["kafka.Kafka".to_owned(), properties.display().to_string()]);
         let supervisor = Supervisor::new(directory, "java", arguments);
-        let broker = Self { bootstrap: format!("127.0.0.1:{port}"), supervisor };
-        broker.supervisor.tell("start");
-        broker.wait_until_up(1).then_some(broker)
+        Self { bootstrap: format!("127.0.0.1:{port}"), supervisor }
     }
 
     /// Ends the broker as an operator would, and waits until it is gone.
@@ -127,11 +176,11 @@ fn jars() -> PathBuf {
     jars
 }
 
-/// A small heap, and a start that does not wait for the optimising compiler.
-fn java(jars: &Path) -> [String; 6] {
+/// A small heap, of so many megabytes, and a start that does not wait for the optimising compiler.
+fn java(jars: &Path, heap: usize) -> [String; 6] {
     let log4j = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kafka/log4j2.properties");
     [
-        "-Xmx512m".to_owned(),
+        format!("-Xmx{heap}m"),
         "-XX:+UseSerialGC".to_owned(),
         "-XX:TieredStopAtLevel=1".to_owned(),
         format!("-Dlog4j2.configurationFile={}", log4j.display()),
@@ -142,8 +191,8 @@ fn java(jars: &Path) -> [String; 6] {
 
 fn format_storage(jars: &Path, properties: &Path) {
     let output = Command::new("java")
-        .args(java(jars))
-        .args(["kafka.tools.StorageTool", "format", "-t", "bWlsbHJhY2UtdGVzdC1rYQ", "-c"])
+        .args(java(jars, 256))
+        .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
         .arg(properties)
         .output()
         .expect("java");
@@ -153,9 +202,4 @@ fn format_storage(jars: &Path, properties: &Path) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("a bound port").port()
 }

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod database;
+pub mod disk;
 pub mod http;
 pub mod kafka;
 pub mod numbers;

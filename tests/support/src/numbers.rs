@@ -1,6 +1,7 @@
 //! Numbered lines over files that are rotated while they are written, and the proof that each number is found once.
 
 use crate::Server;
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -64,6 +65,17 @@ impl Writer {
 /// What [`Writer`] wrote, as a query.
 pub const QUERY: &str = "\"of many\"";
 
+/// The number of a hit's line.
+///
+/// # Panics
+/// When it is not one that [`Writer`] writes.
+#[track_caller]
+pub fn number_of(hit: &Value) -> u64 {
+    let body = hit["body"].as_str().expect("a body");
+    let number = body.strip_prefix("line number=").and_then(|rest| rest.strip_suffix(" of many"));
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{body:?}"))
+}
+
 /// Pages through everything and makes sure that each number below `count` is there once.
 ///
 /// # Panics
@@ -72,11 +84,7 @@ pub const QUERY: &str = "\"of many\"";
 pub fn assert_each_once(server: &Server, count: u64) {
     let mut seen = vec![0_u32; usize::try_from(count).expect("they fit into memory")];
     server.each_hit(QUERY, |hit| {
-        let body = hit["body"].as_str().expect("a body");
-        let number = body.strip_prefix("line number=").and_then(|rest| rest.strip_suffix(" of many"));
-        let number: usize =
-            number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{body:?}"));
-        seen[number] += 1;
+        seen[usize::try_from(number_of(hit)).expect("it fits into memory")] += 1;
     });
     let few = |wanted: fn(u32) -> bool| {
         let numbers = seen.iter().enumerate().filter(|(_, times)| wanted(**times)).map(|(number, _)| number);

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 /// The most hits in one answer.
 const PAGE: u64 = 10_000;
+/// So many hits are better paged through in parts.
+const MANY: u64 = 50_000;
+/// Later than any record, in epoch milliseconds: the year 2100.
+const LATEST: u64 = 4_102_444_800_000;
 /// From 1970: whatever a record says of its time.
 const ALL_TIME: &str = "0";
 
@@ -118,22 +122,36 @@ impl Server {
     /// As [`Server::search`], and when an answer is partial.
     #[track_caller]
     pub fn each_hit(&self, query: &str, mut each: impl FnMut(&Value)) {
-        let mut cursor = None;
-        loop {
-            let mut parameters = json!({ "q": query, "from": ALL_TIME, "limit": PAGE, "sort": "timestamp" });
-            if let Some(cursor) = &cursor {
-                parameters["cursor"] = json!(cursor);
-            }
-            // Right after a restart a part may be on its way.
-            let answer = wait::until("a whole answer", Duration::from_secs(30), || {
-                self.try_search(&parameters).filter(|answer| answer["partial"] == json!(false))
-            });
-            answer["hits"].as_array().into_iter().flatten().for_each(&mut each);
-            cursor = answer["cursor"].as_str().map(str::to_owned);
-            if cursor.is_none() {
+        self.each_hit_within(query, (0, LATEST), &mut each);
+    }
+
+    /// Each page counts all that matches: where that is much, half of the time is looked at, and half of that.
+    fn each_hit_within(&self, query: &str, (from, to): (u64, u64), each: &mut impl FnMut(&Value)) {
+        let (first, end) = (from.to_string(), to.to_string());
+        let mut page = json!({ "q": query, "from": first, "to": end, "limit": 0, "sort": "timestamp" });
+        let total = self.whole(&page)["total"].as_u64().expect("a total");
+        if total > MANY && to - from > 1 {
+            let middle = from.midpoint(to);
+            self.each_hit_within(query, (from, middle), each);
+            self.each_hit_within(query, (middle, to), each);
+            return;
+        }
+        page["limit"] = json!(PAGE);
+        while total > 0 {
+            let answer = self.whole(&page);
+            answer["hits"].as_array().into_iter().flatten().for_each(&mut *each);
+            if answer["cursor"].is_null() {
                 return;
             }
+            page["cursor"] = answer["cursor"].clone();
         }
+    }
+
+    /// A whole answer: right after a restart a part may be on its way.
+    fn whole(&self, parameters: &Value) -> Value {
+        wait::until("a whole answer", Duration::from_secs(30), || {
+            self.try_search(parameters).filter(|answer| answer["partial"] == json!(false))
+        })
     }
 
     /// `GET /api/v1/alerts`.

@@ -68,9 +68,16 @@ fn a_successor_that_lags_behind_its_predecessor_makes_the_answer_partial() {
 }
 
 #[test]
+fn a_former_owner_alone_does_not_answer_for_its_partition() {
+    let hits = answer(Some(5), vec![part(1, (5, 20), 20, 100)]);
+    assert_eq!((hits.total, hits.missing.len()), (100, 1));
+    assert_eq!(hits.missing[0].partition, Some(Partition(0)));
+}
+
+#[test]
 fn a_gap_at_the_seam_and_a_partition_that_nobody_holds_are_named() {
-    assert_eq!(answer(Some(5), vec![part(1, (9, 20), 20, 1)]).missing[0].lag, Some(4));
-    assert_eq!(answer(None, vec![part(1, (9, 20), 20, 1)]).missing, Vec::new());
+    assert_eq!(answer(Some(5), vec![part(2, (9, 20), 20, 1)]).missing[0].lag, Some(4));
+    assert_eq!(answer(None, vec![part(2, (9, 20), 20, 1)]).missing, Vec::new());
     let nobody = answer(Some(5), Vec::new());
     assert!(nobody.missing.iter().any(|m| m.reason.contains("no indexer is running")));
     assert!(nobody.missing.iter().any(|m| m.partition == Some(Partition(0))));

@@ -1,0 +1,124 @@
+//! What becomes of partitions whose owner is another in the catalogue than in the group.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::shards::Owned;
+use millrace_catalogue::Catalogue;
+use millrace_model::{
+    AgentId, BootId, Clock, InstanceId, LogRecord, RecordId, SourceId, StreamName, SystemClock, Value,
+    wire::{Envelope, Extent, Run, RunKind, Sender, encode},
+};
+use millrace_storage::Bundles;
+use millrace_transport::{EmbeddedSettings, Topic, TopicSettings};
+use prometheus_client::registry::Registry;
+use std::path::Path;
+
+const P0: Partition = Partition(0);
+const P1: Partition = Partition(1);
+
+async fn indexer(folder: &Path) -> Indexer {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = TopicSettings::Embedded(EmbeddedSettings::new(folder.join("topic"), "t"));
+    let metrics = millrace_transport::Metrics::new(&mut Registry::default());
+    let (url, shards) = (folder.join("catalogue.db"), folder.join("shards"));
+    let bundles = millrace_storage::Settings::new(format!("file://{}", shards.display()), "");
+    let parts = Parts {
+        topic: Topic::open(&settings, Arc::clone(&clock), &metrics).await.unwrap(),
+        catalogue: Catalogue::open(&format!("sqlite://{}", url.display()), Arc::clone(&clock)).await.unwrap(),
+        bundles: Bundles::open(&bundles).unwrap(),
+        work_directory: folder.join("work"),
+        clock,
+        metrics: crate::Metrics::default(),
+        node: "node".to_owned(),
+        address: None,
+    };
+    Indexer::new(Settings::default(), parts)
+}
+
+fn flow(indexer: &Indexer) -> Flow<'_> {
+    Flow::new(indexer, indexer.parts.topic.consumer(GROUP).unwrap())
+}
+
+fn own(indexer: &Indexer, partition: Partition, epoch: u64) {
+    let owned = Owned { topic_id: None, epoch, published: Some(0), held_from: 0, next: 0, end: 0 };
+    indexer.shards.own(partition, owned);
+}
+
+fn append(indexer: &Indexer, partition: Partition, offset: i64) {
+    let id = RecordId { source: SourceId(1), position: offset as u64, index: 0 };
+    let row =
+        Row { id, stream: StreamName::default(), time: Timestamp(offset), record: LogRecord::default() };
+    let row = (StreamName::default(), Timestamp(0), HotRow { partition, offset, row });
+    indexer.shards.append(partition, vec![row], offset + 1, None);
+}
+
+/// A cut of all that is held, on its way.
+fn cut(indexer: &Indexer) -> InFlight {
+    let frozen = indexer.shards.freeze().unwrap();
+    let generation = frozen.generation;
+    let publication = Arc::new(Publication { frozen, changes: Vec::new(), bounds: [].into() });
+    InFlight { generation, publication, task: tokio::spawn(std::future::pending()) }
+}
+
+/// A message of an agent with one line.
+fn message(partition: Partition) -> Message {
+    let sender = Sender { agent: AgentId(1), instance: InstanceId(1), epoch: 1, boot: BootId(1) };
+    let line = LogRecord { body: Value::from("line"), ..LogRecord::default() };
+    let runs = vec![Run { length: 5, kind: RunKind::Record }];
+    let extent = Extent { start: 0, end: 5, crc32c: 0, runs };
+    let (stream, source) = (StreamName::default(), SourceId(7));
+    let envelope = Envelope { stream, sender, source, extent, open: None, close: None };
+    let payload = encode(&envelope, [&line]);
+    let (key, headers, value) = (payload.key, payload.headers, payload.value);
+    Message { partition, offset: 0, timestamp: Timestamp(0), key, headers, value }
+}
+
+#[tokio::test]
+async fn a_refused_cut_takes_nothing_of_a_newer_ownership() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexer = indexer(folder.path()).await;
+    let mut flow = flow(&indexer);
+    own(&indexer, P0, 1);
+    append(&indexer, P0, 0);
+    let refused = cut(&indexer);
+    // A rebalance, while the cut is on its way, after which the partition is here again.
+    indexer.shards.disown(&[P0]);
+    own(&indexer, P0, 3);
+    append(&indexer, P0, 0);
+    assert!(!flow.cut_ended(Some((refused, Some(Outcome::Fenced(P0))))));
+    assert_eq!(indexer.shards.owned(P0).map(|owned| (owned.epoch, owned.next)), Some((3, 1)));
+    let next = indexer.shards.freeze().unwrap();
+    assert_eq!((next.moves[0].epoch, next.rows.len()), (3, 1));
+    assert!(!flow.is_stranded(Instant::now() + Duration::from_hours(1)));
+}
+
+#[tokio::test]
+async fn a_partition_that_only_the_group_leaves_here_is_asked_for_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexer = indexer(folder.path()).await;
+    let mut flow = flow(&indexer);
+    own(&indexer, P0, 1);
+    append(&indexer, P0, 0);
+    let refused = cut(&indexer);
+    assert!(!flow.cut_ended(Some((refused, Some(Outcome::Fenced(P0))))));
+    assert_eq!(indexer.shards.owned(P0), None);
+    assert!(!flow.is_stranded(Instant::now()), "the group is given time");
+    assert!(flow.is_stranded(Instant::now() + Duration::from_hours(1)));
+}
+
+#[tokio::test]
+async fn messages_of_a_partition_with_another_owner_are_not_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexer = indexer(folder.path()).await;
+    let mut flow = flow(&indexer);
+    own(&indexer, P0, 1);
+    own(&indexer, P1, 1);
+    append(&indexer, P0, 0);
+    append(&indexer, P1, 0);
+    let refused = cut(&indexer);
+    assert!(!flow.cut_ended(Some((refused, Some(Outcome::Fenced(P0))))));
+    flow.take(message(P0)).await;
+    assert_eq!(flow.ledger.take_changes(), []);
+    flow.take(message(P1)).await;
+    assert_eq!(flow.ledger.take_changes().len(), 1);
+}
