@@ -43,10 +43,8 @@ impl Catalogue {
                 return Err(PublishError::Fenced { partition: step.partition });
             }
         }
-        for source in &cut.sources {
-            if !self.write_source(&mut transaction, cut, source, now).await? {
-                return Err(PublishError::Conflict { source_id: source.id });
-            }
+        if let Some(source_id) = self.write_sources(&mut transaction, cut, now).await? {
+            return Err(PublishError::Conflict { source_id });
         }
         self.write_alerts(&mut transaction, &cut.alerts).await?;
         self.add_notifications(&mut transaction, &cut.notifications, now).await?;

@@ -16,7 +16,20 @@ pub(crate) struct Query {
 /// A value of a statement.
 pub(crate) enum Value {
     Number(i64),
-    Text(String),
+    Truth(bool),
+    Text(Option<String>),
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Truth(truth)
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
 }
 
 impl From<i64> for Value {
@@ -27,13 +40,13 @@ impl From<i64> for Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::Text(Some(text.to_owned()))
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::Text(Some(text))
     }
 }
 
@@ -44,6 +57,7 @@ macro_rules! bound {
         for value in $values {
             query = match value {
                 Value::Number(number) => query.bind(number),
+                Value::Truth(truth) => query.bind(truth),
                 Value::Text(text) => query.bind(text),
             };
         }
@@ -79,6 +93,16 @@ impl Query {
         self.push(column).push(" IN (NULL");
         for value in values {
             self.push(", ").bind(value);
+        }
+        self.push(")")
+    }
+
+    /// Adds values in brackets, with commas between.
+    pub(crate) fn push_row(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        let mut before = "(";
+        for value in values {
+            self.push(before).bind(value);
+            before = ", ";
         }
         self.push(")")
     }

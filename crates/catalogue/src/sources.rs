@@ -134,46 +134,90 @@ impl Catalogue {
         Ok(())
     }
 
-    /// `false`: the source is not at the version that the caller had read.
-    pub(crate) async fn write_source(
+    /// Stores the sources of a cut, many in a statement: a busy indexer has thousands of them. Returns one that is not at the
+    /// version that the caller had read, if there is one.
+    pub(crate) async fn write_sources(
         &self,
         transaction: &mut Transaction,
         cut: &Cut,
-        write: &SourceWrite,
         now: Timestamp,
-    ) -> Result<bool, Error> {
-        let SourceWrite { id, partition, expected_version, state } = write;
-        let statement = match expected_version {
-            None => {
-                "INSERT INTO sources (consumer_group, id, version, topic, partition, closed, kind, path, host, state, \
-                 updated_ns) VALUES ($1, $2, $3 + 1, $4, $5, $6, $7, $8, $9, $10, $11) \
-                 ON CONFLICT (consumer_group, id) DO NOTHING"
+    ) -> Result<Option<SourceId>, Error> {
+        let (new, known): (Vec<&SourceWrite>, Vec<&SourceWrite>) =
+            cut.sources.iter().partition(|write| write.expected_version.is_none());
+        for (writes, statement) in [(new, INSERT), (known, UPDATE)] {
+            for some in writes.chunks(IDS_A_STATEMENT) {
+                let query = self.write_query(statement, cut, some, now)?;
+                let written = query.build().execute(&mut **transaction).await;
+                if written.map_err(self.failed("store sources"))?.rows_affected() < some.len() as u64 {
+                    return self.stale_source(transaction, cut, some).await.map(Some);
+                }
             }
-            Some(_) => {
-                "UPDATE sources SET version = version + 1, topic = $4, partition = $5, closed = $6, kind = $7, \
-                 path = $8, host = $9, state = $10, updated_ns = $11 \
-                 WHERE consumer_group = $1 AND id = $2 AND version = $3"
-            }
+        }
+        Ok(None)
+    }
+
+    fn write_query(
+        &self,
+        (before, after): (&str, &str),
+        cut: &Cut,
+        writes: &[&SourceWrite],
+        now: Timestamp,
+    ) -> Result<Query, Error> {
+        let mut query = Query::new(before);
+        for (at, SourceWrite { id, partition, expected_version, state }) in writes.iter().enumerate() {
+            let open = state.open.as_ref();
+            query.push(if at == 0 { "" } else { ", " });
+            query.push_row([
+                cut.group.as_str().into(),
+                id.to_string().into(),
+                (expected_version.map_or(1, |version| version + 1) as i64).into(),
+                cut.topic.as_str().into(),
+                i64::from(partition.0).into(),
+                state.close.is_some().into(),
+                open.map(|open| storable(&open.kind)).into(),
+                open.map(|open| storable(&open.path)).into(),
+                open.map(|open| storable(&open.host)).into(),
+                serde_json::to_string(state).map_err(self.unreadable("a source's state"))?.into(),
+                now.0.into(),
+            ]);
+        }
+        query.push(after);
+        Ok(query)
+    }
+
+    /// One of these, not all of which could be written, that stands in the way.
+    async fn stale_source(
+        &self,
+        transaction: &mut Transaction,
+        cut: &Cut,
+        writes: &[&SourceWrite],
+    ) -> Result<SourceId, Error> {
+        let mut query = select_sources(&cut.group);
+        query.push_in(" AND id", writes.iter().map(|write| write.id.to_string()));
+        let mut stored = Vec::new();
+        self.read_sources(transaction, query, &mut stored).await?;
+        let is_ours = |write: &SourceWrite| {
+            let version = write.expected_version.map_or(1, |version| version + 1);
+            stored.iter().any(|stored| {
+                stored.id == write.id && stored.version == version && stored.state == write.state
+            })
         };
-        let open = state.open.as_ref();
-        let written = sqlx::query(statement)
-            .bind(&cut.group)
-            .bind(id.to_string())
-            .bind(expected_version.unwrap_or(0) as i64)
-            .bind(&cut.topic)
-            .bind(partition.0)
-            .bind(state.close.is_some())
-            .bind(open.map(|open| storable(&open.kind)))
-            .bind(open.map(|open| storable(&open.path)))
-            .bind(open.map(|open| storable(&open.host)))
-            .bind(serde_json::to_string(state).map_err(self.unreadable("a source's state"))?)
-            .bind(now.0)
-            .execute(&mut **transaction)
-            .await
-            .map_err(self.failed("store a source"))?;
-        Ok(written.rows_affected() == 1)
+        Ok(writes.iter().find(|write| !is_ours(write)).unwrap_or(&writes[0]).id)
     }
 }
+
+/// What stands before and after the rows of new sources.
+const INSERT: (&str, &str) = (
+    "INSERT INTO sources (consumer_group, id, version, topic, partition, closed, kind, path, host, state, updated_ns) \
+     VALUES ",
+    " ON CONFLICT (consumer_group, id) DO NOTHING",
+);
+/// What stands before and after the rows of known sources. Both databases name the columns of `VALUES` so.
+const UPDATE: (&str, &str) = (
+    "UPDATE sources SET version = v.column3, topic = v.column4, partition = v.column5, closed = v.column6, \
+     kind = v.column7, path = v.column8, host = v.column9, state = v.column10, updated_ns = v.column11 FROM (VALUES ",
+    ") AS v WHERE sources.consumer_group = v.column1 AND sources.id = v.column2 AND sources.version = v.column3 - 1",
+);
 
 fn select_sources(group: &str) -> Query {
     let mut query =

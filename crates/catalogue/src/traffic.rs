@@ -135,14 +135,18 @@ impl Catalogue {
                  VALUES ",
             );
             for (at, (brought, amount)) in some.iter().enumerate() {
-                query.push(if at == 0 { "(" } else { ", (" });
-                query.bind(cut.group.as_str()).push(", ").bind(brought.day.0).push(", ");
-                query.bind(cut.topic.as_str()).push(", ").bind(i64::from(brought.partition.0)).push(", ");
-                query.bind(brought.stream.as_str()).push(", ").bind(storable(&brought.host).as_ref());
-                for number in [amount.records, amount.bytes, amount.held_bytes] {
-                    query.push(", ").bind(number as i64);
-                }
-                query.push(")");
+                query.push(if at == 0 { "" } else { ", " });
+                query.push_row([
+                    cut.group.as_str().into(),
+                    brought.day.0.into(),
+                    cut.topic.as_str().into(),
+                    i64::from(brought.partition.0).into(),
+                    brought.stream.as_str().into(),
+                    storable(&brought.host).into(),
+                    (amount.records as i64).into(),
+                    (amount.bytes as i64).into(),
+                    (amount.held_bytes as i64).into(),
+                ]);
             }
             query.push(
                 " ON CONFLICT (consumer_group, day, topic, partition, stream, host) DO UPDATE SET \

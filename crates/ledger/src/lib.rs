@@ -16,6 +16,7 @@ mod aside;
 mod audit;
 mod intake;
 mod spans;
+mod stored;
 
 pub use aside::Aside;
 pub use audit::{Audit, Verdict, audit};
@@ -34,8 +35,9 @@ const REMEMBERED_PIECES: usize = 64;
 /// How many boots of one source can be told apart as strays.
 const REMEMBERED_STRAYS: usize = 16;
 
-/// A shipped range and the checksum of its bytes.
+/// A shipped range and the checksum of its bytes. Stored as `[start, length, crc32c, epoch]`: a catalogue holds many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(u64, u64, u32, u64)", from = "stored::Piece")]
 pub struct Piece {
     /// Where.
     pub span: Span,
