@@ -52,10 +52,8 @@ fn a_node_with_another_secret_is_shown_nothing_and_says_so() {
     let indexer = cluster.indexers[0].address.clone();
     let refused = http::post(&indexer, "/leaf/search", "{}").unwrap();
     assert_eq!(refused.status, 401, "{}", refused.text());
-    assert_eq!(
-        cluster.indexers[0].metric("millrace_indexer_refused_leaf_requests_total{reason=\"missing\"}"),
-        1.0
-    );
+    let missing = "millrace_indexer_refused_leaf_requests_total{reason=\"missing\"}";
+    assert!(cluster.indexers[0].metric(missing) >= 1.0);
 
     let right = fs::read_to_string(site.path(SECRET_FILE)).unwrap();
     cluster.query.stop();

@@ -5,7 +5,7 @@
 use millrace_model::{LogRecord, Value};
 use millrace_store::{TemplateId, Templates};
 use millrace_test_support::{
-    Cluster, Plan, Server, Site,
+    Cluster, Plan, Role, Server, Site,
     kafka::{self, Broker},
     wait,
 };
@@ -93,7 +93,7 @@ fn a_line_has_one_template_whoever_took_it_in_and_how_often() {
     cluster.server.wait_for_total("*", records(&agents), DEADLINE);
     while cluster.indexers.iter().any(|indexer| indexer.metric("millrace_indexer_records_total") == 0.0) {
         assert!(agents.len() < MAX_AGENTS, "an indexer has no rows");
-        let mut agent = Cluster::agent(&site, plan, &format!("agent-{}", agents.len()));
+        let mut agent = Role::agent(&site, plan, &format!("agent-{}", agents.len()), "*");
         agent.start();
         agents.push(agent);
         cluster.server.wait_for_total("*", records(&agents), DEADLINE);

@@ -39,7 +39,7 @@ pub(crate) async fn run(parts: Arc<Parts>, shutdown: CancellationToken) {
 /// Counts once.
 pub(crate) async fn once(parts: &Parts) -> anyhow::Result<()> {
     let metrics = &parts.metrics;
-    let tiers = tiers(parts.catalogue.stream_tiers(GROUP).await?, STREAMS);
+    let tiers = tiers(&parts.catalogue.stream_tiers(GROUP).await?, STREAMS);
     metrics.stored_shards.clear();
     metrics.stored_bytes.clear();
     for (label, (shards, bytes)) in tiers {
@@ -68,16 +68,16 @@ pub(crate) async fn once(parts: &Parts) -> anyhow::Result<()> {
 }
 
 /// Shards and bytes by label: the `most` largest streams by name, the others together.
-fn tiers(stored: Vec<StreamTier>, most: usize) -> BTreeMap<Stored, (u64, u64)> {
+fn tiers(stored: &[StreamTier], most: usize) -> BTreeMap<Stored, (u64, u64)> {
     let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for tier in &stored {
+    for tier in stored {
         *sizes.entry(tier.stream.as_str()).or_default() += tier.bytes;
     }
     let mut named: Vec<_> = sizes.into_iter().collect();
     named.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     named.truncate(most);
     let mut by_label: BTreeMap<Stored, (u64, u64)> = BTreeMap::new();
-    for tier in &stored {
+    for tier in stored {
         let stream = tier.stream.as_str();
         let stream = if named.iter().any(|(name, _)| *name == stream) { stream } else { OTHERS };
         let label = Stored { stream: stream.to_owned(), tier: if tier.merged { "merged" } else { "sealed" } };
@@ -101,14 +101,14 @@ mod tests {
             shards,
             bytes,
         };
-        let stored = vec![
+        let stored = [
             tier("small", false, 1, 10),
             tier("large", false, 2, 100),
             tier("large", true, 3, 1000),
             tier("tiny", false, 4, 1),
             tier("tiny", true, 1, 2),
         ];
-        let told: Vec<_> = tiers(stored, 1)
+        let told: Vec<_> = tiers(&stored, 1)
             .into_iter()
             .map(|(label, (shards, bytes))| (label.stream, label.tier, shards, bytes))
             .collect();

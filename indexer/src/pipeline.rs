@@ -4,22 +4,22 @@
 //! published beside it. [`hand_over`] tells what happens when partitions come and go.
 
 mod hand_over;
+mod indexer;
 mod measure;
 mod pause;
 
+pub use indexer::Indexer;
+
 use crate::{
-    GROUP, HotLeaf, Parts, Settings, Status, census,
+    GROUP, Parts, Settings, Status,
     dead_letter::DeadLetters,
     lag::Lag,
-    merge,
     metrics::Reason,
     publish::{self, Outcome, Publication},
     quota::{Meter, Sent},
-    retention,
-    room::{self, Room},
+    room::Room,
     route::{Route, route},
     shards::{Frozen, Shards},
-    snapshots,
     templates::Exchange,
 };
 use millrace_catalogue::{Amount, Brought, Day, Node};
@@ -41,94 +41,6 @@ const TICK: Duration = Duration::from_millis(100);
 const SHORT_LINGER: Duration = Duration::from_secs(2);
 /// How often this node says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// An indexer, before it runs.
-pub struct Indexer {
-    settings: Settings,
-    parts: Arc<Parts>,
-    shards: Arc<Shards>,
-    templates: Arc<Exchange>,
-    status: Arc<Status>,
-    room: Arc<Room>,
-}
-
-impl Indexer {
-    /// Out of its parts.
-    pub fn new(settings: Settings, parts: Parts) -> Self {
-        let shards = Arc::new(Shards::new(parts.topic.name()));
-        let templates = Arc::new(Exchange::new(shards.shaper()));
-        Self {
-            settings,
-            parts: Arc::new(parts),
-            shards,
-            templates,
-            status: Arc::default(),
-            room: Arc::default(),
-        }
-    }
-
-    /// Answers searches over its rows.
-    pub fn leaf(&self) -> HotLeaf {
-        HotLeaf::new(Arc::clone(&self.shards))
-    }
-
-    /// For probes.
-    pub fn status(&self) -> Arc<Status> {
-        Arc::clone(&self.status)
-    }
-
-    /// Runs until `shutdown`; then publishes what it holds and hands its partitions back.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        // What lies in there was being sealed when the process before ended: it is read again.
-        match tokio::fs::remove_dir_all(&self.parts.work_directory).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => tokio::fs::create_dir_all(&self.parts.work_directory).await?,
-        }
-        let retention =
-            tokio::spawn(retention::run(Arc::clone(&self.parts), self.settings.clone(), shutdown.clone()));
-        let snapshots = tokio::spawn(snapshots::run(
-            Arc::clone(&self.parts),
-            self.settings.snapshot_every,
-            shutdown.clone(),
-        ));
-        let merging = self.settings.merge.then(|| {
-            let (parts, settings, room) =
-                (Arc::clone(&self.parts), self.settings.clone(), Arc::clone(&self.room));
-            tokio::spawn(merge::run(parts, settings, room, Arc::new(merge::merge_bundles), shutdown.clone()))
-        });
-        let room = tokio::spawn(room::run(
-            Arc::clone(&self.parts),
-            Arc::clone(&self.room),
-            Arc::clone(&self.status),
-            self.settings.min_free,
-            shutdown.clone(),
-        ));
-        let census = tokio::spawn(census::run(Arc::clone(&self.parts), shutdown.clone()));
-        self.templates.take_over(&self.parts.catalogue).await;
-        while !shutdown.is_cancelled() {
-            let consumer = self.parts.topic.consumer(GROUP)?;
-            let flow = Flow::new(&self, consumer);
-            if flow.run(&shutdown).await == Ended::Reset {
-                tracing::warn!("what was not published is dropped and read again");
-                let partitions = self.shards.partitions();
-                self.shards.disown(&partitions);
-                self.parts.metrics.forget_lag(&partitions);
-            }
-        }
-        // What it held is published or left to a successor. Until the heartbeat is too old, searches would ask it and miss it.
-        if let Err(error) = self.parts.catalogue.farewell(&self.parts.node).await {
-            tracing::warn!(%error, "the catalogue does not know that this node ends");
-        }
-        retention.await?;
-        snapshots.await?;
-        census.await?;
-        room.await?;
-        if let Some(merging) = merging {
-            merging.await?;
-        }
-        Ok(())
-    }
-}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {

@@ -87,18 +87,17 @@ impl Looker {
                 }
                 // A write will tell what is wrong with it.
                 Err(error) => {
-                    tracing::debug!(%error, folder = %folder.display(), "a disk does not say what is free")
+                    tracing::debug!(%error, folder = %folder.display(), "a disk does not say what is free");
                 }
             }
         }
         let problem = shortage.map(|(folder, shortage)| format!("{}: {shortage}", folder.display()));
         let short = problem.is_some();
         if short != self.room.short.swap(short, Ordering::AcqRel) {
-            match &problem {
-                Some(problem) => {
-                    tracing::error!(problem, "nothing more is taken in or merged until there is room")
-                }
-                None => tracing::info!("the disk has room again"),
+            if let Some(problem) = &problem {
+                tracing::error!(problem, "nothing more is taken in or merged until there is room");
+            } else {
+                tracing::info!("the disk has room again");
             }
         }
         self.status.room(problem);

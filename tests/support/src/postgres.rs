@@ -145,13 +145,9 @@ impl Postgres {
             }
             thread::sleep(Duration::from_millis(20));
             // The processes of a killed server may hold its data for a moment: then the new one ends at once.
-            if self
-                .supervisor
-                .log()
-                .lines()
-                .last()
-                .is_some_and(|line| line.contains("pre-existing shared memory"))
-            {
+            // The line that says so is followed by a hint.
+            let log = self.supervisor.log();
+            if log.lines().rev().take(2).any(|line| line.contains("pre-existing shared memory")) {
                 self.supervisor.tell("start");
             }
         }
