@@ -282,12 +282,12 @@ def handover(options):
         both = ("indexer-0", "indexer-1")
         (run.logs / "known.log").write_text("".join(f"known line {nth}\n" for nth in range(10_000)))
         with run.running("query", "agent", *both):
-            server = Server(run.ports["query"])
-            if freshness.wait_for_total(server, "known", 10_000, 60) != 10_000:
+            if freshness.wait_for_total(Server(run.ports["query"]), "known", 10_000, 60) != 10_000:
                 fail("the known lines are not all found")
         for way in ("SIGTERM", "SIGKILL"):
             with run.running("query", "agent", *both) as processes, \
                     Writer(run.logs, options.handover_rate, options.handover_seconds) as writer:
+                server = Server(run.ports["query"])
                 follower = threading.Thread(target=writer.follow, daemon=True)
                 follower.start()
                 time.sleep(10)

@@ -29,7 +29,10 @@ class Broker:
 
     def __enter__(self):
         settings = (KAFKA / "server.properties").read_text()
-        for name, value in {"broker": self.address.split(":")[1], "controller": free_port(), "data": self.data}.items():
+        controller = free_port()
+        values = {"id": 1, "broker": self.address.split(":")[1], "controller": controller, "data": self.data,
+                  "voters": f"1@127.0.0.1:{controller}", "replicas": 1, "in_sync": 1}
+        for name, value in values.items():
             settings = settings.replace("{" + name + "}", str(value))
         properties = self.folder / "server.properties"
         properties.write_text(settings)

@@ -56,7 +56,8 @@ fn append(indexer: &Indexer, partition: Partition, offset: i64) {
 fn cut(indexer: &Indexer) -> InFlight {
     let frozen = indexer.shards.freeze().unwrap();
     let generation = frozen.generation;
-    let publication = Arc::new(Publication { frozen, changes: Vec::new(), bounds: [].into() });
+    let publication =
+        Arc::new(Publication { frozen, changes: Vec::new(), bounds: [].into(), traffic: [].into() });
     InFlight { generation, publication, task: tokio::spawn(std::future::pending()) }
 }
 

@@ -6,8 +6,8 @@ use super::{
     notification, own, step,
 };
 use crate::{
-    AlertState, Alias, Cell, DeletionRequest, DocumentWrite, Node, RestoreError, SnapshotError, SnapshotLine,
-    TakeRows, read_snapshot,
+    AlertState, Alias, Amount, Brought, Cell, Day, DeletionRequest, DocumentWrite, Node, RestoreError,
+    SnapshotError, SnapshotLine, TakeRows, read_snapshot,
 };
 use millrace_model::{Clock, Partition, StreamName, TimeRange};
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -23,6 +23,13 @@ async fn fill(bed: &Bed) {
     full.aliases = vec![Alias { id: "00000000000000aa".to_owned(), mask: b"user \0 \xff left".to_vec() }];
     let (kind, key, body) = ("rule".to_owned(), "window".to_owned(), "{\"a\":\"\u{e9}'\\n\"}".to_owned());
     full.documents = vec![DocumentWrite { kind, key, expected_version: None, body }];
+    let brought = Brought {
+        day: Day::of(bed.clock.now()),
+        partition: Partition(0),
+        stream: StreamName::default(),
+        host: "h".to_owned(),
+    };
+    full.traffic = [(brought, Amount { records: 1, bytes: 100, held_bytes: 7 })].into();
     bed.first.publish(&full).await.unwrap();
     let topic_id = |id| Some(millrace_model::TopicId(id));
     for id in [1, 2] {
