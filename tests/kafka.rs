@@ -340,7 +340,6 @@ fn readers_and_writers_of_other_makers_are_understood() {
     }
     let list = run(&["dead-letters", "list"]);
     assert_eq!(list.stdout.matches("settled").count(), 4, "{}", list.stdout);
-    println!("{}", list.stdout);
 }
 
 #[test]

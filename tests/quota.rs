@@ -18,7 +18,9 @@ fn settings(site: &Site, quota: &str) -> String {
 }
 
 fn lines(from: usize, count: usize) -> String {
-    (from..from + count).map(|n| format!("request number {n} was answered\n")).collect()
+    let lines: Vec<String> =
+        (from..from + count).map(|n| format!("request number {n} was answered\n")).collect();
+    lines.concat()
 }
 
 fn letters(up: &Up<'_>) -> Vec<Value> {

@@ -166,9 +166,9 @@ impl<'a> World<'a> {
                 self.with(scope, &self.databases, random, move |world, database| {
                     world.tell(&format!("{fault:?} for {away:?}"));
                     if fault == DatabaseKilled {
-                        database.kill()
+                        database.kill();
                     } else {
-                        database.stop()
+                        database.stop();
                     }
                     thread::sleep(away);
                     database.restart();

@@ -1,4 +1,4 @@
-//! Everything at once: three brokers, three agents, three indexers, PostgreSQL, a bucket, and everything that can fail does,
+//! Everything at once: three brokers, three agents, three indexers, `PostgreSQL`, a bucket, and everything that can fail does,
 //! while lines are written and searches asked. Whole answers are right, and in the end each line is found once.
 
 use crate::{
@@ -54,7 +54,7 @@ fn millions_of_lines_while_everything_fails() {
     let (written, over) = (&AtomicU64::new(0), AtomicBool::new(false));
     let asked: Vec<Asked> = thread::scope(|scope| {
         // However this ends, those who ask end with it.
-        let _over = Over { over: &over, site: &site, server: &server };
+        let _over = Over { flag: &over, site: &site, server: &server };
         let searchers: Vec<_> = (0..SEARCHERS)
             .map(|_| Searcher::new(&server, written, random.split()))
             .map(|searcher| scope.spawn(|| searcher.ask_until(&over)))
@@ -87,14 +87,14 @@ fn millions_of_lines_while_everything_fails() {
 
 /// Says that it is over when it is dropped, and, where that is a failure, what the audit says.
 struct Over<'a> {
-    over: &'a AtomicBool,
+    flag: &'a AtomicBool,
     site: &'a Site,
     server: &'a Server,
 }
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.flag.store(true, Ordering::SeqCst);
         if thread::panicking() {
             let audit = self.site.run(&["audit", "--server", &self.server.url()]);
             println!("{}{}", audit.stdout, audit.stderr);

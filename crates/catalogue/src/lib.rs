@@ -72,6 +72,9 @@ type Transaction = sqlx::Transaction<'static, Any>;
 
 /// The most ids that one statement names.
 const IDS_A_STATEMENT: usize = 500;
+/// The most rows that one statement writes. Each is a dozen values, and the driver of `SQLite` looks through all names of values for
+/// each of them.
+const ROWS_A_STATEMENT: usize = 40;
 
 /// A handle on the catalogue. Cloning shares the connections.
 #[derive(Clone)]

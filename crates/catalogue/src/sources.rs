@@ -1,7 +1,8 @@
 //! The ledger's rows: what is known of each source, with a version that changes with it.
 
 use crate::{
-    Catalogue, Cut, Error, IDS_A_STATEMENT, SourceWrite, Transaction, database::storable, query::Query,
+    Catalogue, Cut, Error, IDS_A_STATEMENT, ROWS_A_STATEMENT, SourceWrite, Transaction, database::storable,
+    query::Query,
 };
 use millrace_ledger::SourceState;
 use millrace_model::{Partition, SourceId, Timestamp};
@@ -145,7 +146,7 @@ impl Catalogue {
         let (new, known): (Vec<&SourceWrite>, Vec<&SourceWrite>) =
             cut.sources.iter().partition(|write| write.expected_version.is_none());
         for (writes, statement) in [(new, INSERT), (known, UPDATE)] {
-            for some in writes.chunks(IDS_A_STATEMENT) {
+            for some in writes.chunks(ROWS_A_STATEMENT) {
                 let query = self.write_query(statement, cut, some, now)?;
                 let written = query.build().execute(&mut **transaction).await;
                 if written.map_err(self.failed("store sources"))?.rows_affected() < some.len() as u64 {

@@ -1,14 +1,12 @@
 //! What each host has brought to each stream, by the day on which it was taken in: what quotas go by, and who costs what.
 
-use crate::{Catalogue, Cut, Error, Transaction, database::storable, query::Query};
+use crate::{Catalogue, Cut, Error, ROWS_A_STATEMENT, Transaction, database::storable, query::Query};
 use millrace_model::{Partition, StreamName, Timestamp};
 use sqlx::FromRow;
 use std::ops::AddAssign;
 
 /// How many days are kept.
 pub const TRAFFIC_DAYS: i64 = 400;
-/// The most rows that one statement adds: each has nine values, and `SQLite` takes 32,766 in a statement.
-const ROWS_A_STATEMENT: usize = 500;
 const DAY_NS: i64 = 86_400_000_000_000;
 
 /// What was brought.

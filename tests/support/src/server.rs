@@ -136,8 +136,11 @@ impl Server {
             self.each_hit_within(query, (middle, to), each);
             return;
         }
+        if total == 0 {
+            return;
+        }
         page["limit"] = json!(PAGE);
-        while total > 0 {
+        loop {
             let answer = self.whole(&page);
             answer["hits"].as_array().into_iter().flatten().for_each(&mut *each);
             if answer["cursor"].is_null() {
