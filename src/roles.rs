@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::Router;
 use millrace_catalogue::Catalogue;
-use millrace_indexer::{HotLeaf, Indexer};
+use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
@@ -136,6 +136,7 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("indexer", listen);
     let bundles = base.bundles(&settings, &name).await?;
+    rebuild::refuse_lost(&catalogue, &bundles).await?;
     let (leaf, metrics) = start_indexer(&mut base, &settings, topic, catalogue, bundles, name, Some(address));
     let leaf = leaf.router(settings.cluster, Arc::clone(&base.clock), metrics);
     base.serve(listener, leaf)?;
@@ -165,6 +166,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("up", listen);
     let bundles = base.bundles(&settings, &name).await?;
+    rebuild::refuse_lost(&catalogue, &bundles).await?;
     let (leaf, _) = start_indexer(
         &mut base,
         &settings,
