@@ -248,7 +248,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
-    let kept_by = topic.clone();
+    let (kept_by, verified) = (topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
@@ -312,6 +312,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         rules,
         kept,
         topic_keeps,
+        topic: verified,
         dead_letters,
     })))
 }
