@@ -306,13 +306,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
         Box::pin(async move { topic.keeps().await })
     });
     let timeout = settings.query.timeout;
-    Ok(millrace_query::http::router(Arc::new(Api {
-        searcher,
-        timeout,
-        rules,
-        kept,
-        topic_keeps,
-        topic: verified,
-        dead_letters,
-    })))
+    let api = Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters });
+    let (tidied, shutdown) = (Arc::clone(&api), base.shutdown.clone());
+    base.tasks.spawn(async move {
+        tidied.searcher.tidy(shutdown).await;
+        Ok(())
+    });
+    Ok(millrace_query::http::router(api))
 }
