@@ -135,7 +135,9 @@ pub struct Verification {
 impl Verification {
     /// Takes in what is wrong with the files of a topic.
     pub fn take_flaws(&mut self, flaws: Vec<Flaw>) {
-        flaws.into_iter().for_each(|flaw| self.find(flaw.into()));
+        for flaw in flaws {
+            self.find(flaw.into());
+        }
     }
 
     fn find(&mut self, finding: Finding) {

@@ -27,7 +27,11 @@ pub(crate) enum Kind {
     Bundle,
 }
 
-use Kind::*;
+use Kind::{
+    ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
+    CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, OlderSegment,
+    QuietSegment, Snapshot, TopicDescription, TopicLock,
+};
 
 /// The parts of a data folder, each tried in a test of its own.
 pub(crate) const AGENT: &[Kind] =

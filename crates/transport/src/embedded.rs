@@ -155,7 +155,9 @@ impl EmbeddedTopic {
         let logs = (0..described.partitions).map(log).collect::<Result<Vec<_>, _>>()?;
         let used = logs.iter().any(|log| log.end() > 1);
         let groups = Groups::open(&directory, described.partitions, used);
-        logs.iter().for_each(|log| keep_end(log, &groups));
+        for log in &logs {
+            keep_end(log, &groups);
+        }
         let shared =
             Shared { settings, clock, metrics: own, arrived: Arc::default(), trouble: Mutex::default() };
         let inner = Inner {

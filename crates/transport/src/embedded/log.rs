@@ -54,12 +54,12 @@ impl Log {
         metrics: &TopicMetrics,
     ) -> Result<Self, Error> {
         let mut segments = Self::list(&directory)?;
-        let last = match segments.pop() {
-            Some((base, path)) => (base, path),
-            None => {
-                tracing::error!(path = %directory.display(), "no segment file is there: all messages of the partition are gone");
-                (0, create(&directory, 0)?.1)
-            }
+        let last = if let Some(last) = segments.pop() {
+            last
+        } else {
+            let path = directory.display();
+            tracing::error!(%path, "no segment file is there: all messages of the partition are gone");
+            (0, create(&directory, 0)?.1)
         };
         let mut kept = VecDeque::with_capacity(segments.len() + 1);
         for (base, path) in segments {
