@@ -153,7 +153,9 @@ fn write_finding(out: &mut impl Write, finding: &Value) -> io::Result<()> {
     let what = match text("subject") {
         "trail" => format!("trail of partition {} of {}", finding["partition"], text("topic")),
         "partition" => format!("partition {} of {}", finding["partition"], text("topic")),
+        "topic" => format!("topic {}, partition {}", text("topic"), finding["partition"]),
         "bundle" => format!("bundle {} of shard {}", text("key"), text("shard")),
+        "snapshot" => format!("snapshot {}", text("key")),
         _ => format!("shard {}", text("shard")),
     };
     writeln!(out, "FINDING          {what}: {}", printable(text("problem")))

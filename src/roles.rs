@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::Router;
 use millrace_catalogue::Catalogue;
-use millrace_indexer::{HotLeaf, Indexer};
+use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
@@ -136,6 +136,7 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("indexer", listen);
     let bundles = base.bundles(&settings, &name).await?;
+    rebuild::refuse_lost(&catalogue, &bundles).await?;
     let (leaf, metrics) = start_indexer(&mut base, &settings, topic, catalogue, bundles, name, Some(address));
     let leaf = leaf.router(settings.cluster, Arc::clone(&base.clock), metrics);
     base.serve(listener, leaf)?;
@@ -165,6 +166,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("up", listen);
     let bundles = base.bundles(&settings, &name).await?;
+    rebuild::refuse_lost(&catalogue, &bundles).await?;
     let (leaf, _) = start_indexer(
         &mut base,
         &settings,
@@ -246,7 +248,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
-    let kept_by = topic.clone();
+    let (kept_by, verified) = (topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
@@ -304,12 +306,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
         Box::pin(async move { topic.keeps().await })
     });
     let timeout = settings.query.timeout;
-    Ok(millrace_query::http::router(Arc::new(Api {
-        searcher,
-        timeout,
-        rules,
-        kept,
-        topic_keeps,
-        dead_letters,
-    })))
+    let api = Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters });
+    let (tidied, shutdown) = (Arc::clone(&api), base.shutdown.clone());
+    base.tasks.spawn(async move {
+        tidied.searcher.tidy(shutdown).await;
+        Ok(())
+    });
+    Ok(millrace_query::http::router(api))
 }

@@ -103,6 +103,25 @@ async fn a_shard_that_goes_while_it_is_searched_is_missed_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_of_bundles_go_when_the_catalogue_has_forgotten_them() {
+    let world = World::new(3, 500).await;
+    let far = world.searcher("copies");
+    assert_eq!(far.search(&latest("*", 10)).await.unwrap().total, 3 * 500);
+    world.wait_for_copies("copies", 3);
+    assert_eq!(far.let_go_of_what_is_gone().await.unwrap(), 0);
+    // Hidden, and deleted by another node: what was rewritten without somebody's records ends so, too.
+    world.end(1).await;
+    assert_eq!(far.let_go_of_what_is_gone().await.unwrap(), 1);
+    world.wait_for_copies("copies", 2);
+    // After a restart, too, when nobody remembers which copy is of which bundle.
+    drop(far);
+    world.end(1).await;
+    let far = world.searcher("copies");
+    assert_eq!(far.let_go_of_what_is_gone().await.unwrap(), 1);
+    world.wait_for_copies("copies", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_copy_is_fetched_again() {
     let world = World::new(3, 2_000).await;
     let expected = world.searcher_of_a_folder().search(&latest("login", 50)).await.unwrap();

@@ -51,7 +51,11 @@ impl Durable {
     /// Reads the newest generation that is whole. A damaged one is put aside as `name.damaged`, and said loudly.
     pub(crate) fn load<T: DeserializeOwned>(&self) -> Result<Loaded<T>, Error> {
         let latest = read::<T>(&self.path)?;
+        let previous = self.beside(".1");
         if let Found::Whole(state) = latest {
+            if let Found::Damaged(problem) = read::<T>(&previous)? {
+                tracing::warn!(path = %previous.display(), problem, "the generation before is damaged; the next one takes its place");
+            }
             return Ok(Loaded::Latest(state));
         }
         if let Found::Damaged(problem) = &latest {
@@ -59,9 +63,13 @@ impl Durable {
             let aside = self.beside(".damaged");
             fs::rename(&self.path, &aside).map_err(|source| Error::file(&self.path, "put aside", source))?;
         }
-        let previous = self.beside(".1");
         Ok(match (read::<T>(&previous)?, latest) {
-            (Found::Whole(state), _) => Loaded::Previous(state),
+            (Found::Whole(state), latest) => {
+                if matches!(latest, Found::Nothing) {
+                    tracing::warn!(path = %self.path.display(), "the state is missing; the generation before is used");
+                }
+                Loaded::Previous(state)
+            }
             (Found::Damaged(problem), _) => {
                 tracing::error!(path = %previous.display(), problem, "the generation before is damaged, too");
                 Loaded::Damaged
@@ -115,7 +123,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Found<T>, Error> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(source) => return Err(Error::file(path, "read", source)),
+        Err(source) => return Err(Error::Unreadable { path: path.to_owned(), source }),
     };
     Ok(match unwrap(&text) {
         Ok(state) => Found::Whole(state),

@@ -21,6 +21,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file of the state that is there and cannot be read. It may be whole: it is not passed over.
+    #[error("{}: cannot read it: let this program read it, or move it away: then the other generation counts", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Another process works with the state folder.
     #[error("{}: the state folder is in use by another agent", path.display())]
     InUse {

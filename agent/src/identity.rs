@@ -61,6 +61,10 @@ impl StateFolder {
             Loaded::Nothing => None,
         };
 
+        if known.is_none() && checkpoint.is_some() {
+            let path = path.join("agent.json");
+            tracing::warn!(path = %path.display(), "it is missing; the checkpoint says who this agent is");
+        }
         // Either document alone is enough to go on under the same name.
         let agent = known.as_ref().map(|k| k.agent).or_else(|| checkpoint.as_ref().map(|c| c.agent));
         let agent = agent.unwrap_or_else(AgentId::random);

@@ -137,6 +137,29 @@ async fn restore(
     anyhow::bail!("no snapshot can be read: {}", told.join("; "))
 }
 
+/// Refuses to begin with a new catalogue where there is something in storage already: then it is not new but lost, and all
+/// that was published would be missing from every answer, and go as what nobody knows.
+///
+/// # Errors
+/// So it is, and what can be done; the catalogue or the storage cannot be read.
+pub async fn refuse_lost(catalogue: &Catalogue, bundles: &Bundles) -> anyhow::Result<()> {
+    if !catalogue.is_new().await? {
+        return Ok(());
+    }
+    let listed = bundles.list("").await.context("listing what is in storage")?;
+    // Another node may have begun meanwhile.
+    let stored = listed.iter().filter(|(key, _)| !key.starts_with('.')).count();
+    if stored == 0 || !catalogue.is_new().await? {
+        return Ok(());
+    }
+    let ways = if listed.iter().any(|(key, _)| is_snapshot(key)) {
+        "`millrace catalogue rebuild` makes it again"
+    } else {
+        "restore it from a backup (there is no snapshot to make it again from), or move what is in storage away to begin anew"
+    };
+    anyhow::bail!("{catalogue} is empty, but there are {stored} objects in storage: it was lost; {ways}")
+}
+
 /// How much of the topic is read again from where a partition stands, for people.
 pub fn describe(row: &PartitionRow, taken: Timestamp) -> String {
     let from = row.next_offset.map_or_else(|| "the earliest offset".to_owned(), |at| format!("offset {at}"));

@@ -83,6 +83,10 @@ pub async fn once(parts: &Parts, streams: &Streams, grace: Duration) -> anyhow::
     if !gone.is_empty() {
         parts.catalogue.forget(&gone).await?;
     }
+    // What other nodes have deleted, this one may still have copies of.
+    if parts.bundles.folder().is_none() {
+        parts.bundles.keep_copies_of(&parts.catalogue.bundle_keys().await?).await?;
+    }
     for deletion in parts.catalogue.finish_deletions(GROUP).await? {
         tracing::info!(
             number = deletion.number, stream.name = %deletion.stream, records = deletion.records,

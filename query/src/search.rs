@@ -19,6 +19,7 @@ use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Tim
 use millrace_store::{Grant, Leaf, Order, Templates};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,9 @@ pub struct Hits {
     /// What had to be read.
     pub scanned_bytes: u64,
 }
+
+/// How often is looked for what is kept here of bundles that are gone.
+const TIDIED: Duration = Duration::from_secs(30);
 
 /// Answers searches.
 pub struct Searcher<L> {
@@ -148,6 +152,36 @@ impl<L: Leaf> Searcher<L> {
     pub async fn verify(&self) -> anyhow::Result<Verification> {
         let _one = self.verifying.lock().await;
         verify(&self.catalogue, self.shards.bundles()).await
+    }
+
+    /// Keeps nothing for long of what is gone, until `shutdown`.
+    pub async fn tidy(&self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(TIDIED) => {}
+            }
+            match self.let_go_of_what_is_gone().await {
+                Ok(0) => {}
+                Ok(copies) => tracing::info!(copies, "copies of bundles that are gone were removed"),
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "copies of bundles that are gone may be kept"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Lets go of what is kept here of bundles that the catalogue has no row of any more: they were merged away, have expired,
+    /// or held records that were to be deleted, and their retention has deleted them. Returns how many copies that were.
+    ///
+    /// # Errors
+    /// The catalogue or the local disk fails.
+    pub async fn let_go_of_what_is_gone(&self) -> anyhow::Result<usize> {
+        let known = self.catalogue.bundle_keys().await?;
+        Ok(self.shards.keep_only(&known).await?)
     }
 
     /// What the lines of hits stand for, as the catalogue knows it now. To be asked after the search: merges are published

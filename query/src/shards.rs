@@ -7,7 +7,7 @@ use millrace_model::{ShardId, ShardMeta};
 use millrace_storage::{Bundles, Reach, Reader};
 use millrace_store::{ByteRanges, Error, SealedShard};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     ops::Range,
     path::Path,
@@ -160,6 +160,16 @@ impl OpenShards {
         }
         open.shards.insert(meta.id, (now, shard.clone()));
         Ok(shard)
+    }
+
+    /// What is kept here of any bundle but those under these keys goes: nobody may ask for it any more. Returns how many
+    /// copies that were.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn keep_only(&self, keys: &HashSet<String>) -> Result<usize, millrace_storage::Error> {
+        self.lock().shards.retain(|_, (_, shard)| keys.contains(&shard.sealed().meta().key));
+        self.bundles.keep_copies_of(keys).await
     }
 
     /// What is kept of a shard here goes, as its bytes are not right. Is there any use in another try, because they were

@@ -1,7 +1,8 @@
 //! `audit --verify`: is what the catalogue says what was published, and is what lies in storage what the catalogue says?
 //!
 //! The catalogue holds its trails against its rows ([`Catalogue::verify`]), [`bundles`] the rows against the bundles, of
-//! which each tells what it is ([`millrace_store::verify`]). This owns the account that comes of both.
+//! which each tells what it is ([`millrace_store::verify`]), [`snapshots`] reads what a lost catalogue would be made again
+//! out of. This owns the account that comes of all; what is wrong with an embedded topic's files joins it.
 //!
 //! **Invariants:**
 //! - Publishes, merges and retention that go on meanwhile are no finding: chains and rows are of one instant, and a bundle
@@ -9,6 +10,7 @@
 //! - What cannot be checked is a finding, never passed over.
 
 mod bundles;
+mod snapshots;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;
@@ -17,6 +19,7 @@ use crate::INDEXER_GROUP;
 use millrace_catalogue::{Catalogue, RowFault};
 use millrace_model::{Partition, ShardMeta};
 use millrace_storage::Bundles;
+use millrace_transport::Flaw;
 use serde::Serialize;
 
 /// How many findings, and how many notices, are told one by one.
@@ -34,6 +37,10 @@ pub enum Subject {
     Shard,
     /// What lies in storage.
     Bundle,
+    /// A snapshot of the catalogue, which a lost one would be made again out of.
+    Snapshot,
+    /// A file of an embedded topic.
+    Topic,
 }
 
 /// Something that is not as it was published.
@@ -50,7 +57,7 @@ pub struct Finding {
     /// The shard's id as its row or the trail has it, of shards and bundles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
-    /// Where its bundle lies.
+    /// Where its bundle, or the snapshot, lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// What is wrong.
@@ -63,9 +70,20 @@ impl Finding {
         Self { subject, topic, partition, shard: None, key: None, problem }
     }
 
+    fn of_snapshot(key: &str, problem: String) -> Self {
+        let key = Some(key.to_owned());
+        Self { subject: Subject::Snapshot, topic: None, partition: None, shard: None, key, problem }
+    }
+
     fn of_bundle(shard: &ShardMeta, problem: String) -> Self {
         let (id, key) = (Some(shard.id.to_string()), Some(shard.key.clone()));
         Self { subject: Subject::Bundle, topic: None, partition: None, shard: id, key, problem }
+    }
+}
+
+impl From<Flaw> for Finding {
+    fn from(flaw: Flaw) -> Self {
+        Self::of_partition(Subject::Topic, flaw.topic, flaw.partition, flaw.problem)
     }
 }
 
@@ -115,6 +133,13 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Takes in what is wrong with the files of a topic.
+    pub fn take_flaws(&mut self, flaws: Vec<Flaw>) {
+        for flaw in flaws {
+            self.find(flaw.into());
+        }
+    }
+
     fn find(&mut self, finding: Finding) {
         tracing::warn!(
             subject = ?finding.subject, shard = finding.shard, key = finding.key, topic = finding.topic,
@@ -144,6 +169,7 @@ pub async fn verify(catalogue: &Catalogue, bundles: &Bundles) -> anyhow::Result<
     rows.faults.into_iter().for_each(|fault| verification.find(fault.into()));
     bundles::check(catalogue, bundles, rows.shards, &mut verification).await?;
     bundles::look_for_unknown(catalogue, bundles, &mut verification).await?;
+    snapshots::check(catalogue, bundles, &mut verification).await?;
     tracing::info!(
         links = verification.links,
         shards = verification.shards,

@@ -77,6 +77,18 @@ impl World {
         self.shards.push(sealed.meta);
     }
 
+    /// Ends so many shards as another node's retention does: hidden, deleted, forgotten. Searches have the rest no more either.
+    pub(crate) async fn end(&self, many: usize) {
+        let stream = StreamName::default();
+        self.catalogue.expire(INDEXER_GROUP, &stream, Timestamp::MAX).await.unwrap();
+        let hidden = self.catalogue.hidden(Timestamp::MAX).await.unwrap();
+        let gone = hidden.iter().take(many).map(|hidden| &hidden.shard);
+        for shard in gone {
+            self.bundles.delete(&shard.key).await.unwrap();
+            self.catalogue.forget(&[shard.id]).await.unwrap();
+        }
+    }
+
     fn near(&self) -> String {
         format!("file://{}/shards", self.folder.path().display())
     }

@@ -87,6 +87,17 @@ impl Catalogue {
         })
     }
 
+    /// Has nothing ever been done with it? Then no partition has had an owner, no shard was published, nothing was written down.
+    pub async fn is_new(&self) -> Result<bool, Error> {
+        let used: i64 = sqlx::query_scalar(
+            "SELECT (SELECT COUNT(*) FROM partitions) + (SELECT COUNT(*) FROM shards) + (SELECT COUNT(*) FROM documents)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(self.failed("look whether it is new"))?;
+        Ok(used == 0)
+    }
+
     /// The keys of all bundles that the catalogue has rows for, hidden ones and those of all groups included.
     pub async fn bundle_keys(&self) -> Result<HashSet<String>, Error> {
         let keys: Vec<String> = sqlx::query_scalar("SELECT bundle_key FROM shards")

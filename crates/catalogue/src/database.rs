@@ -99,6 +99,16 @@ impl Database {
         }
     }
 
+    /// What can be done about a damaged one.
+    pub(crate) const fn mend(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "move it away, with what lies beside it as -wal and -shm, and run `millrace catalogue rebuild`"
+            }
+            Self::Postgres => "restore it from a backup, or empty it and run `millrace catalogue rebuild`",
+        }
+    }
+
     pub(crate) fn meaning(self, error: &sqlx::Error) -> Meaning {
         if self.is_locked(error) || matches!(error, sqlx::Error::PoolTimedOut) {
             return Meaning::Busy;

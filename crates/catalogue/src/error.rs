@@ -39,12 +39,22 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The file is no database, or a damaged one.
-    #[error("the catalogue {place} is damaged or is not a database")]
+    #[error("the catalogue {place} is damaged or is not a database: {mend}")]
     Damaged {
         /// The catalogue's file or address.
         place: String,
+        /// What can be done about it.
+        mend: &'static str,
         /// What the database says.
         source: sqlx::Error,
+    },
+    /// Where the catalogue's files are to lie, something else does.
+    #[error(
+        "{} is no file: move it away; if the catalogue is gone, `millrace catalogue rebuild` makes it again", path.display()
+    )]
+    NoFile {
+        /// What lies there.
+        path: PathBuf,
     },
     /// There is nothing to read.
     #[error("there is no catalogue {place}")]

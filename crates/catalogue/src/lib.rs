@@ -116,7 +116,7 @@ impl Catalogue {
             let place = self.place.to_string();
             match self.database.meaning(&source) {
                 Meaning::Busy => Error::Busy { place, action, source },
-                Meaning::Damaged => Error::Damaged { place, source },
+                Meaning::Damaged => Error::Damaged { place, mend: self.database.mend(), source },
                 Meaning::Other => Error::Statement { place, action, source },
             }
         }
@@ -131,6 +131,12 @@ impl Catalogue {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl std::fmt::Display for Catalogue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the catalogue {}", self.place)
     }
 }
 

@@ -171,7 +171,7 @@ fn opening(place: &str, database: Database) -> impl Fn(sqlx::Error) -> Error {
         let place = place.to_owned();
         match database.meaning(&source) {
             Meaning::Busy => Error::Busy { place, action: "open it", source },
-            Meaning::Damaged => Error::Damaged { place, source },
+            Meaning::Damaged => Error::Damaged { place, mend: database.mend(), source },
             Meaning::Other => Error::Open { place, source },
         }
     }

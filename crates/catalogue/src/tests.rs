@@ -84,7 +84,7 @@ async fn a_path_that_cannot_be_opened_is_named() {
     assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
 
     let error = open(folder.path()).await.unwrap_err();
-    assert!(matches!(error, Error::Open { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoFile { .. }), "{error:?}");
     assert!(error.to_string().contains(&*folder.path().to_string_lossy()), "{error}");
 }
 
@@ -96,6 +96,7 @@ async fn a_damaged_or_foreign_file_is_refused_and_left_alone() {
     let before = std::fs::read(&text).unwrap();
     let error = open(&text).await.unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("millrace catalogue rebuild"), "{error}");
     assert!(error.to_string().contains(&*text.to_string_lossy()), "{error}");
     assert_eq!(std::fs::read(&text).unwrap(), before);
 

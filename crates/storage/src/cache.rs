@@ -10,7 +10,7 @@ pub(crate) mod copy;
 use crate::{Error, Metrics, disk};
 use copy::{Errand, LocalCopy, remove};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     ops::Range,
@@ -156,6 +156,13 @@ impl Cache {
         slot.copy.clear();
         self.metrics.cache_bytes.set(shelf.bytes as i64);
         slot.kept > 0
+    }
+
+    /// Nothing is left of any copy but those of these names; returns of how many there was something.
+    pub(crate) fn keep_only(&self, names: &HashSet<String>) -> usize {
+        let others: Vec<String> =
+            self.lock().copies.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        others.iter().filter(|name| self.forget(name)).count()
     }
 
     /// Takes a file that was stored under that name for its copy, by a link, if that can be done. Blocks.

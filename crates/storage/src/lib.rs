@@ -35,7 +35,7 @@ use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use parts::{PART_BYTES, Parts};
 use remote::{Origin, Remote};
-use std::{fmt, io::ErrorKind, path::Path, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, fmt, io::ErrorKind, path::Path, sync::Arc, time::SystemTime};
 use tokio::runtime::Handle;
 
 /// How many parts of a bundle are sent to S3-compatible storage at once.
@@ -299,6 +299,15 @@ impl Bundles {
         let Home::Bucket { cache: Some(cache), .. } = &self.home else { return Ok(false) };
         let (cache, name) = (Arc::clone(cache), cache::name_of(&self.place, key));
         blocking(move || Ok(cache.forget(&name))).await
+    }
+
+    /// Lets go of the local copies of all bundles but those under these keys: the others were deleted, maybe by another node.
+    /// Returns how many there were.
+    pub async fn keep_copies_of(&self, keys: &HashSet<String>) -> Result<usize, Error> {
+        let Home::Bucket { cache: Some(cache), .. } = &self.home else { return Ok(0) };
+        let names = keys.iter().map(|key| cache::name_of(&self.place, key)).collect();
+        let cache = Arc::clone(cache);
+        blocking(move || Ok(cache.keep_only(&names))).await
     }
 
     /// Deletes a bundle. One that is not there is as good as deleted. After power loss it may be back in a folder. Its

@@ -17,15 +17,18 @@
 mod all;
 mod block;
 mod consumer;
+mod description;
 mod files;
 mod groups;
 mod log;
 mod retention;
 mod segment;
+mod verify;
 mod writer;
 
 pub use all::{Stored, earliest_stored, read_stored};
 pub use consumer::EmbeddedConsumer;
+pub use verify::Flaw;
 
 use crate::{
     DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected,
@@ -35,11 +38,11 @@ use crate::{
     settings::Fsync,
     sync::{Bell, lock},
 };
-use files::{read_json, replace_json, sync_folder};
+use description::Described;
+use files::{replace_json, sync_folder};
 use groups::Groups;
 use log::{Log, file_error};
 use millrace_model::{Clock, Partition, Timestamp, TopicId, wire};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -130,14 +133,6 @@ impl Stop {
     }
 }
 
-/// What `topic.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Described {
-    version: u32,
-    id: TopicId,
-    partitions: u32,
-}
-
 impl EmbeddedTopic {
     /// Opens the topic, making it first if it is absent. Blocks on the disk.
     pub(crate) fn open(
@@ -149,16 +144,20 @@ impl EmbeddedTopic {
         fs::create_dir_all(&settings.directory).map_err(file_error(&settings.directory, "create it"))?;
         let lock_file = take_lock(&settings.directory.join(format!("{}.lock", settings.name)))?;
         let directory = settings.directory.join(&settings.name);
-        let described = match read_described(&directory)? {
+        let described = match description::read(&directory)? {
             Some(described) => described,
-            None => create(&directory, settings.partitions, clock.now(), &own)?,
+            None => create(&directory, settings.partitions, clock.now())?,
         };
         let log = |partition: u32| {
             let partition = Partition(partition as i32);
             Log::open(directory.join(partition.to_string()), partition, &own).map(Arc::new)
         };
         let logs = (0..described.partitions).map(log).collect::<Result<Vec<_>, _>>()?;
-        let groups = Groups::open(&directory, described.partitions);
+        let used = logs.iter().any(|log| log.end() > 1);
+        let groups = Groups::open(&directory, described.partitions, used);
+        for log in &logs {
+            keep_end(log, &groups);
+        }
         let shared =
             Shared { settings, clock, metrics: own, arrived: Arc::default(), trouble: Mutex::default() };
         let inner = Inner {
@@ -215,6 +214,27 @@ impl EmbeddedTopic {
     pub(crate) fn keeps(&self) -> Duration {
         let settings = &self.0.shared.settings;
         settings.retention + retention::roll_age(settings)
+    }
+
+    /// What is wrong with its files, those of its dead letters included, if there are any.
+    pub(crate) async fn verify(&self) -> Result<Vec<Flaw>, Error> {
+        let mut flaws = self.verify_own().await?;
+        let dead = self.0.shared.settings.dead();
+        if dead.directory.join(&dead.name).exists() {
+            match self.dead().await {
+                Ok(dead) => flaws.extend(dead.verify_own().await?),
+                Err(error) => {
+                    flaws.push(Flaw { topic: dead.name, partition: Partition(0), problem: describe(&error) });
+                }
+            }
+        }
+        Ok(flaws)
+    }
+
+    async fn verify_own(&self) -> Result<Vec<Flaw>, Error> {
+        let topic = self.clone();
+        let read = move || topic.0.logs.iter().flat_map(|log| verify::verify(topic.name(), log)).collect();
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)
     }
 
     pub(crate) fn healthy(&self) -> Result<(), String> {
@@ -330,30 +350,22 @@ fn take_lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-fn read_described(directory: &Path) -> Result<Option<Described>, Error> {
-    let path = directory.join("topic.json");
-    let corrupt = |problem: String| Error::Corrupt { path: path.clone(), problem };
-    let described: Option<Described> = read_json(&path)?;
-    match described {
-        Some(found) if found.version != 1 => {
-            Err(corrupt(format!("version {} is newer than this program", found.version)))
-        }
-        Some(found) if !(1..=10_000).contains(&found.partitions) => {
-            Err(corrupt("no sensible number of partitions".into()))
-        }
-        None if directory.exists() => Err(corrupt("missing, though the topic's folder is there".into())),
-        found => Ok(found),
+/// Where a partition's last messages are gone that groups have read, new ones do not get their offsets.
+fn keep_end(log: &Log, groups: &Groups) {
+    let (end, read) = (log.end(), groups.read_up_to(log.partition));
+    if log.raise(read) {
+        tracing::error!(
+            path = %log.directory.display(),
+            from_offset = end,
+            to_offset = read,
+            "the partition's last messages are gone, which were read before: it goes on after them"
+        );
     }
 }
 
 /// Makes the topic beside its place, each partition with the topic's marker as first message, and moves it there whole.
-fn create(
-    directory: &Path,
-    partitions: u32,
-    now: Timestamp,
-    metrics: &TopicMetrics,
-) -> Result<Described, Error> {
-    let described = Described { version: 1, id: TopicId::random(), partitions };
+fn create(directory: &Path, partitions: u32, now: Timestamp) -> Result<Described, Error> {
+    let described = Described::new(TopicId::random(), partitions);
     let new: PathBuf = directory.with_added_extension("new");
     if new.exists() {
         fs::remove_dir_all(&new).map_err(file_error(&new, "delete what a crash left of it"))?;
@@ -361,8 +373,7 @@ fn create(
     for partition in 0..partitions {
         let folder = new.join(partition.to_string());
         fs::create_dir_all(&folder).map_err(file_error(&folder, "create it"))?;
-        let log = Log::open(folder, Partition(partition as i32), metrics)?;
-        let path = log.active().path.clone();
+        let path = Log::begin(&folder)?;
         let marker = wire::topic_marker(described.id);
         let write = || {
             let (_, block) = block::encode(0, now, std::iter::once(&marker))?;
@@ -371,7 +382,7 @@ fn create(
         };
         write().map_err(file_error(&path, "write it"))?;
     }
-    replace_json(&new.join("topic.json"), &described)?;
+    replace_json(&new.join(description::FILE), &described)?;
     let rename = || {
         fs::rename(&new, directory)?;
         directory.parent().map_or(Ok(()), sync_folder)

@@ -21,7 +21,9 @@ mod sync;
 mod topic;
 
 pub use consumer::{AssignedPartition, Assignment, Consumer, ConsumerEvent, Page, Revocation, Start};
-pub use embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Stored, earliest_stored, read_stored};
+pub use embedded::{
+    EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw, Stored, earliest_stored, read_stored,
+};
 pub use error::Error;
 pub use kafka::{KafkaConsumer, KafkaProducer, KafkaTopic};
 pub use message::{DeliveryReport, Message, Rejected};

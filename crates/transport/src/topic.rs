@@ -2,7 +2,7 @@
 
 use crate::{
     Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Page, Producer, TopicSettings,
-    embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic},
+    embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw},
     kafka::{KafkaConsumer, KafkaProducer, KafkaTopic},
 };
 use millrace_model::{Clock, Partition, wire::Payload};
@@ -113,6 +113,17 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.keeps().await,
             Self::Embedded(topic) => Some(topic.keeps()),
+        }
+    }
+
+    /// What is wrong with the topic's files, which are all read. Of Kafka's, its brokers see to that themselves.
+    ///
+    /// # Errors
+    /// The program is ending.
+    pub async fn verify(&self) -> Result<Vec<Flaw>, Error> {
+        match self {
+            Self::Kafka(_) => Ok(Vec::new()),
+            Self::Embedded(topic) => topic.verify().await,
         }
     }
 

@@ -50,9 +50,10 @@ pub async fn audit<L: Leaf + 'static>(
     let mut answer =
         json!({ "complete": complete, "records": records, "missing": missing, "sources": sources });
     if parameters.verify {
-        let verification = api.searcher.verify().await;
         let failed = |error| ApiError::unavailable("what is published cannot be verified", &error);
-        answer["verification"] = json!(verification.map_err(failed)?);
+        let mut verification = api.searcher.verify().await.map_err(failed)?;
+        verification.take_flaws(api.topic.verify().await.map_err(|error| failed(error.into()))?);
+        answer["verification"] = json!(verification);
     }
     Ok(Json(answer))
 }

@@ -13,6 +13,7 @@ use axum::{
     routing::{get, post, put},
 };
 use millrace_store::Leaf;
+use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
 
 /// What handlers share.
@@ -27,6 +28,8 @@ pub struct Api<L> {
     pub kept: Kept,
     /// How long the topic keeps what was sent through it.
     pub topic_keeps: TopicKeeps,
+    /// What everything comes through.
+    pub topic: Topic,
     /// What could not be taken in.
     pub dead_letters: DeadLetters,
 }

@@ -30,6 +30,14 @@ pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Res
         std::fs::create_dir_all(folder)
             .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
     }
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.clone().into_os_string();
+        name.push(ending);
+        let path = PathBuf::from(name);
+        if path.is_dir() {
+            return Err(Error::NoFile { path });
+        }
+    }
     let mut attempt = 1;
     loop {
         match try_open(&path, patience).await {

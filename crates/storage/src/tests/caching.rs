@@ -248,3 +248,23 @@ async fn what_is_read_is_right_while_copies_come_and_go() {
     let taken = bytes_in(&bed.folder.path().join("other-copies"));
     assert!(taken <= bytes as u64 + (64 << 10), "{taken} taken, {bytes} counted");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_what_another_has_deleted_go_and_a_reader_is_none_the_worse() {
+    let bed = bucket_with(|settings| settings.cache_bytes = 8 << 20);
+    stored(&bed, &["a", "b", "c"], MIB).await;
+    let others = bed.folder.path().join("other-copies");
+    let reader = Arc::new(open(&bed.other, "a", MIB).await);
+    for name in ["b", "c"] {
+        open(&bed.other, name, MIB).await;
+    }
+    assert!(bytes_in(&others) >= 3 << 20);
+    bed.bundles.delete("b").await.unwrap();
+    let known = ["a", "c"].map(str::to_owned).into();
+    assert_eq!(bed.other.keep_copies_of(&known).await.unwrap(), 1);
+    assert_eq!(bed.other.keep_copies_of(&known).await.unwrap(), 0);
+    assert!(bytes_in(&others) < 3 << 20);
+    // One that is read just now, and still there in the bucket.
+    assert_eq!(bed.other.keep_copies_of(&["c".to_owned()].into()).await.unwrap(), 1);
+    assert_eq!(read(&reader, 0..100).await.unwrap().len(), 100);
+}

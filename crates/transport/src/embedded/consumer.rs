@@ -311,9 +311,7 @@ impl Place {
                 segment::Step::Damaged { from } => self.damaged(topic, from, "no sound block header"),
                 segment::Step::End => {
                     let Some(next) = self.log.segment_after(segment.base) else { break };
-                    // What the finished segment does not hold is a gap.
-                    self.next = self.next.max(next.base);
-                    self.open = None;
+                    self.pass_gap(topic, &next);
                 }
             }
         }
@@ -339,6 +337,22 @@ impl Place {
             self.next = low;
             self.open = None;
         }
+    }
+
+    /// Goes on in the next segment. What neither it nor the finished one holds is gone.
+    fn pass_gap(&mut self, topic: &Inner, next: &Segment) {
+        if self.next < next.base {
+            topic.shared.metrics.corrupt_blocks.inc();
+            tracing::error!(
+                partition = %self.log.partition,
+                from_offset = self.next,
+                to_offset = next.base,
+                before = %next.path.display(),
+                "no segment file holds these messages: they are lost"
+            );
+        }
+        self.next = self.next.max(next.base);
+        self.open = None;
     }
 
     fn damaged(&self, topic: &Inner, position: u64, problem: &str) {

@@ -5,7 +5,10 @@
 //! behind, in [`Groups::step`]); when nobody holds anything of an older generation, each takes its share of the new one.
 //! Commits are kept in a small file that is replaced as a whole.
 
-use super::files::{read_json, replace_json};
+use super::{
+    files::{read_json, replace_json},
+    writer::describe,
+};
 use crate::{Error, sync::lock};
 use millrace_model::{Partition, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,8 @@ use std::{
 
 /// A group without members that has committed nothing for so long is forgotten, as Kafka does.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(168);
+/// What the loss of the file comes to.
+const FORGOTTEN: &str = "retention does not wait for a group until it reads again";
 
 /// What the file holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,13 +86,19 @@ pub(crate) enum Step {
 }
 
 impl Groups {
-    /// Reads what was committed. A file that cannot be read is said and passed over: commits are advisory.
-    pub(crate) fn open(directory: &Path, partitions: u32) -> Self {
+    /// Reads what was committed. A file that is not there though it should be, as the topic has been `used`, or that cannot
+    /// be read, is said and passed over: commits are advisory.
+    pub(crate) fn open(directory: &Path, partitions: u32, used: bool) -> Self {
         let path = directory.join("groups.json");
         let stored = match read_json::<Stored>(&path) {
+            Ok(None) if used => {
+                tracing::warn!(path = %path.display(), "what groups had committed is missing; {FORGOTTEN}");
+                Stored::default()
+            }
             Ok(stored) => stored.unwrap_or_default(),
             Err(error) => {
-                tracing::error!(%error, "what groups had committed is lost; retention no longer waits for them");
+                let error = describe(&error);
+                tracing::error!(error, "what groups had committed is lost; {FORGOTTEN}");
                 Stored::default()
             }
         };
@@ -184,6 +195,13 @@ impl Groups {
             committed.or_else(|| group.began.get(&partition.0)).copied().unwrap_or(0)
         };
         state.groups.values().map(wanted).min().unwrap_or(i64::MAX)
+    }
+
+    /// The first offset of a partition that no group has read; 0: none has read any of it.
+    pub(crate) fn read_up_to(&self, partition: Partition) -> i64 {
+        let state = lock(&self.state);
+        let committed = state.groups.values().filter_map(|group| group.committed.as_ref());
+        committed.filter_map(|committed| committed.next.get(&partition.0)).copied().max().unwrap_or(0)
     }
 
     /// Stores what was committed since the last time, if anything was; forgets groups that are long gone.

@@ -2,7 +2,7 @@
 //!
 //! Opening checks the last segment block by block (a crash can only have hurt that one) and cuts a torn end off. Older
 //! segments are indexed, from their block headers, when they are first read. **Invariant:** an offset is never given
-//! twice: what a cut block claimed stays a gap.
+//! twice: what a cut block claimed stays a gap, and so does what groups have read of an end that is gone.
 
 use super::segment::{Index, Segment, Step, Walker};
 use crate::{Error, metrics::TopicMetrics, sync::lock};
@@ -42,6 +42,11 @@ struct Checked {
 }
 
 impl Log {
+    /// Makes a new partition's first segment, which has nothing in it. Blocks.
+    pub(crate) fn begin(directory: &Path) -> Result<PathBuf, Error> {
+        create(directory, 0).map(|(_, path)| path)
+    }
+
     /// Opens a partition's folder, which exists. Blocks on the last segment's bytes, at most 16 MB and a block.
     pub(crate) fn open(
         directory: PathBuf,
@@ -49,9 +54,12 @@ impl Log {
         metrics: &TopicMetrics,
     ) -> Result<Self, Error> {
         let mut segments = Self::list(&directory)?;
-        let last = match segments.pop() {
-            Some((base, path)) => (base, path),
-            None => (0, create(&directory, 0)?.1),
+        let last = if let Some(last) = segments.pop() {
+            last
+        } else {
+            let path = directory.display();
+            tracing::error!(%path, "no segment file is there: all messages of the partition are gone");
+            (0, create(&directory, 0)?.1)
         };
         let mut kept = VecDeque::with_capacity(segments.len() + 1);
         for (base, path) in segments {
@@ -94,6 +102,11 @@ impl Log {
         lock(&self.state).segments.iter().map(|segment| segment.committed()).sum()
     }
 
+    /// All segments, by base offset.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        lock(&self.state).segments.iter().map(Arc::clone).collect()
+    }
+
     /// The segment being written.
     pub(crate) fn active(&self) -> Arc<Segment> {
         let state = lock(&self.state);
@@ -121,6 +134,14 @@ impl Log {
     /// Lets readers see everything before `end`.
     pub(crate) fn publish(&self, end: i64) {
         lock(&self.state).end = end;
+    }
+
+    /// Moves the end on to an offset that lies behind it: what was read up to there is not given out again. Was it before?
+    pub(crate) fn raise(&self, offset: i64) -> bool {
+        let mut state = lock(&self.state);
+        let short = state.end < offset;
+        state.end = state.end.max(offset);
+        short
     }
 
     /// Starts a new segment at the end; the writer's file from here on.
@@ -205,7 +226,8 @@ fn check(path: &Path, base: i64, metrics: &TopicMetrics) -> Result<Checked, Erro
         tracing::warn!(
             path = %path.display(),
             cut_bytes,
-            "the segment's end was torn by a crash and is cut off; nothing in it had been acknowledged"
+            "the segment's end is no whole message and is cut off: torn by a crash, then nothing in it had been \
+             acknowledged; or damaged since, then the audit shows what is missing"
         );
         let file = OpenOptions::new().write(true).open(path).map_err(file_error(path, "open it"))?;
         file.set_len(checked.sound).and_then(|()| file.sync_all()).map_err(file_error(path, "cut it"))?;

@@ -164,19 +164,24 @@ async fn an_interval_is_as_good_for_the_death_of_a_process() {
 }
 
 #[tokio::test]
-async fn a_topic_whose_files_make_no_sense_is_an_error_that_names_them() {
+async fn an_end_that_is_gone_is_not_given_out_again() {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
-    drop(open(&settings).unwrap());
-    let path = folder.path().join("logs/topic.json");
-    for content in ["", "{}", r#"{"version":2,"id":"00000000000000000000000000000001","partitions":2}"#, "[1"]
-    {
-        fs::write(&path, content).unwrap();
-        let Err(Error::Corrupt { path: named, .. }) = open(&settings) else { panic!("{content}") };
-        assert_eq!(named, path);
-    }
-    fs::remove_file(&path).unwrap();
-    assert!(matches!(open(&settings), Err(Error::Corrupt { .. })), "an empty topic is not made in its place");
+    let topic = open(&settings).unwrap();
+    assert_eq!(send(&topic, 0..4).await, [1, 2, 3, 4]);
+    topic.0.groups.commit("test", &[(Partition(0), 4)], SystemClock.now());
+    drop(topic);
+    // All is cut off but the first block, the topic's marker.
+    let path = first_segment(&settings);
+    let bytes = fs::read(&path).unwrap();
+    let second = 1 + block::find_magic(&bytes[1..]).unwrap();
+    fs::write(&path, &bytes[..second]).unwrap();
+    let topic = open(&settings).unwrap();
+    assert_eq!(send(&topic, 9..11).await, [4, 5], "what was read up to there is somebody else's");
+    let messages = read(&topic, Start::Offset(4)).await;
+    assert_eq!(messages.iter().map(|message| message.offset).collect::<Vec<_>>(), [4, 5]);
+    drop(topic);
+    assert_eq!(send(&open(&settings).unwrap(), 0..1).await, [6]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ fn partitions(numbers: impl IntoIterator<Item = i32>) -> Vec<Partition> {
 #[test]
 fn a_group_of_one_has_everything() {
     let folder = TempDir::new().unwrap();
-    let groups = Groups::open(folder.path(), 4);
+    let groups = Groups::open(folder.path(), 4, false);
     let member = groups.join("g");
     assert_eq!(groups.step("g", member), Step::Assign(partitions(0..4)));
     assert_eq!(groups.step("g", member), Step::Steady);
@@ -23,7 +23,7 @@ fn a_group_of_one_has_everything() {
 #[test]
 fn nobody_takes_what_another_still_has() {
     let folder = TempDir::new().unwrap();
-    let groups = Groups::open(folder.path(), 4);
+    let groups = Groups::open(folder.path(), 4, false);
     let first = groups.join("g");
     groups.step("g", first);
     let second = groups.join("g");
@@ -56,7 +56,7 @@ fn shares_tile_the_partitions() {
 #[test]
 fn retention_waits_for_the_slowest_group() {
     let folder = TempDir::new().unwrap();
-    let groups = Groups::open(folder.path(), 2);
+    let groups = Groups::open(folder.path(), 2, false);
     assert_eq!(groups.wanted_from(Partition(0)), i64::MAX, "no group, nothing to wait for");
     groups.commit("indexer", &[(Partition(0), 70)], Timestamp(0));
     groups.commit("detect", &[(Partition(0), 50)], Timestamp(0));
@@ -74,16 +74,16 @@ fn retention_waits_for_the_slowest_group() {
 fn commits_are_stored_and_old_groups_are_forgotten() {
     let folder = TempDir::new().unwrap();
     let start = Timestamp::from_millis(1_000_000_000_000);
-    let groups = Groups::open(folder.path(), 2);
+    let groups = Groups::open(folder.path(), 2, false);
     groups.commit("old", &[(Partition(0), 1)], start);
     groups.commit("new", &[(Partition(1), 9)], start);
     groups.store(start).unwrap();
     groups.commit("new", &[(Partition(1), 11)], start.plus(Duration::from_hours(6 * 24)));
     groups.store(start).unwrap();
-    let groups = Groups::open(folder.path(), 2);
+    let groups = Groups::open(folder.path(), 2, false);
     assert_eq!(groups.wanted_from(Partition(1)), 0);
     groups.store(start.plus(Duration::from_hours(8 * 24))).unwrap();
-    let groups = Groups::open(folder.path(), 2);
+    let groups = Groups::open(folder.path(), 2, false);
     assert_eq!(groups.wanted_from(Partition(1)), 11);
 }
 
@@ -91,9 +91,9 @@ fn commits_are_stored_and_old_groups_are_forgotten() {
 fn a_file_that_cannot_be_read_is_passed_over() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("groups.json"), "{\"version\": 1, \"gro").unwrap();
-    let groups = Groups::open(folder.path(), 2);
+    let groups = Groups::open(folder.path(), 2, false);
     assert_eq!(groups.wanted_from(Partition(0)), i64::MAX);
     groups.commit("g", &[(Partition(0), 1)], Timestamp(0));
     groups.store(Timestamp(0)).unwrap();
-    assert_eq!(Groups::open(folder.path(), 2).wanted_from(Partition(0)), 1);
+    assert_eq!(Groups::open(folder.path(), 2, false).wanted_from(Partition(0)), 1);
 }

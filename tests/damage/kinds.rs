@@ -1,0 +1,117 @@
+//! Every kind of file that lies in a data folder, and what may be silent about its damage. A file of no kind fails the test:
+//! whoever adds a file says here what its damage does.
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    AgentIdentity,
+    AgentIdentityBefore,
+    Checkpoint,
+    CheckpointBefore,
+    AgentLock,
+    TopicLock,
+    TopicDescription,
+    Groups,
+    /// One that is not written to any more.
+    OlderSegment,
+    /// The one of the partition that holds what is not published.
+    ActiveSegment,
+    /// One in which nothing is but the topic's marker, or nothing at all.
+    QuietSegment,
+    DeadTopicDescription,
+    DeadSegment,
+    Catalogue,
+    CatalogueLog,
+    CatalogueIndex,
+    Snapshot,
+    Bundle,
+}
+
+use Kind::{
+    ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
+    CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, OlderSegment,
+    QuietSegment, Snapshot, TopicDescription, TopicLock,
+};
+
+/// The parts of a data folder, each tried in a test of its own.
+pub(crate) const AGENT: &[Kind] =
+    &[AgentIdentity, AgentIdentityBefore, Checkpoint, CheckpointBefore, AgentLock, TopicLock];
+pub(crate) const TOPIC: &[Kind] =
+    &[TopicDescription, Groups, OlderSegment, ActiveSegment, QuietSegment, DeadTopicDescription, DeadSegment];
+pub(crate) const STORED: &[Kind] = &[Catalogue, CatalogueLog, CatalogueIndex, Snapshot, Bundle];
+
+/// What is done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// One byte is another: the first, one in the middle, the last.
+    Flip(Place),
+    Removed,
+    /// Its second half is gone.
+    CutInHalf,
+    /// A folder lies in its place: whoever runs this, and may read everything, cannot read that.
+    Unreadable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Start,
+    Middle,
+    End,
+}
+
+pub(crate) const DAMAGES: [Damage; 6] = [
+    Damage::Flip(Place::Start),
+    Damage::Flip(Place::Middle),
+    Damage::Flip(Place::End),
+    Damage::Removed,
+    Damage::CutInHalf,
+    Damage::Unreadable,
+];
+
+/// The kind of a file, by its path in the data folder; `None`: it is none that is known.
+pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    Some(match (folder, name) {
+        ("agent", "agent.json") => AgentIdentity,
+        ("agent", "agent.json.1") => AgentIdentityBefore,
+        ("agent", "checkpoint.json") => Checkpoint,
+        ("agent", "checkpoint.json.1") => CheckpointBefore,
+        ("agent", "lock") => AgentLock,
+        ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock") => TopicLock,
+        ("topic/millrace.logs", "topic.json") => TopicDescription,
+        ("topic/millrace.logs", "groups.json") => Groups,
+        ("topic/millrace.logs.dead", "topic.json") => DeadTopicDescription,
+        ("topic/millrace.logs.dead/0", name) if name.ends_with(".log") => DeadSegment,
+        (folder, name) if folder.starts_with("topic/millrace.logs/") && name.ends_with(".log") => {
+            match (size, is_last) {
+                // The marker alone takes less.
+                (0..200, _) => QuietSegment,
+                (_, true) => ActiveSegment,
+                (_, false) => OlderSegment,
+            }
+        }
+        ("", "catalogue.db") => Catalogue,
+        ("", "catalogue.db-wal") => CatalogueLog,
+        ("", "catalogue.db-shm") => CatalogueIndex,
+        ("shards/catalogue", name) if name.ends_with(".snapshot") => Snapshot,
+        (folder, name) if folder.starts_with("shards/") && name.ends_with(".shard") => Bundle,
+        _ => return None,
+    })
+}
+
+/// Why nothing need be said of a damage. Then every answer must be whole and right, and the audit find nothing.
+pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> {
+    Some(match (kind, damage) {
+        (AgentLock | TopicLock, _) => "nothing is in it, and a new one is made",
+        (AgentIdentityBefore | CheckpointBefore, Damage::Removed) => "the next generation makes it",
+        (CatalogueIndex, Damage::Flip(_) | Damage::Removed | Damage::CutInHalf) => {
+            "SQLite makes it again out of the log"
+        }
+        (CatalogueLog, Damage::Flip(_) | Damage::Removed | Damage::CutInHalf) => {
+            "the catalogue goes back to before; the topic has what came after"
+        }
+        (QuietSegment, Damage::Removed | Damage::Flip(_) | Damage::CutInHalf) => "there is nothing in it",
+        (OlderSegment, Damage::Removed) => "the oldest goes as by retention: all of it is published",
+        _ => return None,
+    })
+}
