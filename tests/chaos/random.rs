@@ -37,7 +37,7 @@ impl Random {
 
     /// A time of at least `least` and less than `most`.
     pub(crate) fn time(&mut self, least: Duration, most: Duration) -> Duration {
-        least + Duration::from_millis(self.below((most - least).as_millis() as u64))
+        least + Duration::from_millis(self.below(most.saturating_sub(least).as_millis() as u64))
     }
 
     /// In another order.
