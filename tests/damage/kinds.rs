@@ -81,8 +81,8 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("topic/millrace.logs", "topic.json") => TopicDescription,
         ("topic/millrace.logs", "groups.json") => Groups,
         ("topic/millrace.logs.dead", "topic.json") => DeadTopicDescription,
-        ("topic/millrace.logs.dead/0", name) if name.ends_with(".log") => DeadSegment,
-        (folder, name) if folder.starts_with("topic/millrace.logs/") && name.ends_with(".log") => {
+        ("topic/millrace.logs.dead/0", name) if ends(name, "log") => DeadSegment,
+        (folder, name) if folder.starts_with("topic/millrace.logs/") && ends(name, "log") => {
             match (size, is_last) {
                 // The marker alone takes less.
                 (0..200, _) => QuietSegment,
@@ -93,10 +93,15 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("", "catalogue.db") => Catalogue,
         ("", "catalogue.db-wal") => CatalogueLog,
         ("", "catalogue.db-shm") => CatalogueIndex,
-        ("shards/catalogue", name) if name.ends_with(".snapshot") => Snapshot,
-        (folder, name) if folder.starts_with("shards/") && name.ends_with(".shard") => Bundle,
+        ("shards/catalogue", name) if ends(name, "snapshot") => Snapshot,
+        (folder, name) if folder.starts_with("shards/") && ends(name, "shard") => Bundle,
         _ => return None,
     })
+}
+
+/// Is this the ending of a file's name?
+pub(crate) fn ends(name: &str, ending: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, found)| found == ending)
 }
 
 /// Why nothing need be said of a damage. Then every answer must be whole and right, and the audit find nothing.

@@ -72,7 +72,8 @@ fn settings(site: &Site, snapshot_every: &str, retention: &str) -> String {
 }
 
 fn lines(text: &str, count: u64) -> String {
-    (0..count).map(|line| format!("{text} line {line}\n")).collect()
+    let lines: Vec<String> = (0..count).map(|line| format!("{text} line {line}\n")).collect();
+    lines.concat()
 }
 
 impl<'a> World<'a> {
@@ -93,7 +94,7 @@ impl<'a> World<'a> {
                 let letters = world.server.get("/api/v1/dead-letters");
                 !letters["letters"].as_array().is_none_or(Vec::is_empty)
             });
-            let roll = || world.files(&site.path("data")).contains_key(&Kind::OlderSegment);
+            let roll = || Self::files(&site.path("data")).contains_key(&Kind::OlderSegment);
             wait::until_true("a segment has ended", DEADLINE, roll);
         });
         site.write("up.toml", &settings(site, "1h", "24h"));
@@ -150,7 +151,9 @@ impl<'a> World<'a> {
         let data = self.site.path("data");
         for entry in entries(&data) {
             if entry.ends_with("agent") {
-                entries(&entry).iter().for_each(|path| remove(path));
+                for path in entries(&entry) {
+                    remove(&path);
+                }
             } else {
                 remove(&entry);
             }
@@ -163,7 +166,7 @@ impl<'a> World<'a> {
     }
 
     /// All files below a folder by their kinds, as paths in it; the last of each is the newest.
-    fn files(&self, folder: &Path) -> BTreeMap<Kind, Vec<String>> {
+    fn files(folder: &Path) -> BTreeMap<Kind, Vec<String>> {
         let mut paths = Vec::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(next) = folders.pop() {
@@ -180,7 +183,7 @@ impl<'a> World<'a> {
             let Some(kind) = kinds::kind_of(&name, size, is_last) else {
                 // What is just being replaced.
                 assert!(
-                    name.ends_with(".new") || name.contains("/."),
+                    kinds::ends(&name, "new") || name.contains("/."),
                     "{name}: of no kind that this test knows"
                 );
                 continue;
@@ -192,7 +195,7 @@ impl<'a> World<'a> {
 
     /// The newest file of each kind, as the folder was left.
     pub(crate) fn kinds(&self, left: Left) -> BTreeMap<Kind, String> {
-        let files = self.files(&self.site.path(left.name())).into_iter();
+        let files = Self::files(&self.site.path(left.name())).into_iter();
         let mut newest: BTreeMap<Kind, String> =
             files.map(|(kind, mut paths)| (kind, paths.pop().unwrap())).collect();
         // Several of one second are in no order by their names.
