@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures target/release/millrace and prints markdown; builds nothing.
 #
-#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput] [store]
+#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput] [store] [indexer]
 #
 # Without names: the first four, and store where MILLRACE_CORPORA is set (bench/store says what it must hold, and which
 # program it needs). --short takes a few minutes and is for trying it out; its figures are no result.
@@ -24,7 +24,7 @@ for argument in "$@"; do
     case $argument in
         --short) short=true ;;
         --write) write=true ;;
-        idle | files | freshness | throughput | store) names+=("$argument") ;;
+        idle | files | freshness | throughput | store | indexer) names+=("$argument") ;;
         *) usage ;;
     esac
 done
@@ -46,6 +46,7 @@ command_of() {
         files) echo "bench/idle.py --files $($short && echo 1000 || echo 10000) --seconds $($short && echo 5 || echo 60)" ;;
         freshness) echo "bench/freshness.py --seconds $($short && echo 20 || echo 300)" ;;
         throughput) echo "bench/throughput.py --lines $($short && echo 100000 || echo 2000000)" ;;
+        indexer) echo "bench/indexer.py$($short && echo " --short")" ;;
         store) echo "bench/store$($short && echo " --short")" ;;
     esac
 }
