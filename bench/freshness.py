@@ -82,6 +82,49 @@ class Poller(threading.Thread):
                 time.sleep(PAUSE)
 
 
+class Pollers:
+    """Looks for the words that it is given, while its `with` block lasts and until each was found or counts as lost."""
+
+    def __init__(self, port):
+        self.words = queue.Queue()
+        self.threads = [Poller(port, self.words) for _ in range(POLLERS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for _ in self.threads:
+            self.words.put(None)
+        for thread in self.threads:
+            thread.join(GIVE_UP * 2)
+
+    def found(self):
+        """What came of it, in milliseconds."""
+        return {
+            "fresh": [ms for thread in self.threads for ms in thread.fresh],
+            "searches": [ms for thread in self.threads for ms in thread.searches],
+            "partial": sum(thread.partial for thread in self.threads),
+            "lost": sum(len(thread.lost) for thread in self.threads),
+        }
+
+
+def times(found):
+    """The rows that tell of it."""
+    fresh, searches = found["fresh"], found["searches"]
+    if not fresh:
+        fail("no line was found")
+    return [
+        ("p50", f"{percentile(fresh, 50):.0f} ms"),
+        ("p99", f"{percentile(fresh, 99):.0f} ms"),
+        ("max", f"{max(fresh):.0f} ms"),
+        ("markers found / not found", f"{len(fresh)} / {found['lost']}"),
+        ("searches, of them partial", f"{len(searches)}, {found['partial']}"),
+        ("one search, p50 / p99", f"{percentile(searches, 50):.1f} ms / {percentile(searches, 99):.1f} ms"),
+    ]
+
+
 def follow(writer, words):
     """Hands markers to the pollers as they are written; returns (lines written, latest batch in ms)."""
     for line in writer.stdout:
@@ -113,33 +156,23 @@ def measure(options, folder):
         server = Server(port)
         if wait_for_total(server, FIRST, 1, 30) != 1:
             fail("the watched file was not read")
-        words = queue.Queue()
-        pollers = [Poller(port, words) for _ in range(POLLERS)]
-        for poller in pollers:
-            poller.start()
-        cpu, begun = up.cpu_seconds(), time.monotonic()
         arguments = [sys.executable, __file__, "--write-to", log, "--rate", str(options.rate),
                      "--seconds", str(options.seconds), "--every", str(options.every)]
-        writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-        try:
-            written, late = follow(writer, words)
-        finally:
-            if writer.poll() is None:
-                writer.kill()
-            writer.wait()
-        took = time.monotonic() - begun
-        cpu = up.cpu_seconds() - cpu
-        for _ in pollers:
-            words.put(None)
-        for poller in pollers:
-            poller.join(GIVE_UP * 2)
+        with Pollers(port) as pollers:
+            cpu, begun = up.cpu_seconds(), time.monotonic()
+            writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+            try:
+                written, late = follow(writer, pollers.words)
+            finally:
+                if writer.poll() is None:
+                    writer.kill()
+                writer.wait()
+            took = time.monotonic() - begun
+            cpu = up.cpu_seconds() - cpu
         found = wait_for_total(server, "*", written + 1, 30)
         up.alive()
         return {
-            "fresh": [ms for poller in pollers for ms in poller.fresh],
-            "searches": [ms for poller in pollers for ms in poller.searches],
-            "partial": sum(poller.partial for poller in pollers),
-            "lost": sum(len(poller.lost) for poller in pollers),
+            **pollers.found(),
             "written": written, "found": found - 1, "late": late, "took": took, "cpu": cpu,
             "rss": up.memory("VmHWM"), "raw": log.stat().st_size,
             "topic": folder_bytes(folder / "data" / "topic", "*"), "stored": folder_bytes(folder / "data" / "shards", "*"),
@@ -147,16 +180,8 @@ def measure(options, folder):
 
 
 def report(options, load, found):
-    fresh, searches = found["fresh"], found["searches"]
-    if not fresh:
-        fail("no line was found")
     table(f"Freshness, write to hit, {options.rate:,} lines/s for {options.seconds:.0f} s", [
-        ("p50", f"{percentile(fresh, 50):.0f} ms"),
-        ("p99", f"{percentile(fresh, 99):.0f} ms"),
-        ("max", f"{max(fresh):.0f} ms"),
-        ("markers found / not found", f"{len(fresh)} / {found['lost']}"),
-        ("searches, of them partial", f"{len(searches)}, {found['partial']}"),
-        ("one search, p50 / p99", f"{percentile(searches, 50):.1f} ms / {percentile(searches, 99):.1f} ms"),
+        *times(found),
         ("lines written / found at the end", f"{found['written']:,} / {found['found']:,}"),
         ("lines/s as written, latest write", f"{found['written'] / found['took']:,.0f}, {found['late']} ms"),
         ("CPU of `millrace up`, these searches included", f"{found['cpu']:.1f} s = {found['cpu'] / found['took']:.2f} cores"),

@@ -18,7 +18,6 @@ bucket     searches over 100 shards in a bucket, cold and warm (tests/afar.rs; n
 import argparse
 import contextlib
 import pathlib
-import queue
 import shutil
 import subprocess
 import threading
@@ -26,7 +25,7 @@ import time
 
 import freshness
 from harness import (BINARY, ROOT, TICKS, Folder, Load, Process, Server, fail, folder_bytes, free_port, machine, mib,
-                     need_binary, percentile, say, table)
+                     need_binary, say, table)
 from kafka import Broker
 from load import Writer
 
@@ -210,29 +209,14 @@ def fresh(options, rate):
     seconds = options.fresh_seconds
     say(f"freshness at {rate:,} lines/s for {seconds} s")
     with Load() as load, world() as run, run.running("indexer-0", "query", "agent") as processes:
-        words = queue.Queue()
-        pollers = [freshness.Poller(run.ports["query"], words) for _ in range(freshness.POLLERS)]
-        for poller in pollers:
-            poller.start()
-        with Writer(run.logs, rate, seconds, every=0.25) as writer:
-            written, late = writer.follow(lambda word, at: words.put((word, at)))
-        for _ in pollers:
-            words.put(None)
-        for poller in pollers:
-            poller.join(60)
+        with freshness.Pollers(run.ports["query"]) as pollers, Writer(run.logs, rate, seconds, every=0.25) as writer:
+            written, late = writer.follow(lambda word, at: pollers.words.put((word, at)))
         found = freshness.wait_for_total(Server(run.ports["query"]), "*", written, 60)
         merges = run.metric("indexer-0", "millrace_indexer_merges_total")
         cuts = run.metric("indexer-0", "millrace_indexer_cuts_total")
         rss = processes["indexer-0"].memory("VmHWM")
-    times = [ms for poller in pollers for ms in poller.fresh]
-    searches = [ms for poller in pollers for ms in poller.searches]
-    if not times:
-        fail("no line was found")
     table(f"Freshness through Kafka, write to hit, {rate:,} lines/s for {seconds} s", [
-        ("p50, p99, max", f"{percentile(times, 50):.0f} ms, {percentile(times, 99):.0f} ms, {max(times):.0f} ms"),
-        ("markers found / not found", f"{len(times)} / {sum(len(poller.lost) for poller in pollers)}"),
-        ("searches, of them partial", f"{len(searches)}, {sum(poller.partial for poller in pollers)}"),
-        ("one search, p50 / p99", f"{percentile(searches, 50):.1f} ms / {percentile(searches, 99):.1f} ms"),
+        *freshness.times(pollers.found()),
         ("lines written / found", f"{written:,} / {found:,}"), ("latest write", f"{late:.0f} ms"),
         ("cuts, merges meanwhile", f"{cuts:.0f}, {merges:.0f}"), ("indexer: RSS at most", mib(rss)),
         ("load average", str(load)), ("machine", machine()),

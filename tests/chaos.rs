@@ -90,15 +90,7 @@ fn a_million_lines_over_kafka_while_agent_and_indexers_are_killed() {
     let mut random = Random::from_environment();
     let (lines, kills) = lines_and_kills();
     let site = Site::new(BINARY);
-    let plan = Plan {
-        brokers: &kafka::shared().bootstrap,
-        topic: "chaos",
-        name: "data",
-        indexers: 2,
-        seal_age: "2s",
-        storage: "",
-        catalogue: "",
-    };
+    let plan = Plan { seal_age: "2s", ..Plan::new(&kafka::shared().bootstrap, "chaos") };
     let mut cluster = Cluster::new(&site, plan);
     cluster.start();
     // Each equally often, in random order.

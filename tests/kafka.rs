@@ -26,15 +26,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
-    Plan {
-        brokers: &broker.bootstrap,
-        topic,
-        name: "data",
-        indexers: 2,
-        seal_age: "1s",
-        storage: "",
-        catalogue: "",
-    }
+    Plan::new(&broker.bootstrap, topic)
 }
 
 /// The audit says complete, of so many records, with exit code 0.

@@ -19,15 +19,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(2);
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
-    Plan {
-        brokers: &broker.bootstrap,
-        topic,
-        name: "data",
-        indexers: 2,
-        seal_age: "1h",
-        storage: "",
-        catalogue: "",
-    }
+    Plan { seal_age: "1h", ..Plan::new(&broker.bootstrap, topic) }
 }
 
 /// The partitions that an answer names as missing.

@@ -22,15 +22,7 @@ const NAMES: [&str; 12] =
     ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "lee"];
 
 fn plan<'a>(broker: &'a Broker, topic: &'a str, indexers: usize) -> Plan<'a> {
-    Plan {
-        brokers: &broker.bootstrap,
-        topic,
-        name: topic,
-        indexers,
-        seal_age: "500ms",
-        storage: "",
-        catalogue: "",
-    }
+    Plan { name: topic, indexers, seal_age: "500ms", ..Plan::new(&broker.bootstrap, topic) }
 }
 
 /// Lines whose masks become one, lines whose masks do not, one that is cut in lists and one that is not cut at all.

@@ -1,8 +1,8 @@
-//! Messages that cannot be decoded: kept whole in `<topic>.dead`, with the reason and the place, before their offset
-//! may advance.
+//! Messages that cannot be decoded or go beyond a quota: kept whole in `<topic>.dead`, with the reason and the place, before
+//! their offset may advance.
 
 use millrace_model::{
-    Partition, TopicId,
+    Partition,
     wire::{self, Letter, Payload},
 };
 use millrace_transport::{AnyProducer, DeliveryReport, Message, Producer, Topic};
@@ -33,23 +33,14 @@ impl DeadLetters {
         Self { topic, open: None, waiting: VecDeque::new(), sent: 0 }
     }
 
-    /// Takes a message; [`settle`](Self::settle) says when it is durable. `topic_id` is that of the topic it lay in.
-    pub(crate) async fn send(&mut self, message: &Message, topic_id: Option<TopicId>, reason: &str) {
-        let here = Letter {
-            topic: self.topic.name().to_owned(),
-            topic_id,
-            partition: message.partition,
-            offset: message.offset,
-        };
-        // One that was sent again keeps its first place.
-        let first = wire::letter(&message.headers)
-            .filter(|first| first.topic == here.topic && first.partition == here.partition);
+    /// Takes a message, which is named by `place`; [`settle`](Self::settle) says when it is durable.
+    pub(crate) async fn send(&mut self, message: &Message, place: &Letter, reason: &str) {
         let original = Payload {
             key: message.key.clone(),
             headers: message.headers.clone(),
             value: message.value.clone(),
         };
-        let letter = wire::dead_letter(original, &first.unwrap_or(here), reason);
+        let letter = wire::dead_letter(original, place, reason);
         if self.waiting.len() >= UNDER_WAY {
             self.settle().await;
         }

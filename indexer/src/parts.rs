@@ -59,3 +59,31 @@ impl Status {
         *self.consuming.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+impl Parts {
+    /// The parts of a node called `node`, over an embedded topic `t` of its own and a catalogue and bundles that all nodes of
+    /// the folder share.
+    pub(crate) async fn in_folder(folder: &std::path::Path, node: &str, clock: Arc<dyn Clock>) -> Self {
+        use millrace_transport::{EmbeddedSettings, TopicSettings};
+        let topic = TopicSettings::Embedded(EmbeddedSettings::new(folder.join(format!("topic-{node}")), "t"));
+        let metrics = millrace_transport::Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let work_directory = folder.join(format!("work-{node}"));
+        std::fs::create_dir_all(&work_directory).unwrap();
+        let (url, shards) = (folder.join("catalogue.db"), folder.join("shards"));
+        let bundles = millrace_storage::Settings::new(format!("file://{}", shards.display()), "");
+        Self {
+            topic: Topic::open(&topic, Arc::clone(&clock), &metrics).await.unwrap(),
+            catalogue: Catalogue::open(&format!("sqlite://{}", url.display()), Arc::clone(&clock))
+                .await
+                .unwrap(),
+            bundles: Bundles::open(&bundles).unwrap(),
+            work_directory,
+            clock,
+            metrics: Metrics::default(),
+            node: node.to_owned(),
+            address: None,
+        }
+    }
+}

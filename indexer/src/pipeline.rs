@@ -7,26 +7,24 @@ mod hand_over;
 mod indexer;
 mod measure;
 mod pause;
+mod take;
 
 pub use indexer::Indexer;
 
 use crate::{
-    GROUP, Parts, Settings, Status,
+    Parts, Settings, Status,
     dead_letter::DeadLetters,
     lag::Lag,
-    metrics::Reason,
     publish::{self, Outcome, Publication},
-    quota::{Meter, Sent},
+    quota::Meter,
     room::Room,
-    route::{Route, route},
     shards::{Frozen, Shards},
     templates::Exchange,
 };
-use millrace_catalogue::{Amount, Brought, Day, Node};
-use millrace_ledger::{Change, Ledger, Place, read};
-use millrace_model::{Partition, Row, Timestamp, TopicId, wire::SkipReason};
-use millrace_store::HotRow;
-use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Message};
+use millrace_catalogue::{Amount, Brought, Node};
+use millrace_ledger::{Change, Ledger};
+use millrace_model::{Partition, Timestamp, TopicId};
+use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -143,106 +141,6 @@ impl<'a> Flow<'a> {
         false
     }
 
-    /// Decodes a message, accounts for it, and makes its new records searchable.
-    async fn take(&mut self, message: Message) {
-        if self.shards.owned(message.partition).is_none() {
-            // Its new owner takes it in. Accounting for it here would tell the catalogue that its rows are somewhere.
-            return;
-        }
-        let metrics = &self.parts.metrics;
-        metrics.messages.inc();
-        let now = self.parts.clock.now();
-        let mut reading = read(&message.headers, &message.value);
-        let sent = Sent::of(&reading, message.value.len());
-        let held = match &sent {
-            // Whoever sends a dead letter again has been asked already.
-            Some(sent) if reading.letter.is_none() => self.beyond_quota(sent, now).await,
-            _ => None,
-        };
-        let is_held = held.is_some();
-        if let Some(problem) = held {
-            metrics.held_bytes.inc_by(message.value.len() as u64);
-            reading.keep_aside(SkipReason::Quota, problem);
-        }
-        let place = Place {
-            topic: self.parts.topic.name(),
-            topic_id: self.topic_ids.get(&message.partition).copied().flatten(),
-            partition: message.partition,
-            offset: message.offset,
-            timestamp: message.timestamp,
-        };
-        if let Some(reason) = reading.dead() {
-            metrics.dead_letters.inc();
-            if !is_held {
-                tracing::warn!(
-                    kafka.partition = message.partition.0,
-                    offset = message.offset,
-                    reason,
-                    "a dead letter"
-                );
-            }
-            self.dead.send(&message, place.topic_id, reason).await;
-        }
-        while let Some(source) = self.ledger.missing_for(place, &reading) {
-            let stored = load_source(self.parts, source).await;
-            self.ledger.load(source, message.partition, stored);
-        }
-        let accounted = self.ledger.account(place, reading);
-        if accounted.outcome.is_some_and(|outcome| outcome != millrace_ledger::Outcome::New) {
-            metrics.duplicates.inc();
-        }
-        if accounted.stray {
-            metrics.strays.inc();
-            tracing::error!(
-                kafka.partition = message.partition.0,
-                offset = message.offset,
-                "two agents claim to be one (a cloned machine?): the second one's lines are kept under a source of their own"
-            );
-        }
-        if let Some(sent) = sent {
-            self.meter.count(&self.settings.streams, sent, message.partition, &accounted, is_held, now);
-        }
-        let mut rows = Vec::with_capacity(accounted.records.len());
-        let stream = accounted.stream;
-        for (id, mut record) in accounted.records {
-            match route(&self.settings.streams, &stream, &mut record, now) {
-                Route::Keep { time, bucket, adjusted } => {
-                    if adjusted {
-                        metrics.adjusted.inc();
-                    }
-                    let row = Row { id, stream: stream.clone(), time, record };
-                    let row = HotRow { partition: message.partition, offset: message.offset, row };
-                    rows.push((stream.clone(), bucket, row));
-                }
-                Route::Expired => {
-                    metrics.dropped.get_or_create(&Reason { reason: "expired" }).inc();
-                }
-            }
-        }
-        metrics.records.inc_by(rows.len() as u64);
-        let observed = rows.iter().map(|(_, _, hot)| hot.row.record.observed_timestamp);
-        let observed = observed.filter(|time| *time > Timestamp(0)).min();
-        let end = self.consumer.end(message.partition);
-        self.shards.append(message.partition, rows, message.offset + 1, end);
-        self.measure_message(&message, observed);
-        self.open_since.get_or_insert_with(Instant::now);
-    }
-
-    /// Why a message goes beyond a quota, if it does.
-    async fn beyond_quota(&mut self, sent: &Sent, now: Timestamp) -> Option<String> {
-        let streams = &self.settings.streams;
-        if self.in_flight.is_none() && self.meter.is_stale(streams, sent, now) {
-            let today = Day::of(now);
-            match self.parts.catalogue.traffic(GROUP, today).await {
-                Ok(traffic) => self.meter.refresh(streams, traffic, today),
-                Err(error) => {
-                    tracing::warn!(%error, "the catalogue cannot be asked what was brought today");
-                }
-            }
-        }
-        self.meter.refuses(streams, sent)
-    }
-
     /// What time alone brings about. Returns whether everything must begin again.
     async fn tick(&mut self) -> bool {
         self.consider_cut();
@@ -355,22 +253,6 @@ async fn finished(in_flight: &mut Option<InFlight>) -> Option<(InFlight, Option<
     let Some(current) = in_flight.as_mut() else { return std::future::pending().await };
     let outcome = (&mut current.task).await.ok();
     in_flight.take().map(|ended| (ended, outcome))
-}
-
-/// What the catalogue knows of a source; asks until it answers.
-async fn load_source(
-    parts: &Parts,
-    source: millrace_model::SourceId,
-) -> Option<(u64, millrace_ledger::SourceState)> {
-    loop {
-        match parts.catalogue.sources(GROUP, &[source]).await {
-            Ok(stored) => return stored.into_iter().next().map(|s| (s.version, s.state)),
-            Err(error) => {
-                tracing::warn!(%error, "the catalogue cannot be asked about a source");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

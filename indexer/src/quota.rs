@@ -32,6 +32,11 @@ impl Sent {
         let host = records.first().map(host).unwrap_or_default();
         Some(Self { stream: stream.clone(), host: host.to_owned(), bytes: bytes as u64 })
     }
+
+    /// How large it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 fn host(record: &LogRecord) -> &str {

@@ -26,6 +26,17 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// What names the message that lies here, if it becomes a dead letter: the place where it lay first.
+    pub fn letter(self, reading: &Reading) -> Letter {
+        let first = self.revives(reading.letter.as_deref()).unwrap_or(self);
+        Letter {
+            topic: first.topic.to_owned(),
+            topic_id: first.topic_id,
+            partition: first.partition,
+            offset: first.offset,
+        }
+    }
+
     /// Where the dead letter lay that lies here again. `None`: it is none of this partition's.
     fn revives(self, letter: Option<&'a Letter>) -> Option<Self> {
         let letter = letter.filter(|letter| {

@@ -156,7 +156,9 @@ fn a_straggler_of_the_process_before_is_a_duplicate() {
 fn a_straggler_that_cannot_be_compared_is_told_by_its_time() {
     let (lines, theirs) = (numbered(9), vec!["another".to_owned(); 9]);
     let at = |time: i64, (envelope, mut records): (Envelope, Vec<LogRecord>)| {
-        records.iter_mut().for_each(|record| record.observed_timestamp = Timestamp(time));
+        for record in &mut records {
+            record.observed_timestamp = Timestamp(time);
+        }
         (envelope, records)
     };
     let mut ledger = Ledger::new();
@@ -215,8 +217,8 @@ fn undecodable() -> Content {
     Content::Dead { reason: SkipReason::Undecodable, problem: "no OTLP".to_owned(), envelope: None }
 }
 
-fn letter(offset: i64) -> Box<Letter> {
-    Box::new(Letter { topic: "t".to_owned(), topic_id: None, partition: AT, offset })
+fn letter(offset: i64) -> Letter {
+    Letter { topic: "t".to_owned(), topic_id: None, partition: AT, offset }
 }
 
 #[test]
@@ -237,7 +239,7 @@ fn what_was_kept_aside_comes_once_when_it_is_sent_again() {
     assert_eq!(audit(state).verdict, Verdict::CompleteSoFar);
     // The letter comes again, still unreadable; then what it stands for, twice.
     assert_eq!(account(&mut ledger, 3, aside).records, []);
-    let revived = Reading { letter: Some(letter(1)), ..batch(2, 4) };
+    let revived = Reading { letter: Some(Box::new(letter(1))), ..batch(2, 4) };
     assert_eq!(account(&mut ledger, 4, revived.clone()).records.len(), 2);
     assert_eq!(account(&mut ledger, 5, revived).outcome, Some(Outcome::Duplicate));
     let state = ledger.state(SourceId(7)).unwrap();
@@ -259,17 +261,17 @@ fn a_dead_letter_without_a_range_comes_once_when_it_is_sent_again() {
     assert_eq!((changed.state.aside.length(), changed.state.skipped[&SkipReason::Undecodable]), (2, 2));
     assert_eq!(audit(&changed.state).verdict, Verdict::CompleteSoFar);
     // Still not readable: nothing new.
-    account(&mut ledger, 13, Reading { content: undecodable(), letter: Some(letter(10)) });
+    account(&mut ledger, 13, Reading { content: undecodable(), letter: Some(Box::new(letter(10))) });
     assert_eq!(ledger.state(changed.id).unwrap().aside.length(), 2);
-    let first = account(&mut ledger, 14, Reading { content: foreign(), letter: Some(letter(10)) });
+    let first = account(&mut ledger, 14, Reading { content: foreign(), letter: Some(Box::new(letter(10))) });
     assert_eq!(first.records[0].0.position, 10, "it is named by where it lay first");
     assert_eq!(first.records[0].0.source, between.records[0].0.source);
     for again in [letter(10), letter(11)] {
-        let again = account(&mut ledger, 15, Reading { content: foreign(), letter: Some(again) });
+        let again = account(&mut ledger, 15, Reading { content: foreign(), letter: Some(Box::new(again)) });
         assert_eq!((again.records.len(), again.outcome), (0, Some(Outcome::Duplicate)));
     }
     // Of another topic: what it once was means nothing here.
-    let other = Box::new(Letter { topic: "other".to_owned(), ..*letter(12) });
+    let other = Box::new(Letter { topic: "other".to_owned(), ..letter(12) });
     assert_eq!(
         account(&mut ledger, 16, Reading { content: foreign(), letter: Some(other) }).records.len(),
         1

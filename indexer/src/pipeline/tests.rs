@@ -2,37 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::shards::Owned;
-use millrace_catalogue::Catalogue;
+use crate::{GROUP, shards::Owned};
 use millrace_model::{
-    AgentId, BootId, Clock, InstanceId, LogRecord, RecordId, SourceId, StreamName, SystemClock, Value,
+    AgentId, BootId, InstanceId, LogRecord, RecordId, Row, SourceId, StreamName, SystemClock, Value,
     wire::{Envelope, Extent, Run, RunKind, Sender, encode},
 };
-use millrace_storage::Bundles;
-use millrace_transport::{EmbeddedSettings, Topic, TopicSettings};
-use prometheus_client::registry::Registry;
+use millrace_store::HotRow;
+use millrace_transport::Message;
 use std::path::Path;
 
 const P0: Partition = Partition(0);
 const P1: Partition = Partition(1);
 
 async fn indexer(folder: &Path) -> Indexer {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let settings = TopicSettings::Embedded(EmbeddedSettings::new(folder.join("topic"), "t"));
-    let metrics = millrace_transport::Metrics::new(&mut Registry::default());
-    let (url, shards) = (folder.join("catalogue.db"), folder.join("shards"));
-    let bundles = millrace_storage::Settings::new(format!("file://{}", shards.display()), "");
-    let parts = Parts {
-        topic: Topic::open(&settings, Arc::clone(&clock), &metrics).await.unwrap(),
-        catalogue: Catalogue::open(&format!("sqlite://{}", url.display()), Arc::clone(&clock)).await.unwrap(),
-        bundles: Bundles::open(&bundles).unwrap(),
-        work_directory: folder.join("work"),
-        clock,
-        metrics: crate::Metrics::default(),
-        node: "node".to_owned(),
-        address: None,
-    };
-    Indexer::new(Settings::default(), parts)
+    Indexer::new(Settings::default(), Parts::in_folder(folder, "node", Arc::new(SystemClock)).await)
 }
 
 fn flow(indexer: &Indexer) -> Flow<'_> {
@@ -52,8 +35,10 @@ fn append(indexer: &Indexer, partition: Partition, offset: i64) {
     indexer.shards.append(partition, vec![row], offset + 1, None);
 }
 
-/// A cut of all that is held, on its way.
+/// A cut of a row of `P0`, on its way.
 fn cut(indexer: &Indexer) -> InFlight {
+    own(indexer, P0, 1);
+    append(indexer, P0, 0);
     let frozen = indexer.shards.freeze().unwrap();
     let generation = frozen.generation;
     let publication =
@@ -79,8 +64,6 @@ async fn a_refused_cut_takes_nothing_of_a_newer_ownership() {
     let folder = tempfile::tempdir().unwrap();
     let indexer = indexer(folder.path()).await;
     let mut flow = flow(&indexer);
-    own(&indexer, P0, 1);
-    append(&indexer, P0, 0);
     let refused = cut(&indexer);
     // A rebalance, while the cut is on its way, after which the partition is here again.
     indexer.shards.disown(&[P0]);
@@ -98,8 +81,6 @@ async fn a_partition_that_only_the_group_leaves_here_is_asked_for_anew() {
     let folder = tempfile::tempdir().unwrap();
     let indexer = indexer(folder.path()).await;
     let mut flow = flow(&indexer);
-    own(&indexer, P0, 1);
-    append(&indexer, P0, 0);
     let refused = cut(&indexer);
     assert!(!flow.cut_ended(Some((refused, Some(Outcome::Fenced(P0))))));
     assert_eq!(indexer.shards.owned(P0), None);
@@ -112,9 +93,7 @@ async fn messages_of_a_partition_with_another_owner_are_not_accounted_for() {
     let folder = tempfile::tempdir().unwrap();
     let indexer = indexer(folder.path()).await;
     let mut flow = flow(&indexer);
-    own(&indexer, P0, 1);
     own(&indexer, P1, 1);
-    append(&indexer, P0, 0);
     append(&indexer, P1, 0);
     let refused = cut(&indexer);
     assert!(!flow.cut_ended(Some((refused, Some(Outcome::Fenced(P0))))));

@@ -3,12 +3,9 @@
 
 use super::*;
 use crate::shards::{Owned, Shards};
-use millrace_catalogue::{Alias, Catalogue};
-use millrace_model::{Clock, LogRecord, RecordId, Row, StreamName, SystemClock, Timestamp, Value};
-use millrace_storage::Bundles;
+use millrace_catalogue::Alias;
+use millrace_model::{LogRecord, RecordId, Row, StreamName, SystemClock, Timestamp, Value};
 use millrace_store::{HotRow, TemplateId};
-use millrace_transport::{EmbeddedSettings, Topic, TopicSettings};
-use prometheus_client::registry::Registry;
 use std::path::Path;
 
 const TOPIC: &str = "t";
@@ -26,28 +23,7 @@ struct Node {
 impl Node {
     /// Nodes of one folder share topic, catalogue and bundles.
     async fn new(folder: &Path, name: &str, partition: Partition) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings =
-            TopicSettings::Embedded(EmbeddedSettings::new(folder.join(format!("topic-{name}")), TOPIC));
-        let metrics = millrace_transport::Metrics::new(&mut Registry::default());
-        let url = format!("sqlite://{}", folder.join("catalogue.db").display());
-        let work_directory = folder.join(name);
-        std::fs::create_dir_all(&work_directory).unwrap();
-        let topic = Topic::open(&settings, Arc::clone(&clock), &metrics).await.unwrap();
-        let parts = Parts {
-            topic,
-            catalogue: Catalogue::open(&url, Arc::clone(&clock)).await.unwrap(),
-            bundles: Bundles::open(&millrace_storage::Settings::new(
-                format!("file://{}", folder.join("shards").display()),
-                "",
-            ))
-            .unwrap(),
-            work_directory,
-            clock,
-            metrics: Metrics::default(),
-            node: name.to_owned(),
-            address: None,
-        };
+        let parts = Parts::in_folder(folder, name, Arc::new(SystemClock)).await;
         let shards = Shards::new(TOPIC);
         let templates = Arc::new(Exchange::new(shards.shaper()));
         let node = Self { parts: Arc::new(parts), shards, templates, partition };

@@ -2,22 +2,18 @@
 
 use super::*;
 use crate::{
-    Metrics,
     merge::{Merger, Pass, merge_bundles},
     publish::{self, Outcome, Publication},
     route::{Route, route},
     shards::{Owned, Shards},
     templates::Exchange,
 };
-use millrace_catalogue::{Catalogue, DeletionRequest};
+use millrace_catalogue::DeletionRequest;
 use millrace_model::{
     Clock, LogRecord, ManualClock, Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp,
     Value,
 };
-use millrace_storage::Bundles;
 use millrace_store::{HotRow, LeafRequest, Order, SealedShard};
-use millrace_transport::{EmbeddedSettings, Topic, TopicSettings};
-use prometheus_client::registry::Registry;
 use std::{collections::BTreeMap, path::PathBuf};
 use tempfile::TempDir;
 
@@ -42,32 +38,8 @@ fn stream(name: &str) -> StreamName {
 impl Site {
     async fn new(named: &[(&str, Keep)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000 * 86_400_000)));
-        let settings = TopicSettings::Embedded(EmbeddedSettings::new(path("topic"), TOPIC));
-        let metrics = millrace_transport::Metrics::new(&mut Registry::default());
-        let work_directory = path("work");
-        std::fs::create_dir_all(&work_directory).unwrap();
-        let parts = Parts {
-            topic: Topic::open(&settings, clock.clone(), &metrics).await.unwrap(),
-            catalogue: Catalogue::open(
-                &format!("sqlite://{}", path("catalogue.db").display()),
-                clock.clone(),
-            )
-            .await
-            .unwrap(),
-            bundles: Bundles::open(&millrace_storage::Settings::new(
-                format!("file://{}", path("shards").display()),
-                "",
-            ))
-            .unwrap(),
-            work_directory,
-            clock: clock.clone(),
-            metrics: Metrics::default(),
-            node: "a".to_owned(),
-            address: None,
-        };
-        let parts = Arc::new(parts);
+        let parts = Arc::new(Parts::in_folder(folder.path(), "a", clock.clone()).await);
         let named = named.iter().map(|(name, keep)| (stream(name), *keep)).collect();
         let settings = Settings { streams: Streams { named, ..Streams::default() }, ..Settings::default() };
         let merger = Merger::new(

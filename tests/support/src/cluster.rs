@@ -28,6 +28,13 @@ pub struct Plan<'a> {
     pub catalogue: &'a str,
 }
 
+impl<'a> Plan<'a> {
+    /// Two indexers that seal after a second, with everything else in the site's folder `data`.
+    pub fn new(brokers: &'a str, topic: &'a str) -> Self {
+        Self { brokers, topic, name: "data", indexers: 2, seal_age: "1s", storage: "", catalogue: "" }
+    }
+}
+
 /// One process of a cluster.
 #[derive(Debug)]
 pub struct Role<'a> {
