@@ -27,6 +27,12 @@ impl Text {
     pub fn matches(&self, text: &str) -> bool {
         on_text(self, text)
     }
+
+    /// Could a stretch of these bytes match? `false` is sure, and found much faster than by asking each stretch.
+    pub fn may_match_within(&self, bytes: &[u8]) -> bool {
+        let Self::Phrase { tokens, .. } = self else { return true };
+        tokens.iter().all(|token| !token.is_ascii() || may_fold_to(bytes, token.as_bytes()))
+    }
 }
 
 impl FieldTest {
@@ -90,16 +96,32 @@ fn has_phrase(body: &str, tokens: &[String]) -> bool {
 
 /// Is `part`, which is folded, in `bytes`, with ASCII's case ignored?
 fn contains_ignoring_case(bytes: &[u8], part: &[u8]) -> bool {
-    let Some((first, rest)) = part.split_first() else { return true };
-    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
-    let mut at = 0;
-    while let Some(found) = memchr::memchr2(lower, upper, &bytes[at..]) {
-        at += found + 1;
-        if bytes.get(at..at + rest.len()).is_some_and(|after| after.eq_ignore_ascii_case(rest)) {
-            return true;
-        }
+    let Some(rarest) = (0..part.len()).max_by_key(|at| rarity(part[*at])) else { return true };
+    let (lower, upper) = (part[rarest], part[rarest].to_ascii_uppercase());
+    let is_here = |at: usize| {
+        let start = at.checked_sub(rarest);
+        start
+            .and_then(|start| bytes.get(start..start + part.len()))
+            .is_some_and(|found| found.eq_ignore_ascii_case(part))
+    };
+    if lower == upper {
+        memchr::memchr_iter(lower, bytes).any(is_here)
+    } else {
+        memchr::memchr2_iter(lower, upper, bytes).any(is_here)
     }
-    false
+}
+
+/// How seldom a byte of a word is met in log lines, roughly.
+fn rarity(byte: u8) -> usize {
+    const OFTEN_FIRST: &[u8] = b"0123e5496a87t_ocdinrsblfpmuhgvwykxzjq";
+    OFTEN_FIRST.iter().position(|known| *known == byte).unwrap_or(OFTEN_FIRST.len())
+}
+
+/// May a word in these bytes fold to this ASCII token?
+fn may_fold_to(bytes: &[u8], token: &[u8]) -> bool {
+    // Beside capitals, one character folds to an ASCII letter: Kelvin's sign.
+    let kelvin = || token.contains(&b'k') && memchr::memmem::find(bytes, "\u{212a}".as_bytes()).is_some();
+    contains_ignoring_case(bytes, token) || kelvin()
 }
 
 fn on_field(predicate: &Predicate, value: &ValueRef<'_>) -> bool {

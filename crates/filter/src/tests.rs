@@ -216,6 +216,12 @@ fn a_filter_travels_as_its_text() {
     assert!(serde_json::from_str::<Filter>("\"(\"").is_err());
 }
 
+#[test]
+fn one_character_beside_ascii_folds_to_an_ascii_letter() {
+    let others = ('\u{80}'..=char::MAX).filter(|c| c.to_lowercase().all(|folded| folded.is_ascii()));
+    assert_eq!(others.collect::<Vec<_>>(), ['\u{212a}']);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -239,6 +245,20 @@ proptest! {
     fn a_negation_is_the_opposite(filter in arbitrary::filter(), record in arbitrary::record()) {
         let not = Filter::new(Expr::Not(Box::new(filter.root().clone())));
         prop_assert_ne!(filter.matches(&record), not.matches(&record));
+    }
+
+    #[test]
+    fn what_matches_is_found_within_what_surrounds_it(
+        text in "[a-cA-Ckß4\u{130}\u{212a}\\- ]{0,12}",
+        around in "[kK4\u{130} ]{0,4}",
+        word in "[a-ck4]{1,3}",
+    ) {
+        let test = Text::phrase(&word);
+        let all = format!("{around}{text}{around}");
+        prop_assert!(!test.matches(&text) || test.may_match_within(all.as_bytes()), "{} {:?}", word, all);
+        if all.is_ascii() {
+            prop_assert_eq!(test.may_match_within(all.as_bytes()), all.to_ascii_lowercase().contains(&word));
+        }
     }
 
     /// Against the slow and plain way: cut, fold, compare.

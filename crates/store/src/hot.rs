@@ -13,8 +13,12 @@ use crate::{
     strings::Strings,
 };
 use hashbrown::HashMap;
+use millrace_filter::Text;
 use millrace_model::{Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Small appends are gathered into blocks of about this many rows.
 const BLOCK_ROWS: usize = 4096;
@@ -55,11 +59,19 @@ pub(crate) struct Block {
     values: Strings,
     first: Timestamp,
     last: Timestamp,
+    /// The highest of its rows' offsets.
+    last_offset: i64,
 }
 
 impl Block {
     fn new() -> Self {
-        Self { heads: Vec::new(), values: Strings::default(), first: Timestamp::MAX, last: Timestamp::MIN }
+        Self {
+            heads: Vec::new(),
+            values: Strings::default(),
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            last_offset: i64::MIN,
+        }
     }
 
     fn weight(&self) -> usize {
@@ -72,6 +84,7 @@ impl Block {
         self.values.extend_from(&other.values);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
+        self.last_offset = self.last_offset.max(other.last_offset);
     }
 }
 
@@ -79,11 +92,18 @@ impl Block {
 pub(crate) struct HotSlots<'a> {
     values: &'a Strings,
     first: usize,
+    /// What the filter's texts have found in all values of the block, by leaf.
+    found: &'a [OnceCell<bool>],
 }
 
 impl Slots for HotSlots<'_> {
     fn slot(&self, number: usize) -> &[u8] {
         self.values.get(self.first + number)
+    }
+
+    fn may_hold(&self, text: &Text, leaf: usize) -> bool {
+        let found = self.found.get(leaf);
+        found.is_none_or(|found| *found.get_or_init(|| text.may_match_within(self.values.bytes())))
     }
 }
 
@@ -225,6 +245,7 @@ fn take(
         });
         block.first = block.first.min(row.time);
         block.last = block.last.max(row.time);
+        block.last_offset = block.last_offset.max(*offset);
     }
     block.values = std::mem::take(&mut shaper.values);
     block
@@ -334,11 +355,12 @@ impl Block {
     /// The values of a row.
     pub(crate) fn slots(&self, row: usize) -> HotSlots<'_> {
         let (values, first) = self.place(row);
-        HotSlots { values, first }
+        HotSlots { values, first, found: &[] }
     }
 
-    fn overlaps(&self, range: TimeRange) -> bool {
-        range.overlaps_closed(self.first, self.last)
+    /// Could a row that a message at or above `from_offset` brought lie in this range?
+    fn reaches(&self, range: TimeRange, from_offset: i64) -> bool {
+        self.last_offset >= from_offset && range.overlaps_closed(self.first, self.last)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Searching hot rows: each row is asked what its shape leaves open.
 
-use super::{Block, Head, HotRows};
+use super::{Block, Head, HotRows, HotSlots};
 use crate::{
     leaf::{LeafRequest, LeafResponse, Order, Place, bucket},
     plan::{Plan, Question, matches},
@@ -51,7 +51,9 @@ impl HotRows {
         let question = Question::new(filter, &self.stream, self.origins());
         let plans: Vec<OnceCell<Plan<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
         let (mut looked_at, mut line) = (0, Line::default());
-        for block in self.blocks().iter().filter(|block| block.overlaps(range)) {
+        let mut found = vec![OnceCell::new(); question.leaves()];
+        for block in self.blocks().iter().filter(|block| block.reaches(range, from_offset)) {
+            found.fill(OnceCell::new());
             for (at, head) in block.heads.iter().enumerate() {
                 if head.offset < from_offset || !range.contains(head.time) {
                     continue;
@@ -61,8 +63,8 @@ impl HotRows {
                     Plan::Always => true,
                     Plan::Never => false,
                     plan => {
-                        let slots = block.slots(at);
-                        looked_at += block.value_bytes(at, shape.slots());
+                        let slots = HotSlots { found: &found, ..block.slots(at) };
+                        looked_at += block.values.span(slots.first, shape.slots()) as u64;
                         let row = self.view(head, &slots);
                         // What was put in by a shape comes out by it.
                         row.and_then(|row| matches(plan, &row, &mut line)).unwrap_or(false)
@@ -74,13 +76,6 @@ impl HotRows {
             }
         }
         looked_at
-    }
-}
-
-impl Block {
-    fn value_bytes(&self, row: usize, slots: usize) -> u64 {
-        let first = self.heads[row].values as usize;
-        (first..first + slots).map(|value| self.values.get(value).len() as u64).sum()
     }
 }
 

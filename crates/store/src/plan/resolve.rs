@@ -50,6 +50,11 @@ impl<'q> Question<'q> {
         question
     }
 
+    /// How many tests stand in the filter.
+    pub(crate) fn leaves(&self) -> usize {
+        self.needed.len()
+    }
+
     pub(crate) fn root(&self) -> &'q Expr {
         self.root
     }

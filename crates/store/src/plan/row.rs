@@ -64,9 +64,9 @@ pub(crate) fn matches<S: Slots>(
 
 fn passes<S: Slots>(test: &Test<'_>, row: &RowView<'_, S>, line: &mut Line) -> Result<bool, Malformed> {
     match test {
-        Test::Words { text, .. } => {
+        Test::Words { text, leaf } => {
             let slots = row.shape.mask().map_or(0, crate::shape::Mask::slots);
-            Ok((0..slots).any(|slot| holds(text, row.slots.slot(slot))))
+            Ok(row.slots.may_hold(text, *leaf) && (0..slots).any(|slot| holds(text, row.slots.slot(slot))))
         }
         Test::Body { text, .. } => body_matches(text, row, line),
         Test::Value { test, place, .. } => {

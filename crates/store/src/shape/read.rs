@@ -2,6 +2,7 @@
 
 use super::{Body, Mask, Named, Place, Read, SeverityNumber, SeverityText, Shape, Stamp, value_bytes};
 use crate::bytes::Malformed;
+use millrace_filter::Text;
 use millrace_model::{Attributes, LogRecord, Severity, Timestamp, Value};
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -9,6 +10,11 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 pub(crate) trait Slots {
     /// The bytes in a slot.
     fn slot(&self, number: usize) -> &[u8];
+
+    /// May any of them hold words that match this text of the filter, its `leaf`? `false` is sure.
+    fn may_hold(&self, _text: &Text, _leaf: usize) -> bool {
+        true
+    }
 }
 
 /// What the row says of a record.
