@@ -147,13 +147,13 @@ fn meta(
 
 /// Writes a bundle of gathered rows; the meta gets what follows from them.
 fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Result<ShardMeta, Error> {
+    if u32::try_from(gathered.heads.len()).is_err() {
+        return Err(Error::TooManyRows { id: meta.id, rows: gathered.heads.len() });
+    }
     gathered.sort();
     let (Some(first), Some(last)) = (gathered.heads.first(), gathered.heads.last()) else {
         return Err(Error::Empty(meta.id));
     };
-    if u32::try_from(gathered.heads.len()).is_err() {
-        return Err(Error::TooManyRows { id: meta.id, rows: gathered.heads.len() });
-    }
     (meta.first, meta.last, meta.records) = (first.time, last.time, gathered.heads.len() as u64);
     let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
     let mut words = Words::new(seed());

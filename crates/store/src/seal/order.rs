@@ -45,6 +45,7 @@ impl<'a> Gathered<'a> {
     /// Hot rows whose messages lie inside the offsets.
     pub(super) fn of_hot(inputs: &'a [HotRows], offsets: &[OffsetRange]) -> Self {
         let mut gathered = Self::new(Inputs::Hot(inputs));
+        gathered.heads.reserve_exact(inputs.iter().map(HotRows::len).sum());
         let (mut shapes, mut origins) = (HashMap::new(), HashMap::new());
         for (input, rows) in inputs.iter().enumerate() {
             let shape_of: Vec<u32> =
@@ -81,6 +82,8 @@ impl<'a> Gathered<'a> {
     /// The rows of sealed shards, but those that are deleted.
     pub(super) fn of_sealed(shards: &'a [SealedShard], deletions: &[Deletion]) -> Result<Self, Error> {
         let mut gathered = Self::new(Inputs::Sealed(Vec::new()));
+        let rows: u64 = shards.iter().map(|shard| shard.meta().records).sum();
+        gathered.heads.reserve_exact(usize::try_from(rows).unwrap_or_default());
         let (mut shapes, mut origins) = (HashMap::new(), HashMap::new());
         let mut inputs = Vec::with_capacity(shards.len());
         for (input, shard) in shards.iter().enumerate() {
@@ -145,12 +148,7 @@ impl<'a> Gathered<'a> {
         self.heads.iter_mut().for_each(|head| head.origin = renamed[head.origin as usize]);
         let mut used = used.into_iter();
         self.origins.retain(|_| used.next().unwrap_or_default());
-        let origins = &self.origins;
-        let source = |head: &HeadInput| origins[head.origin as usize].source;
-        self.heads.sort_by(|a, b| {
-            let of_one_time = || (source(a), a.position, a.index).cmp(&(source(b), b.position, b.index));
-            a.time.cmp(&b.time).then_with(of_one_time)
-        });
+        self.put_in_order();
         let mut counts = vec![0u32; self.shapes.len()];
         self.heads.iter().for_each(|head| counts[head.shape as usize] += 1);
         let mut order: Vec<usize> = (0..self.shapes.len()).filter(|shape| counts[*shape] > 0).collect();
@@ -160,6 +158,31 @@ impl<'a> Gathered<'a> {
         self.heads.iter_mut().for_each(|head| head.shape = renamed[head.shape as usize]);
         self.rows = order.iter().map(|old| counts[*old]).collect();
         self.shapes = order.iter().map(|old| Arc::clone(&self.shapes[*old])).collect();
+    }
+
+    /// Sorts the rows by numbers of them: a sort needs room beside what it sorts, and a row is twelve times its number.
+    fn put_in_order(&mut self) {
+        let (heads, origins) = (&mut self.heads, &self.origins);
+        let source = |head: &HeadInput| origins[head.origin as usize].source;
+        let mut order: Vec<u32> = (0..heads.len() as u32).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (&heads[*a as usize], &heads[*b as usize]);
+            let of_one_time = || (source(a), a.position, a.index).cmp(&(source(b), b.position, b.index));
+            a.time.cmp(&b.time).then_with(of_one_time)
+        });
+        // Along each cycle, every row moves to where it belongs; who has moved is in its place.
+        for start in 0..order.len() {
+            let (first, mut at) = (heads[start], start);
+            loop {
+                let from = std::mem::replace(&mut order[at], at as u32) as usize;
+                if from == start {
+                    heads[at] = first;
+                    break;
+                }
+                heads[at] = heads[from];
+                at = from;
+            }
+        }
     }
 
     /// The rows of each shape, in order.
