@@ -1,4 +1,4 @@
-//! Commands that work on what is stored, without a server: `catalogue dump` and `catalogue rebuild`.
+//! Commands that work on what is stored, without a server: `catalogue dump`, `catalogue rebuild` and `catalogue downgrade`.
 //!
 //! A dump is one object a line. What cannot be understood is given as bytes, in hexadecimal and as text besides, so that
 //! whoever looks for a name finds it wherever it lies. It does not see what the database has freed and not overwritten
@@ -302,6 +302,13 @@ fn stored_in_topic(topic: &str, file: &Path, partition: i32, stored: &Stored<'_>
         }
     }
     told
+}
+
+/// `millrace catalogue downgrade`.
+pub(crate) async fn downgrade(settings: &Settings, to: i64) -> anyhow::Result<Code> {
+    let had = Catalogue::take_back(&settings.catalogue, to, Arc::new(SystemClock)).await?;
+    eprintln!("the catalogue's schema had version {had} and has version {to} now");
+    Ok(Code::Ok)
 }
 
 /// `millrace catalogue rebuild`.

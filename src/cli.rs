@@ -270,6 +270,8 @@ enum CatalogueCommand {
     Dump(StoredArgs),
     /// Make a lost catalogue again out of a snapshot; what came later is read again from the topic
     Rebuild(RebuildArgs),
+    /// Take the catalogue's schema back to an earlier version, for a program that knows no later one
+    Downgrade(DowngradeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -290,6 +292,15 @@ pub(crate) struct StoredArgs {
     /// Where `millrace up` keeps everything
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DowngradeArgs {
+    #[command(flatten)]
+    pub(crate) stored: StoredArgs,
+    /// The version, as the earlier program names it when it refuses the catalogue
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: i64,
 }
 
 #[derive(Debug, Args)]
@@ -428,6 +439,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Catalogue(CatalogueCommand::Rebuild(args)) => {
             telemetry::start();
             runtime()?.block_on(catalogue::rebuild(&settings::stored(&args.stored)?, &args))
+        }
+        Command::Catalogue(CatalogueCommand::Downgrade(args)) => {
+            runtime()?.block_on(catalogue::downgrade(&settings::stored(&args.stored)?, args.to))
         }
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),

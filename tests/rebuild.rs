@@ -1,4 +1,4 @@
-//! What is stored, from outside: the catalogue shown, dumped, lost and made again.
+//! What is stored, from outside: the catalogue shown, dumped, lost and made again, and taken back to an earlier version.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{
@@ -191,4 +191,28 @@ fn a_dump_shows_everything_that_is_stored() {
     let broken = of_kind("bytes").into_iter().find(|line| line["key"] == "logs/broken.shard").unwrap();
     assert_eq!(broken["text"], "what ann has left behind");
     assert_eq!(of_kind("unreadable").len(), 1);
+}
+
+#[test]
+fn the_way_back_to_an_earlier_version_and_up_again_loses_nothing() {
+    let site = Site::new(BINARY);
+    let mut writer = Writer::new(&site.path("logs"), 4, 700);
+    let mut up = site.up(&settings(&site, "1h")).started();
+    writer.write_until(3000);
+    up.assert_audit_is_complete(3000);
+    let refused = stored(&site, "downgrade", &["--to", "1"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("nodes are running"), "{}", refused.stderr);
+    up.stop();
+    let refused = stored(&site, "downgrade", &["--to", "9999"]);
+    assert!(refused.stderr.contains("it has version"), "{}", refused.stderr);
+
+    let gone_back = stored(&site, "downgrade", &["--to", "1"]);
+    assert_eq!(gone_back.code, Some(0), "{}", gone_back.stderr);
+    assert!(gone_back.stderr.contains("has version 1 now"), "{}", gone_back.stderr);
+    writer.write_until(4000);
+    up.start();
+    up.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
+    numbers::assert_each_once(&up.server, 4000);
+    up.assert_audit_is_complete(4000);
 }

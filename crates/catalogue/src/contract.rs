@@ -3,6 +3,7 @@
 
 pub(crate) mod aliases;
 pub(crate) mod expiry;
+pub(crate) mod going_back;
 pub(crate) mod life;
 pub(crate) mod merging;
 pub(crate) mod ownership;

@@ -70,7 +70,8 @@ pub enum Error {
     },
     /// A newer program has written the database.
     #[error(
-        "the catalogue {place} has schema version {found}, this program knows versions up to {known}; use the newer program"
+        "the catalogue {place} has schema version {found}, this program knows versions up to {known}; use the newer program, or its \
+         `millrace catalogue downgrade`"
     )]
     Newer {
         /// The catalogue's file or address.
@@ -80,8 +81,18 @@ pub enum Error {
         /// The newest version known here.
         known: i64,
     },
+    /// The schema is not taken back to an earlier version. Nothing was changed.
+    #[error("the schema of the catalogue {place} cannot be taken back to version {to}: {problem}")]
+    NoWayBack {
+        /// The catalogue's file or address.
+        place: String,
+        /// The version that was wanted.
+        to: i64,
+        /// Why not.
+        problem: String,
+    },
     /// The schema cannot be brought up to date.
-    #[error("cannot bring the schema of the catalogue {place} up to date")]
+    #[error("cannot change the schema of the catalogue {place}")]
     Migrate {
         /// The catalogue's file or address.
         place: String,

@@ -1,7 +1,10 @@
 //! From a url to an open catalogue: connections, what each is set to, the schema.
 
+mod back;
 mod postgres;
 mod sqlite;
+
+pub(crate) use back::WayBack;
 
 use crate::{
     Catalogue, Error,
@@ -15,7 +18,7 @@ use sqlx::{
 };
 use std::{sync::Arc, time::Duration};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long other processes are waited for: half a minute, which no transaction of ours takes.
 pub(crate) const PATIENCE: Patience = Patience { busy: Duration::from_secs(5), attempts: 6 };
@@ -36,6 +39,8 @@ pub(crate) enum Purpose {
     Work,
     /// Reading alone.
     Read,
+    /// Its schema is taken back to a version, from what is there now.
+    Back(WayBack),
 }
 
 /// A database that is connected to, its schema up to date.
@@ -93,8 +98,8 @@ fn bad_url(problem: impl Into<String>) -> Error {
 /// What each connection begins with.
 type Session = Arc<str>;
 
-/// Connects to what is there, or says why not, and brings the schema up to date, in one transaction: of many processes that
-/// open a new database one makes the tables.
+/// Connects to what is there, or says why not, and brings the schema up to date, or back, in one transaction: of many
+/// processes that open a new database one makes the tables.
 ///
 /// Not by a pool: that tries again, for as long as a caller may wait, what will never work.
 async fn migrate(
@@ -102,6 +107,7 @@ async fn migrate(
     database: Database,
     options: &AnyConnectOptions,
     session: &Session,
+    purpose: Purpose,
 ) -> Result<(), Error> {
     let failed = opening(place, database);
     let mut connection = AnyConnection::connect_with(options).await.map_err(&failed)?;
@@ -117,11 +123,15 @@ async fn migrate(
     if ours {
         refuse_newer(place, &mut transaction, &failed).await?;
     }
-    // `run` is this over anything that yields a connection, which keeps the compiler from seeing that it is `Send`.
-    MIGRATIONS
-        .run_direct(None, &mut *transaction, false)
-        .await
-        .map_err(|source| Error::Migrate { place: place.to_owned(), source })?;
+    if let Purpose::Back(way) = purpose {
+        way.go(place, &mut transaction, &failed).await?;
+    } else {
+        // `run` is this over anything that yields a connection, which keeps the compiler from seeing that it is `Send`.
+        MIGRATIONS
+            .run_direct(None, &mut *transaction, false)
+            .await
+            .map_err(|source| Error::Migrate { place: place.to_owned(), source })?;
+    }
     transaction.commit().await.map_err(&failed)?;
     connection.close().await.map_err(failed)
 }

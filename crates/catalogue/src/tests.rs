@@ -55,6 +55,12 @@ async fn many_may_open_a_new_catalogue_at_once() {
     contract::opened_by_many_at_once(&url(&folder.path().join("catalogue.db"))).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_goes_back_and_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::going_back::every_version_can_be_gone_back_to(&url(&folder.path().join("catalogue.db"))).await;
+}
+
 #[tokio::test]
 async fn urls_of_other_kinds_are_refused() {
     for (url, expected) in [

@@ -13,7 +13,7 @@ use millrace_model::{Clock, Partition, StreamName, TimeRange};
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Something in every table.
-async fn fill(bed: &Bed) {
+pub(crate) async fn fill(bed: &Bed) {
     let mut owned = own(&bed.first, 0, "a").await;
     let merge = replacement(&publish(&bed.first, &mut owned, &[10, 25]).await);
     bed.first.replace(&merge).await.unwrap();

@@ -37,8 +37,8 @@ pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Res
     }
     let session: Session = session.into();
     let options: AnyConnectOptions = url.parse().map_err(|error| unreadable(&error))?;
-    if purpose == Purpose::Work {
-        migrate(&place, Database::Postgres, &options, &session).await?;
+    if purpose != Purpose::Read {
+        migrate(&place, Database::Postgres, &options, &session, purpose).await?;
     }
     let connections = pool(CONNECTIONS, ACQUIRE_TIMEOUT, session).connect_lazy_with(options);
     Ok(Opened { place, database: Database::Postgres, writer: connections.clone(), readers: connections })

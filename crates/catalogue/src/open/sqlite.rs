@@ -40,7 +40,7 @@ pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Res
     }
     let mut attempt = 1;
     loop {
-        match try_open(&path, patience).await {
+        match try_open(&path, patience, purpose).await {
             Err(Error::Busy { .. }) if attempt < OPEN_ATTEMPTS => attempt += 1,
             done => return done,
         }
@@ -48,7 +48,7 @@ pub(super) async fn open(url: &str, patience: Patience, purpose: Purpose) -> Res
     }
 }
 
-async fn try_open(path: &Path, patience: Patience) -> Result<Opened, Error> {
+async fn try_open(path: &Path, patience: Patience, purpose: Purpose) -> Result<Opened, Error> {
     let place = path.display().to_string();
     let failed = |source| opening(&place, Database::Sqlite)(source);
     let session: Session = format!(
@@ -58,7 +58,7 @@ async fn try_open(path: &Path, patience: Patience) -> Result<Opened, Error> {
     )
     .into();
     let options = options(path, "rwc").map_err(failed)?;
-    migrate(&place, Database::Sqlite, &options, &session).await?;
+    migrate(&place, Database::Sqlite, &options, &session, purpose).await?;
     let kept = |connections, session| {
         pool(connections, ACQUIRE_TIMEOUT, session)
             .idle_timeout(None)

@@ -4,6 +4,7 @@ use crate::{
     Catalogue, Error, PublishError, TrailCheck,
     contract::{
         Bed, GROUP, TOPIC, clock, cut,
+        going_back::every_version_can_be_gone_back_to,
         merging::{publish, replacement},
         opened_by_many_at_once, own, step,
     },
@@ -36,6 +37,11 @@ fn name_of(url: &str) -> &str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_open_a_new_catalogue_at_once() {
     opened_by_many_at_once(&shared().database()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_goes_back_and_up_again() {
+    every_version_can_be_gone_back_to(&shared().database()).await;
 }
 
 #[tokio::test]

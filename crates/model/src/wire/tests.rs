@@ -142,10 +142,11 @@ fn a_foreign_message_needs_no_headers() {
     assert_eq!(decode(&marker.headers, &marker.value).unwrap(), Decoded::TopicMarker(id));
 }
 
-/// Version 1, as the first release wrote it. It stays readable for ever.
-#[test]
-fn the_first_format_stays_readable() {
-    let headers: Vec<(String, Bytes)> = [
+/// The headers of a message of version 1, as the first release wrote them, with its batch.
+fn first_format() -> (Vec<(String, Bytes)>, Envelope, Vec<LogRecord>) {
+    let id =
+        |first: u8| u128::from_be_bytes(std::array::from_fn(|at| if at == 0 { first } else { at as u8 }));
+    let texts = [
         ("millrace.version", "1"),
         ("millrace.stream", "logs"),
         ("millrace.agent", "000102030405060708090a0b0c0d0e0f"),
@@ -155,27 +156,57 @@ fn the_first_format_stays_readable() {
         ("millrace.source", "300102030405060708090a0b0c0d0e0f"),
         ("millrace.range", "100-313"),
         ("millrace.crc32c", "0000abcd"),
-        ("millrace.runs", "\u{c}\u{f}\u{1}"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), Bytes::from_static(value.as_bytes())))
-    .map(|(name, value)| {
-        if name == "millrace.runs" {
-            (name, Bytes::from_static(&[12, 0x81 | 0x1e, 0x03, 1]))
-        } else {
-            (name, value)
-        }
-    })
-    .collect();
-    let value = encode_record(&LogRecord { body: "hello".into(), ..LogRecord::default() });
-    let Decoded::Batch(envelope, records) = decode(&headers, &value).unwrap() else { panic!("a batch") };
-    assert_eq!(records.len(), 1);
-    assert_eq!(
-        envelope.extent.runs,
-        [
-            Run { length: 6, kind: RunKind::Record },
-            Run { length: 207, kind: RunKind::Skipped(SkipReason::Blank) }
-        ]
-    );
-    assert_eq!(records[0].body, Value::from("hello"));
+    ];
+    let mut headers: Vec<(String, Bytes)> = texts
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Bytes::from_static(value.as_bytes())))
+        .collect();
+    headers.push(("millrace.runs".to_owned(), Bytes::from_static(&[12, 0x81 | 0x1e, 0x03, 1])));
+    let envelope = Envelope {
+        stream: "logs".parse().unwrap(),
+        sender: Sender {
+            agent: AgentId(id(0x00)),
+            instance: InstanceId(id(0x10)),
+            epoch: 7,
+            boot: BootId(id(0x20)),
+        },
+        source: SourceId(id(0x30)),
+        extent: Extent {
+            start: 100,
+            end: 313,
+            crc32c: 0xabcd,
+            runs: vec![
+                Run { length: 6, kind: RunKind::Record },
+                Run { length: 207, kind: RunKind::Skipped(SkipReason::Blank) },
+            ],
+        },
+        open: None,
+        close: None,
+    };
+    (headers, envelope, vec![LogRecord { body: "hello".into(), ..LogRecord::default() }])
+}
+
+/// It stays readable for ever: an old agent with a new indexer.
+#[test]
+fn the_first_format_stays_readable() {
+    let (headers, envelope, records) = first_format();
+    let read = decode(&headers, &encode_record(&records[0])).unwrap();
+    assert_eq!(read, Decoded::Batch(Box::new(envelope), records));
+}
+
+/// A new agent with an old indexer: what the first release looks for is there, spelled as it was; and what it does not
+/// know, in headers or in the value, does not keep it from reading the rest.
+#[test]
+fn the_first_release_reads_what_is_written_today() {
+    let (headers, envelope, records) = first_format();
+    let mut payload = encode(&envelope, &records);
+    for header in &headers {
+        assert!(payload.headers.contains(header), "{header:?} of {:?}", payload.headers);
+    }
+    payload.headers.push(("millrace.tomorrow".to_owned(), Bytes::from_static(b"?")));
+    // Field 99, of a length of its own, and field 98, a number.
+    let unknown = [0x9a, 0x06, 2, b'h', b'i', 0x90, 0x06, 5];
+    let value = [&payload.value[..], &unknown].concat();
+    let read = decode(&payload.headers, &value).unwrap();
+    assert_eq!(read, Decoded::Batch(Box::new(envelope), records));
 }

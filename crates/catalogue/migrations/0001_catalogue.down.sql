@@ -1,0 +1,1 @@
+-- Before the first version there is nothing: no way back leads here.
