@@ -20,9 +20,16 @@ use std::{
 };
 
 /// How many of each are kept, up to twice that.
-const KEPT_GROUPS: usize = 64;
-const KEPT_CHUNKS: usize = 512;
-const KEPT_BLOCKS: usize = 32;
+struct Bounds {
+    groups: usize,
+    chunks: usize,
+    blocks: usize,
+}
+
+/// What searches come back to: about 12 MiB.
+const OF_A_SEARCH: Bounds = Bounds { groups: 64, chunks: 512, blocks: 32 };
+/// Who reads everything once, in the order in which it lies, and many shards at a time, comes back to nothing but the last.
+const OF_A_PASS: Bounds = Bounds { groups: 1, chunks: 1, blocks: 1 };
 
 /// See the module. For one thread.
 pub(super) struct Reader<'s> {
@@ -63,12 +70,22 @@ impl<K: Eq + Hash + Copy, V: Clone> Kept<K, V> {
 }
 
 impl<'s> Reader<'s> {
+    /// For a search.
     pub(super) fn new(shard: &'s SealedShard) -> Self {
+        Self::bounded(shard, &OF_A_SEARCH)
+    }
+
+    /// For reading everything in its order.
+    pub(super) fn of_a_pass(shard: &'s SealedShard) -> Self {
+        Self::bounded(shard, &OF_A_PASS)
+    }
+
+    fn bounded(shard: &'s SealedShard, bounds: &Bounds) -> Self {
         Self {
             shard,
-            groups: Kept::new(KEPT_GROUPS),
-            chunks: Kept::new(KEPT_CHUNKS),
-            blocks: Kept::new(KEPT_BLOCKS),
+            groups: Kept::new(bounds.groups),
+            chunks: Kept::new(bounds.chunks),
+            blocks: Kept::new(bounds.blocks),
             read_bytes: Cell::new(0),
         }
     }

@@ -88,7 +88,7 @@ impl<'s> Rewriter<'s> {
             let deleted = deleted.get_or_insert_with(|| Bits::none(shard.meta().records as u32));
             rows::each(shard, &reader, &answers, rows, &mut |row| deleted.insert(row))?;
         }
-        Ok(Self { shard, reader: Reader::new(shard), deleted })
+        Ok(Self { shard, reader: Reader::of_a_pass(shard), deleted })
     }
 
     pub(crate) fn shapes(&self) -> &'s [Arc<Shape>] {
