@@ -146,8 +146,9 @@ impl<'a> Flow<'a> {
         self.consider_cut();
         let now = self.parts.clock.now();
         self.shards.sweep(now.minus(self.settings.linger));
-        if self.shards.size().bytes > self.settings.memory {
-            // A search that is slower than this says that it is partial.
+        // What is open now may grow to another cut.
+        if self.shards.size().bytes > self.settings.memory.saturating_sub(self.settings.seal_bytes) {
+            // A search that is slower than this begins anew.
             self.shards.sweep(now.minus(SHORT_LINGER));
         }
         self.measure(now);

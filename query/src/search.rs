@@ -56,11 +56,14 @@ pub struct Missing {
     pub shard: Option<String>,
     /// What happened.
     pub reason: String,
+    /// Was it published, and let go of, since the search looked at the catalogue?
+    #[serde(skip)]
+    pub outrun: bool,
 }
 
 impl Missing {
     fn of(reason: impl Into<String>) -> Self {
-        Self { partition: None, lag: None, shard: None, reason: reason.into() }
+        Self { partition: None, lag: None, shard: None, reason: reason.into(), outrun: false }
     }
 }
 
@@ -79,6 +82,8 @@ pub struct Hits {
     pub scanned_bytes: u64,
 }
 
+/// How often a search begins anew because rows were published and let go of while it was under way.
+const AGAIN: u32 = 2;
 /// How often is looked for what is kept here of bundles that are gone.
 const TIDIED: Duration = Duration::from_secs(30);
 
@@ -122,19 +127,29 @@ impl<L: Leaf> Searcher<L> {
     /// Only when the catalogue cannot be read: then nothing is known of what there is.
     pub async fn search(&self, request: &SearchRequest) -> Result<Hits, millrace_catalogue::Error> {
         let started = std::time::Instant::now();
-        let plan = plan::plan(&self.catalogue, request).await?;
-        let (sealed, hot) = futures_util::future::join(
-            fanout::sealed(&self.shards, &self.cores, &plan),
-            fanout::hot(&self.leaves, &plan),
-        )
-        .await;
-        let answer = merge::merge(&plan, sealed, hot);
+        let mut answer = self.search_once(request).await?;
+        for _ in 0..AGAIN {
+            if !answer.missing.iter().any(|missing| missing.outrun) {
+                break;
+            }
+            answer = self.search_once(request).await?;
+        }
         self.metrics.searches.inc();
         if !answer.missing.is_empty() {
             self.metrics.partial.inc();
         }
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    async fn search_once(&self, request: &SearchRequest) -> Result<Hits, millrace_catalogue::Error> {
+        let plan = plan::plan(&self.catalogue, request).await?;
+        let (sealed, hot) = futures_util::future::join(
+            fanout::sealed(&self.shards, &self.cores, &plan),
+            fanout::hot(&self.leaves, &plan),
+        )
+        .await;
+        Ok(merge::merge(&plan, sealed, hot))
     }
 
     /// Has what the topic holds now published, so that the ledger tells of it. What was not in time is returned.
@@ -200,3 +215,6 @@ impl<L: Leaf> Searcher<L> {
         self.clock.now()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::{
 use fetch::Fetched;
 use millrace_filter::Filter;
 use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
-use order::{Gathered, HeadInput};
+use order::Gathered;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -65,7 +65,7 @@ pub struct SealedBundle {
 pub fn seal(input: &SealInput, directory: &Path) -> Result<SealedBundle, Error> {
     let path = directory.join(format!("{}.shard", input.id));
     let given = input.rows.iter().map(HotRows::len).sum::<usize>();
-    let mut gathered = Gathered::of_hot(&input.rows, &input.offsets);
+    let mut gathered = Gathered::of_hot(&input.rows, &input.offsets)?;
     let meta = meta(input.id, input.stream.clone(), input.offsets.clone(), input.bucket, input.created);
     let meta = ShardMeta { rewrites: input.rewrites, ..meta };
     let meta = write(&mut gathered, meta, &path)?;
@@ -97,7 +97,7 @@ pub struct Deletion {
 }
 
 /// Writes the rows of several shards into one, `<id>.shard` in `directory`: as [`seal`] would have written them, in one
-/// order and with one set of shapes. CPU bound and blocking, for an OS thread; holds about 150 bytes a row in memory.
+/// order and with one set of shapes. CPU bound and blocking, for an OS thread; holds some 30 bytes a row in memory, and what it has written.
 /// What is deleted is left out, and counted.
 ///
 /// # Errors
@@ -147,28 +147,29 @@ fn meta(
 
 /// Writes a bundle of gathered rows; the meta gets what follows from them.
 fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Result<ShardMeta, Error> {
-    if u32::try_from(gathered.heads.len()).is_err() {
-        return Err(Error::TooManyRows { id: meta.id, rows: gathered.heads.len() });
-    }
-    gathered.sort();
-    let (Some(first), Some(last)) = (gathered.heads.first(), gathered.heads.last()) else {
+    if gathered.rows == 0 {
         return Err(Error::Empty(meta.id));
-    };
-    (meta.first, meta.last, meta.records) = (first.time, last.time, gathered.heads.len() as u64);
+    }
+    if u32::try_from(gathered.rows).is_err() {
+        return Err(Error::TooManyRows { id: meta.id, rows: gathered.rows });
+    }
+    (meta.first, meta.last, meta.records) = (gathered.first, gathered.last, gathered.rows as u64);
+    let rows = gathered.of_shape.iter().map(|shape| shape.places.len() as u32).collect();
     let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
     let mut words = Words::new(seed());
     let (chunks, lengths) = write_chunks(gathered, &mut words, path)?;
+    let mut lengths: Vec<_> = lengths.into_iter().map(Vec::into_iter).collect();
     let mut blocks = BlockWriter::default();
-    for (head, length) in gathered.heads.iter().zip(lengths) {
-        let HeadInput { time, observed, position, index, origin, shape, .. } = *head;
-        blocks.push(RowHead { time, observed, position, index, origin, shape, length }).map_err(io)?;
-    }
+    gathered.each_row(&mut |head, _| {
+        let length = lengths[head.shape as usize].next().unwrap_or_default().into();
+        blocks.push(RowHead { length, ..head }).map_err(io)
+    })?;
     blocks.finish().map_err(io)?;
     let index = IndexWriter::write(&words.set).map_err(Error::index(path))?;
     drop(words);
     let directory = Directory {
         shapes: gathered.shapes.clone(),
-        rows: gathered.rows.clone(),
+        rows,
         origins: gathered.origins.clone(),
         chunks: chunks.chunks,
         groups: chunks.groups,
@@ -195,46 +196,75 @@ fn write(gathered: &mut Gathered<'_>, mut meta: ShardMeta, path: &Path) -> Resul
     Ok(meta)
 }
 
-/// Encodes all chunks, shape by shape, and measures the line of each row.
+/// Encodes all chunks, shape by shape, and measures the line of each row: by shape, too.
 fn write_chunks(
-    gathered: &Gathered<'_>,
+    gathered: &mut Gathered<'_>,
     words: &mut Words,
     path: &Path,
-) -> Result<(ChunkWriter, Vec<u64>), Error> {
+) -> Result<(ChunkWriter, Vec<Vec<u32>>), Error> {
     let broken = |problem: Malformed| Error::corrupt(path, problem.to_string());
     let io = |source| Error::Io { path: path.to_owned(), action: "compressing", source };
-    let mut lengths = vec![0; gathered.heads.len()];
+    let mut lengths = Vec::with_capacity(gathered.shapes.len());
     let mut writer = ChunkWriter::default();
     let (mut fetched, mut times) = (Fetched::default(), Vec::new());
-    for (number, heads) in gathered.by_shape().iter().enumerate() {
+    // What is written of a shape's rows is not needed any more.
+    for (number, of_shape) in std::mem::take(&mut gathered.of_shape).into_iter().enumerate() {
         let shape = &gathered.shapes[number];
         fetched.begin_shape(shape);
-        let spells_times = shape.mask().is_some_and(|mask| mask.time.is_some());
+        let mut measured = Vec::with_capacity(of_shape.places.len());
+        let mut origins = OriginRuns { runs: &of_shape.origins, done: 0 };
         let mut done = 0;
-        while done < heads.len() {
-            let rows = fetched.take(gathered, &heads[done..])?;
-            let mut origins = BTreeSet::new();
-            let mut last = None;
+        while done < of_shape.places.len() {
+            let rows = fetched.take(&gathered.inputs, &of_shape.places[done..])?;
             times.clear();
-            for (row, head) in heads[done..done + rows].iter().enumerate() {
-                let HeadInput { time, origin, .. } = gathered.heads[*head as usize];
-                let own_time = if spells_times { own_time(shape, time, &fetched, row) } else { time };
-                lengths[*head as usize] = line_length(shape, own_time, &fetched, row);
-                times.push(own_time);
-                if last != Some(origin) {
-                    origins.insert(origin);
-                    last = Some(origin);
-                }
+            times.extend(
+                of_shape
+                    .times
+                    .iter()
+                    .skip(done)
+                    .take(rows)
+                    .enumerate()
+                    .map(|(row, time)| own_time(shape, *time, &fetched, row)),
+            );
+            for row in 0..rows {
+                let own_time = times.get(row).copied().unwrap_or_default();
+                measured.push(line_length(shape, own_time, &fetched, row));
             }
             let columns = fetched.columns();
+            let origins = origins.next(rows as u32);
             let given = Given { shape, columns, rows, times: &times, origins: &origins };
             words.add_chunk(&given, &gathered.origins).map_err(broken)?;
             writer.push(number as u32, done as u32, rows as u32, columns).map_err(io)?;
             done += rows;
         }
+        lengths.push(measured);
     }
     writer.finish().map_err(io)?;
     Ok((writer, lengths))
+}
+
+/// Runs of origins, of which the first rows are done.
+struct OriginRuns<'a> {
+    runs: &'a [(u32, u32)],
+    done: u32,
+}
+
+impl OriginRuns<'_> {
+    /// The origins of the next rows.
+    fn next(&mut self, mut rows: u32) -> BTreeSet<u32> {
+        let mut origins = BTreeSet::new();
+        while rows > 0
+            && let Some(((origin, length), rest)) = self.runs.split_first()
+        {
+            origins.insert(*origin);
+            let here = (length - self.done).min(rows);
+            (rows, self.done) = (rows - here, self.done + here);
+            if self.done == *length {
+                (self.runs, self.done) = (rest, 0);
+            }
+        }
+        origins
+    }
 }
 
 /// The time that a row's record has of its own; the row's where it has none.
@@ -244,12 +274,14 @@ fn own_time(shape: &Shape, time: Timestamp, fetched: &Fetched, row: usize) -> Ti
 }
 
 /// The bytes of a row's line: what stands between its position and the next line's, but for the line's end.
-fn line_length(shape: &Shape, own_time: Timestamp, fetched: &Fetched, row: usize) -> u64 {
-    match &shape.body {
-        Body::Text(mask) => (mask.constant_length(own_time) + fetched.line_bytes()[row]) as u64,
-        Body::Bytes(slot) => ColumnSlots { columns: fetched.columns(), row }.slot(*slot).len() as u64,
+fn line_length(shape: &Shape, own_time: Timestamp, fetched: &Fetched, row: usize) -> u32 {
+    let length = match &shape.body {
+        Body::Text(mask) => mask.constant_length(own_time) + fetched.line_bytes()[row],
+        Body::Bytes(slot) => ColumnSlots { columns: fetched.columns(), row }.slot(*slot).len(),
         _ => 0,
-    }
+    };
+    // Values of a chunk have 4 GiB together at most.
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Random, so that nobody can choose words whose keys meet.

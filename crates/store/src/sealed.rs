@@ -28,7 +28,9 @@ use crate::{
     directory::{self, Directory},
     index::{ChunkIndex, Counts},
     leaf::{LeafRequest, LeafResponse},
+    plan::Origin,
     shape::Place,
+    shape::Shape,
     threads::Threads,
 };
 use answers::Answers;
@@ -194,6 +196,14 @@ impl SealedShard {
         }
         let heads = whole(&self.bundle, directory::HEADS)?;
         Ok(self.heads.get_or_init(|| heads))
+    }
+
+    pub(crate) fn shapes(&self) -> &[Arc<Shape>] {
+        &self.directory.shapes
+    }
+
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.directory.origins
     }
 
     /// The source of an origin.

@@ -79,11 +79,10 @@ fn gaps(
         if let Some(next) = row.next_offset
             && part.held_from > next
         {
-            missing.push(gap(
-                row.partition,
-                part.held_from - next,
-                "are between the sealed and the hot ones",
-            ));
+            missing.push(Missing {
+                outrun: true,
+                ..gap(row.partition, part.held_from - next, "are between the sealed and the hot ones")
+            });
         }
         let end = ends.get(&key).copied().unwrap_or(part.end);
         if part.held_to < end {
@@ -97,8 +96,7 @@ fn gap(partition: Partition, lag: i64, what: &str) -> Missing {
     Missing {
         partition: Some(partition),
         lag: Some(lag),
-        shard: None,
-        reason: format!("{lag} messages of partition {partition} {what}"),
+        ..Missing::of(format!("{lag} messages of partition {partition} {what}"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The values of a chunk's rows, fetched together: which rows a chunk takes, then slot by slot their distinct values.
 
-use super::order::{Gathered, HeadInput, Inputs};
+use super::order::{Inputs, RowPlace};
 use crate::{
     Error, HotRows,
     chunks::{CHUNK_BYTES, CHUNK_ROWS},
@@ -52,12 +52,11 @@ impl Fetched {
     }
 
     /// Takes as many of `rows` as a chunk takes, from the first on. Returns how many these are.
-    pub(super) fn take(&mut self, gathered: &Gathered<'_>, rows: &[u32]) -> Result<usize, Error> {
+    pub(super) fn take(&mut self, inputs: &Inputs<'_>, rows: &[RowPlace]) -> Result<usize, Error> {
         self.line_bytes.clear();
-        let heads = rows.iter().map(|number| &gathered.heads[*number as usize]);
-        match &gathered.inputs {
-            Inputs::Hot(inputs) => self.take_hot(inputs, heads),
-            Inputs::Sealed(inputs) => self.take_sealed(inputs, heads)?,
+        match inputs {
+            Inputs::Hot(sorted) => self.take_hot(sorted.inputs(), rows),
+            Inputs::Sealed(merged) => self.take_sealed(merged.inputs(), rows)?,
         }
         Ok(self.line_bytes.len())
     }
@@ -72,15 +71,15 @@ impl Fetched {
         &self.line_bytes
     }
 
-    fn take_hot<'h>(&mut self, inputs: &[HotRows], heads: impl Iterator<Item = &'h HeadInput>) {
+    fn take_hot(&mut self, inputs: &[HotRows], rows: &[RowPlace]) {
         let mut places: Vec<(&Strings, usize)> = Vec::new();
         let mut bytes = 0;
-        for head in heads {
+        for place in rows {
             if places.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
                 break;
             }
-            let block = &inputs[head.input as usize].blocks()[head.block as usize];
-            let (values, first) = block.place(head.row as usize);
+            let block = &inputs[place.input as usize].blocks()[place.block as usize];
+            let (values, first) = block.place(place.row as usize);
             bytes += values.span(first, self.slots);
             self.line_bytes.push(values.span(first, self.line_slots));
             places.push((values, first));
@@ -93,23 +92,19 @@ impl Fetched {
         }
     }
 
-    fn take_sealed<'h>(
-        &mut self,
-        inputs: &[Rewriter<'_>],
-        heads: impl Iterator<Item = &'h HeadInput>,
-    ) -> Result<(), Error> {
+    fn take_sealed(&mut self, inputs: &[Rewriter<'_>], rows: &[RowPlace]) -> Result<(), Error> {
         let unpacked = &mut self.unpacked;
         unpacked.begin(inputs.len());
         let mut bytes = 0;
-        for head in heads {
+        for place in rows {
             if unpacked.places.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
                 break;
             }
-            let chunk = unpacked.chunk(inputs, head, self.line_slots)?;
-            let place = unpacked.open[chunk].place(head.row);
-            bytes += unpacked.open[chunk].row_bytes(place);
-            self.line_bytes.push(unpacked.open[chunk].line_bytes(place));
-            unpacked.places.push((chunk as u32, place as u32));
+            let chunk = unpacked.chunk(inputs, place, self.line_slots)?;
+            let row = unpacked.open[chunk].place(place.row);
+            bytes += unpacked.open[chunk].row_bytes(row);
+            self.line_bytes.push(unpacked.open[chunk].line_bytes(row));
+            unpacked.places.push((chunk as u32, row as u32));
         }
         for (slot, column) in self.columns[..self.slots].iter_mut().enumerate() {
             self.interner.begin(column);
@@ -157,15 +152,15 @@ impl OpenChunks {
     fn chunk(
         &mut self,
         inputs: &[Rewriter<'_>],
-        head: &HeadInput,
+        place: &RowPlace,
         line_slots: usize,
     ) -> Result<usize, Error> {
-        let input = head.input as usize;
-        if let Some(last) = self.last[input].filter(|last| self.open[*last].holds(head.block, head.row)) {
+        let input = place.input as usize;
+        if let Some(last) = self.last[input].filter(|last| self.open[*last].holds(place.block, place.row)) {
             return Ok(last);
         }
         let mut chunk = self.spare.pop().unwrap_or_default();
-        inputs[input].unpack(head.block, head.row, line_slots, &mut chunk)?;
+        inputs[input].unpack(place.block, place.row, line_slots, &mut chunk)?;
         self.open.push(chunk);
         self.last[input] = Some(self.open.len() - 1);
         Ok(self.open.len() - 1)

@@ -6,10 +6,8 @@ use crate::{
     bits::Bits,
     blocks::{BLOCK_ROWS, RowHead},
     column::Coded,
-    plan::Origin,
-    shape::Shape,
 };
-use std::sync::Arc;
+use millrace_model::SourceId;
 
 /// See the module.
 pub(crate) struct Rewriter<'s> {
@@ -91,57 +89,59 @@ impl<'s> Rewriter<'s> {
         Ok(Self { shard, reader: Reader::of_a_pass(shard), deleted })
     }
 
-    pub(crate) fn shapes(&self) -> &'s [Arc<Shape>] {
-        &self.shard.directory.shapes
+    /// How many blocks of rows there are.
+    pub(crate) fn blocks(&self) -> usize {
+        self.shard.directory.blocks.len()
     }
 
-    pub(crate) fn origins(&self) -> &'s [Origin] {
-        &self.shard.directory.origins
+    /// The source of an origin.
+    pub(crate) fn source(&self, origin: u32) -> Result<SourceId, Error> {
+        self.shard.source(origin)
     }
 
-    /// Calls `visit` with each row that stays, in order, and its rank. Lengths of lines are left open: whoever writes
-    /// them measures them.
-    pub(crate) fn each_row(&mut self, visit: &mut dyn FnMut(RowHead, u32)) -> Result<(), Error> {
-        let (shard, reader) = (self.shard, &self.reader);
-        let ranks = shard.ranks()?;
-        for number in 0..shard.directory.blocks.len() {
-            let block = reader.block(number)?;
-            let local = ranks.of(number);
-            let broken = |problem| shard.broken(problem);
-            let (codes, positions) = (block.codes().map_err(broken)?, block.positions().map_err(broken)?);
-            let mut times = block.times().map_err(broken)?;
-            let mut next: Vec<u32> = local.iter().map(|local| local.rank).collect();
-            let mut origins = block.origins().map_err(broken)?;
-            let mut observations = block.observations().map_err(broken)?;
-            let (mut origin, mut observed) = (origins.next(), observations.next());
-            for (at, position) in positions.iter().enumerate() {
-                if origin.as_ref().is_some_and(|(_, run)| run.end <= at) {
-                    origin = origins.next();
-                }
-                if observed.as_ref().is_some_and(|(_, run)| run.end <= at) {
-                    observed = observations.next();
-                }
-                let (code, time) = (codes.of(at), times.next().unwrap_or_default());
-                let (shape, rank) = (local[code].shape, next[code]);
-                next[code] += 1;
-                if self.deleted.as_ref().is_some_and(|rows| rows.contains((number * BLOCK_ROWS + at) as u32))
-                {
-                    continue;
-                }
-                let head = RowHead {
-                    time,
-                    observed: observed.as_ref().map(|(time, _)| *time).unwrap_or_default(),
-                    position: *position,
-                    index: block.index(at).map_err(broken)?,
-                    origin: origin.as_ref().map_or(0, |(origin, _)| *origin),
-                    shape,
-                    length: 0,
-                };
-                if head.origin as usize >= shard.directory.origins.len() {
-                    return Err(Error::corrupt(shard.bundle.path(), "a row is of an unknown origin"));
-                }
-                visit(head, rank);
+    /// Its rows turned out not to be in order.
+    pub(crate) fn disordered(&self) -> Error {
+        Error::corrupt(self.shard.bundle.path(), "rows in their order expected")
+    }
+
+    /// Appends the rows of a block that stay, in order, each with its rank. Lengths of lines are left open.
+    pub(crate) fn rows_of(&self, number: usize, into: &mut Vec<(RowHead, u32)>) -> Result<(), Error> {
+        let shard = self.shard;
+        let block = self.reader.block(number)?;
+        let local = shard.ranks()?.of(number);
+        let broken = |problem| shard.broken(problem);
+        let (codes, positions) = (block.codes().map_err(broken)?, block.positions().map_err(broken)?);
+        let mut times = block.times().map_err(broken)?;
+        let mut next: Vec<u32> = local.iter().map(|local| local.rank).collect();
+        let mut origins = block.origins().map_err(broken)?;
+        let mut observations = block.observations().map_err(broken)?;
+        let (mut origin, mut observed) = (origins.next(), observations.next());
+        for (at, position) in positions.iter().enumerate() {
+            if origin.as_ref().is_some_and(|(_, run)| run.end <= at) {
+                origin = origins.next();
             }
+            if observed.as_ref().is_some_and(|(_, run)| run.end <= at) {
+                observed = observations.next();
+            }
+            let (code, time) = (codes.of(at), times.next().unwrap_or_default());
+            let (shape, rank) = (local[code].shape, next[code]);
+            next[code] += 1;
+            if self.deleted.as_ref().is_some_and(|rows| rows.contains((number * BLOCK_ROWS + at) as u32)) {
+                continue;
+            }
+            let head = RowHead {
+                time,
+                observed: observed.as_ref().map(|(time, _)| *time).unwrap_or_default(),
+                position: *position,
+                index: block.index(at).map_err(broken)?,
+                origin: origin.as_ref().map_or(0, |(origin, _)| *origin),
+                shape,
+                length: 0,
+            };
+            if head.origin as usize >= shard.directory.origins.len() {
+                return Err(Error::corrupt(shard.bundle.path(), "a row is of an unknown origin"));
+            }
+            into.push((head, rank));
         }
         Ok(())
     }
