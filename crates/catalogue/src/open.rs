@@ -15,7 +15,7 @@ use sqlx::{
 };
 use std::{sync::Arc, time::Duration};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long other processes are waited for: half a minute, which no transaction of ours takes.
 pub(crate) const PATIENCE: Patience = Patience { busy: Duration::from_secs(5), attempts: 6 };
