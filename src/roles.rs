@@ -270,6 +270,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             receivers: alerts.receivers.keys().cloned().collect(),
             node,
             wake: Arc::clone(&wake),
+            declared: settings.indexer.streams.fields.declared(),
         };
         base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
         let notifier = Notifier::new(

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Code, StreamsCommand, StreamsDeleteArgs, TrafficArgs},
-    client::Request,
+    client::{Request, printable},
     table::{show, text, time},
 };
 use serde_json::{Value, json};
@@ -20,7 +20,16 @@ pub(crate) async fn run(command: &StreamsCommand) -> anyhow::Result<Code> {
                 args.output,
                 &answer,
                 "streams",
-                &["STREAM", "RECORDS", "BYTES", "SHARDS", "KEPT", "HOLD"],
+                &[
+                    "STREAM",
+                    "RECORDS",
+                    "BYTES",
+                    "SHARDS",
+                    "KEPT",
+                    "HOLD",
+                    "BEYOND MAX_FIELDS",
+                    "TYPE CONFLICTS",
+                ],
                 row,
             )
         }
@@ -115,7 +124,22 @@ fn row(stream: &Value) -> Vec<String> {
         stream["shards"].to_string(),
         kept,
         text(&stream["hold"]["reason"]),
+        stream["fields"]["beyond_max_fields"].as_u64().unwrap_or(0).to_string(),
+        conflicts(&stream["fields"]["conflicts"]),
     ]
+}
+
+/// The fields with values of another type than is declared, and how many records have such: those with the most first.
+fn conflicts(conflicts: &Value) -> String {
+    let mut fields: Vec<(u64, &String)> = conflicts
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(field, records)| (records.as_u64().unwrap_or(0), field))
+        .collect();
+    fields.sort_by_key(|(records, _)| std::cmp::Reverse(*records));
+    let named: Vec<String> = fields.iter().map(|(records, field)| format!("{field} {records}")).collect();
+    if named.is_empty() { "-".to_owned() } else { printable(&named.join(", ")) }
 }
 
 fn receipt(deletion: &Value) -> Vec<String> {
@@ -148,6 +172,13 @@ fn days(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fields_with_most_conflicts_are_named_first() {
+        let said = json!({ "a": 2, "status": 312, "\u{1b}[2J": 1 });
+        assert_eq!(conflicts(&said), "status 312, a 2, \u{fffd}[2J 1");
+        assert_eq!((conflicts(&json!({})), conflicts(&Value::Null)), ("-".to_owned(), "-".to_owned()));
+    }
 
     #[test]
     fn ages_are_said_in_the_largest_unit_that_fits() {

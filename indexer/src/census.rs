@@ -20,7 +20,7 @@ const SOME: u32 = 1000;
 /// How many streams are told of by name: those that take the most room. The others are one.
 const STREAMS: usize = 50;
 /// What the others are called: no stream can be.
-const OTHERS: &str = "(others)";
+pub(crate) const OTHERS: &str = "(others)";
 
 /// Counts until `shutdown`. A failure is said and tried again.
 pub(crate) async fn run(parts: Arc<Parts>, shutdown: CancellationToken) {

@@ -28,6 +28,13 @@ pub struct OfPartition {
     pub partition: i32,
 }
 
+/// A stream that rules were given for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfStream {
+    /// Its name; of streams without rules of their own, all together.
+    pub stream: String,
+}
+
 /// What lies where bundles lie.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct Stored {
@@ -68,6 +75,10 @@ pub struct Metrics {
     pub strays: Counter,
     /// Records whose own time could not be believed.
     pub adjusted: Counter,
+    /// Values of another type than is declared, kept as they came.
+    pub type_conflicts: Family<OfStream, Counter>,
+    /// Records kept whole because their stream had brought as many fields as it may.
+    pub beyond_max_fields: Family<OfStream, Counter>,
     /// Records kept whole: their lines as they are, not as template and variables.
     pub whole: Counter,
     /// Cuts published.
@@ -167,6 +178,16 @@ impl Metrics {
         counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
         self.register_gauges(registry);
+        registry.register(
+            "type_conflicts",
+            "Values of another type than is declared, kept as they came",
+            self.type_conflicts.clone(),
+        );
+        registry.register(
+            "beyond_max_fields_records",
+            "Records kept whole because their stream had brought as many fields as it may",
+            self.beyond_max_fields.clone(),
+        );
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
         registry.register(
             "refused_leaf_requests",

@@ -1,5 +1,9 @@
 //! What can be set of an indexer: `[indexer]` and `[streams.*]`.
 
+mod fields;
+
+pub use fields::{Fields, StreamFields};
+
 use millrace_config::{Age, ByteSize, MinFree, Section, Unguarded};
 use millrace_model::StreamName;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -90,6 +94,8 @@ pub struct Streams {
     pub named: BTreeMap<StreamName, Keep>,
     /// What may come, for streams that have a bound.
     pub quotas: BTreeMap<StreamName, Quota>,
+    /// What holds of their fields.
+    pub fields: StreamFields,
 }
 
 /// What may come to a stream on a day (UTC), in bytes of messages before compression. What goes beyond is kept aside.
@@ -127,8 +133,10 @@ impl Streams {
             };
             let mut bytes = |key| section.optional::<ByteSize>(key).map(|bytes| bytes.0);
             let quota = Quota { bytes: bytes("daily_quota"), host_bytes: bytes("daily_quota_per_host") };
+            let fields = Fields::read(&mut section);
             match name.parse::<StreamName>() {
                 Ok(name) => {
+                    streams.fields.insert(name.clone(), fields);
                     if quota.bytes.or(quota.host_bytes).is_some() {
                         streams.quotas.insert(name.clone(), quota);
                     }

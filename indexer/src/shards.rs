@@ -3,8 +3,12 @@
 //! One writer (the pipeline) and any number of readers (leaf searches). A reader takes a snapshot of everything under
 //! one short lock, so that the offsets that it reports and the rows that it searches belong together.
 
+mod rules;
+
+use crate::settings::StreamFields;
 use millrace_model::{OffsetRange, Partition, StreamName, Timestamp, TopicId};
-use millrace_store::{HotRow, HotRows, HotShard, Shaper};
+use millrace_store::{HotRow, HotRows, HotShard, Shaper, Unruly};
+use rules::Rules;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -108,6 +112,7 @@ struct State {
     /// Oldest first; the last one is open.
     generations: VecDeque<Generation>,
     next_generation: u64,
+    rules: Rules,
 }
 
 /// See the module.
@@ -125,6 +130,13 @@ impl Shards {
     /// None yet.
     pub fn new(topic: &str) -> Self {
         Self { topic: topic.to_owned(), ..Self::default() }
+    }
+
+    /// The same, for records whose fields these rules hold for.
+    #[must_use]
+    pub fn ruled_by(self, fields: StreamFields) -> Self {
+        self.write().rules.fields = fields;
+        self
     }
 
     /// What all rows are shaped by.
@@ -181,26 +193,38 @@ impl Shards {
         self.read().owned.get(&partition).cloned()
     }
 
-    /// Adds the rows of messages up to `next` (exclusive) of one partition. Rows and offset become visible together.
+    /// Adds the rows of messages up to `next` (exclusive) of one partition. Rows and offset become visible together. Returns
+    /// the streams whose rows did not keep to their rules.
     pub fn append(
         &self,
         partition: Partition,
         rows: Vec<(StreamName, Timestamp, HotRow)>,
         next: i64,
         end: Option<i64>,
-    ) {
+    ) -> Vec<(StreamName, Unruly)> {
         let mut by_key: BTreeMap<Key, Vec<HotRow>> = BTreeMap::new();
         for (stream, bucket, row) in rows {
             by_key.entry(Key { partition, stream, bucket }).or_default().push(row);
         }
         let mut state = self.write();
-        let Some(owned) = state.owned.get_mut(&partition) else { return };
+        let Some(owned) = state.owned.get_mut(&partition) else { return Vec::new() };
         owned.next = owned.next.max(next);
         owned.end = owned.end.max(end.unwrap_or(next)).max(next);
-        let open = state.open();
+        state.open();
+        let State { generations, rules, .. } = &mut *state;
+        let Some(open) = generations.back_mut() else { return Vec::new() };
+        let mut unruly = Vec::new();
         for (key, rows) in by_key {
-            open.shards.entry(key).or_insert_with(|| HotShard::new(&self.shaper)).append(rows);
+            let stream = key.stream.clone();
+            let shard = open.shards.entry(key).or_insert_with_key(|Key { stream, bucket, .. }| {
+                HotShard::new(&self.shaper, &rules.of(stream, *bucket))
+            });
+            let found = shard.append(rows);
+            if found != Unruly::default() {
+                unruly.push((stream, found));
+            }
         }
+        unruly
     }
 
     /// Notes how far the partition reaches, so that a search can say how far behind the rows are.

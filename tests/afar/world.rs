@@ -8,7 +8,7 @@ use millrace_model::{
 };
 use millrace_query::{HttpLeaves, INDEXER_GROUP, Leaves, Searcher, shards::OpenShards};
 use millrace_storage::{Bundles, S3Settings, Settings};
-use millrace_store::{HotRequest, HotResponse, HotRow, HotShard, Leaf, LeafError, SealInput, Shaper, seal};
+use millrace_store::{HotRequest, HotResponse, HotRow, HotShard, Leaf, LeafError, SealInput, seal};
 use millrace_test_support::{
     s3::{self, Kind, S3Server},
     wait,
@@ -155,7 +155,7 @@ fn settings(server: &S3Server, cache_dir: PathBuf, cache_bytes: u64) -> Settings
 }
 
 fn input(nth: usize, rows: usize) -> SealInput {
-    let hot = HotShard::new(&Shaper::new());
+    let hot = HotShard::default();
     let first = nth * rows;
     hot.append((first..first + rows).map(|number| row(number as u64)).collect());
     SealInput {

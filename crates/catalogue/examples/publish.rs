@@ -102,6 +102,7 @@ fn shard(moves: &[Move], round: u64) -> ShardMeta {
         rewrites: 0,
         bucket: Some(Timestamp::default()),
         deletions: 0,
+        fields: millrace_model::ShardFields::default(),
     }
 }
 

@@ -70,6 +70,7 @@ macro_rules! tests {
             merging: the_trail_tells_a_merge_that_cannot_be;
             merging: a_snapshot_has_the_shards_from_before_or_from_after;
             merging: what_can_be_merged_is_live_in_one_bucket_and_rewritten_seldom;
+            life: what_is_said_of_fields_is_kept_and_adds_up;
             life: the_oldest_shards_end_when_a_stream_outgrows_its_bound;
             life: nothing_ends_in_a_stream_on_hold;
             life: a_deletion_reaches_what_was_published_before_it;
@@ -160,6 +161,7 @@ pub(crate) fn shard(step: &Move) -> ShardMeta {
         rewrites: 0,
         bucket: Some(Timestamp::from_millis(0)),
         deletions: 0,
+        fields: millrace_model::ShardFields::default(),
     }
 }
 

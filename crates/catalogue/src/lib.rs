@@ -54,7 +54,7 @@ pub use restore::{RestoreError, Restored};
 pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
 pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};
 pub use sources::{SourceLabel, StoredSource};
-pub use streams::{Hold, StreamTier, StreamUsage};
+pub use streams::{Hold, StreamFields, StreamTier, StreamUsage};
 pub use summary::Summary;
 pub use tables::{Cell, ReadError, TakeRows};
 pub use traffic::{Amount, Brought, Day, TRAFFIC_DAYS, Traffic};

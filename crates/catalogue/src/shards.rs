@@ -8,7 +8,7 @@ use crate::{
     Catalogue, Deletion, Error, IDS_A_STATEMENT, NODE_TTL, Node, PartitionRow, TrailEvent, Transaction,
     database::Lock, deletions::awaits_purge, partitions::Place, query::Query,
 };
-use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
+use millrace_model::{Partition, ShardFields, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use sqlx::FromRow;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use std::{
 };
 
 pub(crate) const COLUMNS: &str = "id, stream, schema_version, first_ns, last_ns, records, bytes, sha256, \
-    bundle_key, offsets, created_ns, rewrites, bucket_ns, deletions, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
+    bundle_key, offsets, created_ns, rewrites, bucket_ns, deletions, fields, CASE WHEN replaced THEN 1 ELSE 0 END AS replaced";
 
 /// How long after it was sealed a shard may be published: whose process stood still for longer must seal it anew, as its
 /// bundle may have been taken for one that nobody wants.
@@ -61,6 +61,7 @@ pub(crate) struct Stored {
     rewrites: i64,
     bucket_ns: Option<i64>,
     deletions: i64,
+    fields: Option<String>,
     // Read as a number: the databases have no truth value in common.
     replaced: i64,
 }
@@ -259,10 +260,13 @@ impl Catalogue {
             return Err(Error::Stale { shard: shard.id });
         }
         let offsets = serde_json::to_string(&shard.offsets).map_err(self.unreadable("a shard's offsets"))?;
+        let fields = (!shard.fields.is_empty()).then(|| serde_json::to_string(&shard.fields));
+        let fields = fields.transpose().map_err(self.unreadable("a shard's fields"))?;
         let inserted = sqlx::query(
             "INSERT INTO shards (id, consumer_group, stream, schema_version, first_ns, last_ns, records, bytes, \
-             sha256, bundle_key, offsets, created_ns, published_ns, rewrites, bucket_ns, deletions) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO NOTHING",
+             sha256, bundle_key, offsets, created_ns, published_ns, rewrites, bucket_ns, deletions, fields) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+             ON CONFLICT (id) DO NOTHING",
         )
         .bind(shard.id.to_string())
         .bind(group)
@@ -280,6 +284,7 @@ impl Catalogue {
         .bind(i64::from(shard.rewrites))
         .bind(shard.bucket.map(|bucket| bucket.0))
         .bind(shard.deletions as i64)
+        .bind(fields)
         .execute(&mut **transaction)
         .await
         .map_err(self.failed("insert a shard"))?;
@@ -306,7 +311,13 @@ impl Catalogue {
             rewrites: row.rewrites as u32,
             bucket: row.bucket_ns.map(Timestamp),
             deletions: row.deletions as u64,
+            fields: self.fields(row.fields.as_deref())?,
         })
+    }
+
+    pub(crate) fn fields(&self, stored: Option<&str>) -> Result<ShardFields, Error> {
+        let read = stored.map_or(Ok(ShardFields::default()), serde_json::from_str);
+        read.map_err(self.unreadable("a shard's fields"))
     }
 }
 

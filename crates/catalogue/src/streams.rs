@@ -2,9 +2,10 @@
 //! age or by size, and nothing in it is deleted; merging goes on.
 
 use crate::{Catalogue, Error, Transaction, database::Lock};
-use millrace_model::{StreamName, Timestamp};
+use millrace_model::{Declarations, ShardFields, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
+use std::collections::BTreeMap;
 
 /// What lies in a stream, in live shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,17 @@ pub struct StreamUsage {
     pub first: Timestamp,
     /// The latest record's time.
     pub last: Timestamp,
+}
+
+/// What is said of the fields of a stream, in live shards. Counts are of the records as they were taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StreamFields {
+    /// The declarations under which records were taken in, and in how many shards there are such.
+    pub declared: BTreeMap<Declarations, u64>,
+    /// How many records have a value of another type than was declared, by field.
+    pub conflicts: BTreeMap<String, u64>,
+    /// How many records were kept whole because the stream had brought as many fields as it may.
+    pub beyond: u64,
 }
 
 /// What lies in a stream as it was sealed, or as merges made it.
@@ -67,10 +79,32 @@ struct StoredTier {
 }
 
 #[derive(FromRow)]
+struct StoredFields {
+    stream: String,
+    fields: Option<String>,
+    shards: i64,
+}
+
+#[derive(FromRow)]
 struct StoredHold {
     stream: String,
     reason: String,
     since_ns: i64,
+}
+
+impl StreamFields {
+    /// Adds what is said, in the same words, by so many shards.
+    fn add(&mut self, fields: ShardFields, shards: u64) {
+        let declared =
+            if fields.declared.is_empty() { vec![Declarations::default()] } else { fields.declared };
+        for declarations in declared {
+            *self.declared.entry(declarations).or_default() += shards;
+        }
+        for (field, records) in fields.conflicts {
+            *self.conflicts.entry(field).or_default() += records * shards;
+        }
+        self.beyond += fields.beyond * shards;
+    }
 }
 
 impl Catalogue {
@@ -132,6 +166,24 @@ impl Catalogue {
                 })
             })
             .collect()
+    }
+
+    /// What is said of the fields of each stream that has live shards.
+    pub async fn stream_fields(&self, group: &str) -> Result<BTreeMap<StreamName, StreamFields>, Error> {
+        let rows: Vec<StoredFields> = sqlx::query_as(
+            "SELECT stream, fields, COUNT(*) AS shards FROM shards WHERE consumer_group = $1 AND expired_ns IS NULL \
+             GROUP BY stream, fields",
+        )
+        .bind(group)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("read what was declared of streams"))?;
+        let mut streams: BTreeMap<StreamName, StreamFields> = BTreeMap::new();
+        for StoredFields { stream, fields, shards } in rows {
+            let stream = stream.parse().map_err(self.unreadable("a shard's stream"))?;
+            streams.entry(stream).or_default().add(self.fields(fields.as_deref())?, shards as u64);
+        }
+        Ok(streams)
     }
 
     /// Puts a stream on hold, whether or not there is anything in it yet. One that is on hold already stays so, for the

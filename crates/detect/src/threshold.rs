@@ -142,7 +142,7 @@ impl Rule {
 fn text(row: &Row, field: &FieldRef) -> Option<String> {
     match row.placed().field(field)? {
         ValueRef::Value(Value::Null) => None,
-        ValueRef::Value(Value::String(text)) => Some(bounded(text)),
+        ValueRef::Value(Value::String(text) | Value::Text(text)) => Some(bounded(text)),
         ValueRef::Value(value) => Some(bounded(&value.to_string())),
         ValueRef::Text(text) => Some(bounded(&text)),
         ValueRef::Int(number) => Some(number.to_string()),
@@ -164,7 +164,7 @@ fn bounded(value: &str) -> String {
 /// The body as the text that patterns search.
 pub(crate) fn body_text(body: &Value) -> Cow<'_, str> {
     match body {
-        Value::String(text) => Cow::Borrowed(text),
+        Value::String(text) | Value::Text(text) => Cow::Borrowed(text),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
         Value::Null => Cow::Borrowed(""),
         other => Cow::Owned(other.to_string()),

@@ -1,7 +1,7 @@
 //! The evaluator in memory: hot rows, rules, live tail, and the residual test of sealed shards.
 
-use crate::{Comparison, Expr, FieldTest, Filter, Literal, Number, Predicate, Text};
-use millrace_model::{Fields, Severity, Value, ValueRef, text};
+use crate::{Comparison, Expr, FieldTest, Filter, Glob, Literal, Predicate, Text};
+use millrace_model::{Fields, Number, Severity, Value, ValueRef, text};
 use std::{borrow::Cow, cmp::Ordering, ops::Range};
 
 impl Filter {
@@ -45,7 +45,7 @@ impl FieldTest {
 /// A value's text, which bare words look at: itself, lossily for bytes, or as JSON.
 pub fn value_text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => Cow::Borrowed(text),
+        Value::String(text) | Value::Text(text) => Cow::Borrowed(text),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
         Value::Null => Cow::Borrowed(""),
         other => Cow::Owned(other.to_string()),
@@ -64,10 +64,14 @@ fn on_text(test: &Text, body: &str) -> bool {
     match test {
         Text::Phrase { tokens, .. } => has_phrase(body, tokens),
         Text::Substring(part) => folded(body).contains(part.as_str()),
-        Text::Token(glob) => text::token_ranges(body).any(|range| glob.matches(&folded(&body[range]))),
+        Text::Token(glob) => holds_token(glob, body),
         Text::Part(glob) => glob.matches_part(&folded(body)),
         Text::Regex(pattern) => pattern.is_match(body),
     }
+}
+
+fn holds_token(glob: &Glob, body: &str) -> bool {
+    text::token_ranges(body).any(|range| glob.matches(&folded(&body[range])))
 }
 
 /// Do these folded tokens stand side by side among the body's?
@@ -153,6 +157,7 @@ fn on_value(predicate: &Predicate, value: &Value) -> bool {
         (_, Value::Array(values)) => values.iter().any(|value| on_value(predicate, value)),
         (_, Value::Map(_)) => false,
         (_, Value::String(text)) => on_string(predicate, text),
+        (_, Value::Text(text)) => on_words(predicate, text),
         (_, Value::Bytes(bytes)) => on_string(predicate, &String::from_utf8_lossy(bytes)),
         (_, Value::Int(number)) => on_number(predicate, Number::Int(*number), &value.to_string()),
         (_, Value::Double(number)) => on_number(predicate, Number::Double(*number), &value.to_string()),
@@ -163,7 +168,10 @@ fn on_value(predicate: &Predicate, value: &Value) -> bool {
 fn on_string(predicate: &Predicate, value: &str) -> bool {
     match predicate {
         Predicate::Exists => true,
-        Predicate::Equals(literal) => equals_folded(value, &literal.folded),
+        Predicate::Equals(literal) => {
+            equals_folded(value, &literal.folded)
+                || literal.address.as_deref().is_some_and(|address| equals_folded(value, address))
+        }
         Predicate::Glob(glob) => glob.matches(&folded(value)),
         Predicate::Regex(pattern) => pattern.is_match(value),
         Predicate::Cidr(network) => network.contains(value),
@@ -171,6 +179,16 @@ fn on_string(predicate: &Predicate, value: &str) -> bool {
         Predicate::Range { low, high } => {
             in_range(low.as_ref(), high.as_ref(), |literal| compare_string(value, literal))
         }
+    }
+}
+
+/// A value that is searched by its words: as bare words search the body.
+fn on_words(predicate: &Predicate, value: &str) -> bool {
+    match predicate {
+        Predicate::Equals(literal) => on_text(&literal.words, value),
+        Predicate::Glob(glob) if glob.is_word() => holds_token(glob, value),
+        Predicate::Glob(glob) => glob.matches_part(&folded(value)),
+        other => on_string(other, value),
     }
 }
 

@@ -12,8 +12,9 @@
 //! - `/regex/` matches anywhere in the body, case respected; `(?i)` ignores it. The engine's time is linear.
 //! - A body that is not text is matched by its display: bytes lossily, the rest as JSON.
 //! - `field:value` matches when the field's whole value equals it, case ignored; `field:val*` by wildcards over the whole
-//!   value. A number equals numbers of its value and texts of its spelling. Of an array any element will do; a map has no
-//!   value, it only exists. On the body it is a bare word.
+//!   value. A number equals numbers of its value and texts of its spelling; an address also equals its canonical text. Of an
+//!   array any element will do; a map has no value, it only exists. On the body, and on a field that is declared `text`
+//!   ([`millrace_model::declared`]), it is a bare word: one of the body, one of that value.
 //! - `field:>5`, `>=`, `<`, `<=`, `[a TO b]`, `{a TO b}`, with `*` for an open end: by number where the literal is one (a
 //!   text counts as the number that it spells), else by text, case ignored. Times are RFC 3339 or epoch milliseconds.
 //! - `level:error` matches the class (error, error2 …) or the record's own spelling; `level:>=warn` compares classes.
@@ -38,7 +39,8 @@ pub use ast::{Cidr, Comparison, Expr, FieldTest, Filter, Pattern, Predicate, Tex
 pub use error::ParseError;
 pub use eval::value_text;
 pub use glob::{Glob, GlobPart};
-pub use literal::{Literal, Number};
+pub use literal::Literal;
+pub use millrace_model::Number;
 pub use parse::parse;
 
 #[cfg(any(test, feature = "arbitrary"))]

@@ -1,40 +1,7 @@
 //! A value as it stands in a query, with everything that it could mean worked out once.
 
-use millrace_model::{Severity, Timestamp, text};
-use std::cmp::Ordering;
-
-/// A number, whole where it was written so.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Number {
-    /// A whole one.
-    Int(i64),
-    /// Any other; never NaN.
-    Double(f64),
-}
-
-impl Number {
-    /// The number that `text` spells in decimals, if it does.
-    pub fn parse(text: &str) -> Option<Self> {
-        let first = text.bytes().next()?;
-        if !(first.is_ascii_digit() || matches!(first, b'-' | b'+' | b'.')) {
-            return None;
-        }
-        if let Ok(value) = text.parse::<i64>() {
-            return Some(Self::Int(value));
-        }
-        text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Self::Double)
-    }
-
-    /// How two numbers compare; whole ones exactly. `None` for NaN.
-    pub fn compare(self, other: Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
-            (Self::Int(a), Self::Double(b)) => (a as f64).partial_cmp(&b),
-            (Self::Double(a), Self::Int(b)) => a.partial_cmp(&(b as f64)),
-            (Self::Double(a), Self::Double(b)) => a.partial_cmp(&b),
-        }
-    }
-}
+use crate::Text;
+use millrace_model::{Number, Severity, Timestamp, declared, text};
 
 /// A value as written.
 #[derive(Debug, Clone)]
@@ -49,6 +16,10 @@ pub struct Literal {
     pub time: Option<Timestamp>,
     /// The level that it names.
     pub level: Option<Severity>,
+    /// The canonical text of the address that it spells.
+    pub address: Option<String>,
+    /// As a bare word or phrase: what fields that are searched by words are asked for.
+    pub words: Text,
 }
 
 impl Literal {
@@ -60,6 +31,8 @@ impl Literal {
             number: Number::parse(text),
             time: text.parse().ok(),
             level: Severity::from_name(text),
+            address: declared::address(text),
+            words: Text::phrase(text),
         }
     }
 }

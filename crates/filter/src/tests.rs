@@ -271,3 +271,95 @@ proptest! {
         prop_assert_eq!(Filter::new(Expr::Text(Text::phrase(&text))).matches(&record), expected);
     }
 }
+
+/// A value and what it is coerced to.
+fn coerced(kind: millrace_model::FieldType, text: &str) -> (Value, Value) {
+    let mut value = Value::from(text);
+    kind.coerce(&mut value);
+    (Value::from(text), value)
+}
+
+fn on(query: &str, value: &Value) -> bool {
+    let record = LogRecord {
+        attributes: [("f".to_owned(), value.clone())].into_iter().collect(),
+        ..LogRecord::default()
+    };
+    parse(query).unwrap().matches(&record)
+}
+
+#[test]
+fn a_field_that_is_searched_by_words_is_asked_as_the_body_is() {
+    let (keyword, text) =
+        coerced(millrace_model::FieldType::Text, "Connection reset by peer: 10.0.0.1 [---]");
+    for query in [
+        "reset",
+        "RESET",
+        "\"reset by\"",
+        "res*",
+        "*eer",
+        "10.0.0.1",
+        "\"[---]\"",
+        "*set\\ by*",
+        "/reset by/",
+    ] {
+        assert!(on(&format!("f:{query}"), &text), "{query}");
+        let anywhere = query.starts_with(['/', '*']) && query != "*eer";
+        assert_eq!(on(&format!("f:{query}"), &keyword), anywhere, "{query}");
+        let body = LogRecord { body: keyword.clone(), ..LogRecord::default() };
+        assert!(parse(query).unwrap().matches(&body), "{query}");
+    }
+    for query in ["rese", "\"by reset\"", "eer*", "10.0.0.2"] {
+        assert!(!on(&format!("f:{query}"), &text), "{query}");
+    }
+    assert!(on("f:*", &text) && on("f:(absent OR peer)", &text) && on("NOT f:absent", &text));
+    assert!(on("f:\"connection reset by peer: 10.0.0.1 [---]\"", &keyword), "the other is matched whole");
+}
+
+#[test]
+fn an_address_is_found_by_any_of_its_spellings_where_it_is_declared() {
+    use millrace_model::FieldType::Ip;
+    let (plain, declared) = coerced(Ip, "2001:0DB8:0:0::1");
+    assert!(on("f:\"2001:db8::1\"", &declared) && on("f:\"2001:0db8::0001\"", &declared));
+    assert!(on("f:\"2001:0db8:0:0::1\"", &plain) && !on("f:\"2001:db8::1\"", &plain));
+    let (plain, declared) = coerced(Ip, "::ffff:10.1.2.3");
+    assert!(
+        on("f:10.1.2.3", &declared)
+            && on("f:10.0.0.0/8", &declared)
+            && on("f:\"::ffff:10.1.2.3\"", &declared)
+    );
+    assert!(!on("f:10.0.0.0/8", &plain));
+}
+
+#[test]
+fn undeclared_values_compare_across_types() {
+    let (int, double, text) = (Value::Int(200), Value::Double(200.0), Value::from("200"));
+    for query in ["f:200", "f:>=200", "f:<=200", "f:[100 TO 300]", "f:2*", "f:/^2/"] {
+        assert!([&int, &double, &text].into_iter().all(|value| on(query, value)), "{query}");
+    }
+    // A number is its value, a text its spelling.
+    assert!(on("f:200.0", &int) && on("f:2e2", &double) && !on("f:200.0", &text));
+    assert!(on("f:200.0", &Value::from("200.0")) && !on("f:200", &Value::from("200.0")));
+    // By number where the bound is one: what spells none is on no side of it. Else by text, and numbers on no side.
+    let word = Value::from("n/a");
+    assert!(!on("f:>=0", &word) && !on("f:<0", &word) && on("NOT f:>=0", &word));
+    assert!(on("f:>m", &word) && !on("f:>m", &int) && on("f:>=199.5", &text));
+    let mixed = Value::Array(vec![word, Value::from("300"), Value::Null]);
+    assert!(on("f:>=300", &mixed) && on("f:n/a", &mixed) && !on("f:200", &mixed));
+    let object = Value::Map([("a".to_owned(), Value::Int(1))].into_iter().collect());
+    assert!(on("f:*", &object) && !on("f:1", &object) && !on("f:*1*", &object) && on("f.a:1", &object));
+    assert!(
+        !on("f:*", &Value::Null) && on("f:true", &Value::Bool(true)) && on("f:true", &Value::from("True"))
+    );
+}
+
+proptest! {
+    /// To declare a number changes no comparison: a text already compared as the number that it spells.
+    #[test]
+    fn a_declared_number_compares_as_its_text_did(
+        text in "[ ]{0,1}[+-]{0,1}[0-9]{0,20}[.]{0,1}[0-9]{0,3}", bound in -400i64..400, sign in 0usize..4,
+    ) {
+        let (plain, number) = coerced(millrace_model::FieldType::Number, &text);
+        let query = format!("f:{}\"{bound}\"", [">", ">=", "<", "<="][sign]);
+        prop_assert_eq!(on(&query, &plain), on(&query, &number), "{}", query);
+    }
+}

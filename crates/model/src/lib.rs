@@ -2,10 +2,13 @@
 //! and the bytes that carry it over the topic.
 //!
 //! **Invariant:** imports nothing of ours and does no I/O, so nothing in here can block or fail for reasons outside
-//! its arguments. [`wire`] is the only place that makes or reads message bytes; [`text`] is the only tokeniser.
+//! its arguments. [`wire`] is the only place that makes or reads message bytes; [`text`] is the only tokeniser,
+//! [`declared`] the only place where a value is made one of another type.
 
+pub mod declared;
 pub mod fields;
 pub mod ids;
+pub mod number;
 pub mod record;
 pub mod severity;
 pub mod shard;
@@ -14,10 +17,12 @@ pub mod time;
 pub mod value;
 pub mod wire;
 
+pub use declared::{Declarations, DeclarationsVersion, FieldType};
 pub use fields::{FieldRef, Fields, ValueRef};
 pub use ids::{AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, StreamName, TopicId};
+pub use number::Number;
 pub use record::{LogRecord, Row};
 pub use severity::Severity;
-pub use shard::{OffsetRange, ShardMeta};
+pub use shard::{OffsetRange, ShardFields, ShardMeta};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, Timestamp};
 pub use value::{Attributes, Value};

@@ -61,7 +61,7 @@ impl Row {
     pub fn weight(&self) -> usize {
         fn value(v: &Value) -> usize {
             24 + match v {
-                Value::String(text) => text.len(),
+                Value::String(text) | Value::Text(text) => text.len(),
                 Value::Bytes(bytes) => bytes.len(),
                 Value::Array(values) => values.iter().map(value).sum(),
                 Value::Map(map) => attributes(map),

@@ -1,7 +1,8 @@
 //! What is known of a sealed shard without opening it: the row in the catalogue and the footer of its bundle.
 
-use crate::{Partition, ShardId, StreamName, Timestamp, TopicId};
+use crate::{Declarations, Partition, ShardId, StreamName, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `[from, to)` of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +83,57 @@ pub struct ShardMeta {
     /// deletion found anything in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deletions: u64,
+    /// What was declared of its records' fields, and what did not keep to it.
+    #[serde(default, skip_serializing_if = "ShardFields::is_empty")]
+    pub fields: ShardFields,
+}
+
+/// What is said of the fields of a shard's records. Counts are of the records as they were taken in: what deletions have
+/// removed since is still in them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ShardFields {
+    /// The declarations that its records were taken in under, each once, sorted. None of them: nothing was declared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<Declarations>,
+    /// How many records have a value of another type than is declared, by field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conflicts: BTreeMap<String, u64>,
+    /// How many records were kept whole because their stream had brought as many fields as it may.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beyond: u64,
+}
+
+impl ShardFields {
+    /// Is there nothing to say?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds counts.
+    pub fn add(&mut self, counted: &ShardFields) {
+        for (field, records) in &counted.conflicts {
+            *self.conflicts.entry(field.clone()).or_default() += records;
+        }
+        self.beyond += counted.beyond;
+    }
+
+    /// What is said of the records of several shards together.
+    pub fn union<'a>(shards: impl IntoIterator<Item = &'a ShardFields>) -> Self {
+        let mut union = Self::default();
+        let mut declared = BTreeSet::new();
+        for fields in shards {
+            declared.extend(fields.declared.iter().cloned());
+            if fields.declared.is_empty() {
+                declared.insert(Declarations::default());
+            }
+            union.add(fields);
+        }
+        // No declarations beside none at all are nothing to speak of.
+        if declared.iter().any(|declarations| !declarations.is_empty()) {
+            union.declared = declared.into_iter().collect();
+        }
+        union
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -93,8 +145,8 @@ fn is_zero(number: &u64) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::FieldType;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     fn range(partition: i32, from: i64, to: i64) -> OffsetRange {
         OffsetRange { topic: "t".to_owned(), topic_id: None, partition: Partition(partition), from, to }
@@ -119,6 +171,30 @@ mod tests {
             "created":"1970-01-01T00:00:00.000000099Z"}"#;
         let shard: ShardMeta = serde_json::from_str(json).unwrap();
         assert_eq!((shard.rewrites, shard.bucket), (0, None));
+        assert!(shard.fields.is_empty());
+        let written = serde_json::to_string(&shard).unwrap();
+        assert!(!written.contains("fields"), "what has nothing to say says nothing: {written}");
+    }
+
+    #[test]
+    fn fields_of_several_shards_name_each_declaration_once_and_add_up() {
+        let declared = |kind| [("status".to_owned(), kind)].into_iter().collect::<Declarations>();
+        let of = |kind, conflicts: u64| ShardFields {
+            declared: vec![declared(kind)],
+            conflicts: [("status".to_owned(), conflicts)].into_iter().filter(|(_, n)| *n > 0).collect(),
+            beyond: 1,
+        };
+        let (number, text) = (of(FieldType::Number, 3), of(FieldType::Text, 0));
+        let all = ShardFields::union([&number, &text, &number, &ShardFields::default()]);
+        let declarations =
+            vec![Declarations::default(), declared(FieldType::Number), declared(FieldType::Text)];
+        assert_eq!(all.declared, declarations, "the empty one stands for the shard without any");
+        assert_eq!((all.conflicts.get("status"), all.beyond), (Some(&6), 3));
+        assert_eq!(ShardFields::union([&all]), all);
+        assert!(ShardFields::union([&ShardFields::default(); 2]).is_empty());
+        let json = serde_json::to_string(&number).unwrap();
+        assert_eq!(json, r#"{"declared":[{"status":"number"}],"conflicts":{"status":3},"beyond":1}"#);
+        assert_eq!(serde_json::from_str::<ShardFields>(&json).unwrap(), number);
     }
 
     proptest! {

@@ -21,6 +21,9 @@ pub enum Value {
     Double(f64),
     /// Text.
     String(String),
+    /// Text that is searched by its words, as a line is: what a field holds that is declared so ([`crate::declared`]). The
+    /// wire knows it as text.
+    Text(String),
     /// Bytes that are not text; shown lossily, kept exactly.
     Bytes(Vec<u8>),
     /// Several values.
@@ -33,7 +36,7 @@ impl Value {
     /// The value as text, where it is text already.
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::String(text) => Some(text),
+            Self::String(text) | Self::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -73,7 +76,7 @@ impl fmt::Display for Value {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Int(value) => write!(f, "{value}"),
             Self::Double(value) => write!(f, "{value}"),
-            Self::String(text) => f.write_str(text),
+            Self::String(text) | Self::Text(text) => f.write_str(text),
             Self::Bytes(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
             Self::Array(_) | Self::Map(_) => match serde_json::to_string(self) {
                 Ok(json) => f.write_str(&json),
@@ -92,7 +95,7 @@ impl Serialize for Value {
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Double(value) if value.is_finite() => serializer.serialize_f64(*value),
             Self::Double(value) => serializer.collect_str(value),
-            Self::String(text) => serializer.serialize_str(text),
+            Self::String(text) | Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
             Self::Array(values) => {
                 let mut seq = serializer.serialize_seq(Some(values.len()))?;
@@ -202,6 +205,23 @@ impl Attributes {
                 return Some(value);
             }
             longest = key.len().checked_sub(1)?;
+        }
+    }
+
+    /// What [`Self::at`] finds, to be changed.
+    pub fn at_mut(&mut self, path: &str) -> Option<&mut Value> {
+        if let Some(at) = self.0.iter().rposition(|(key, _)| key == path) {
+            return Some(&mut self.0[at].1);
+        }
+        let holds = |dot: &usize| match self.get(&path[..*dot]) {
+            Some(Value::Map(inner)) => inner.at(&path[dot + 1..]).is_some(),
+            _ => false,
+        };
+        let dot = path.rmatch_indices('.').map(|(dot, _)| dot).find(holds)?;
+        let at = self.0.iter().rposition(|(key, _)| *key == path[..dot])?;
+        match &mut self.0[at].1 {
+            Value::Map(inner) => inner.at_mut(&path[dot + 1..]),
+            _ => None,
         }
     }
 
@@ -379,6 +399,8 @@ mod tests {
         #[test]
         fn a_path_is_looked_up_as_at_every_cut(attributes in nested(3), path in "[aü.]{0,9}") {
             prop_assert_eq!(attributes.at(&path), at_every_cut(&attributes, &path));
+            let mut changed = attributes.clone();
+            prop_assert_eq!(changed.at_mut(&path).map(|value| &*value), attributes.at(&path));
         }
     }
 

@@ -31,7 +31,11 @@ use std::{
 };
 
 /// The layout that this program writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 2;
+///
+/// 3 has texts that are searched by their words, and says what was declared of fields; 2 is the same without.
+pub const SCHEMA_VERSION: u32 = 3;
+/// The oldest layout that this program reads.
+const OLDEST: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"millrshd";
 const TRAILER: usize = 20;
@@ -187,7 +191,7 @@ impl Bundle {
         if trailer[12..] != *MAGIC {
             return Err(bad("its last bytes are not those of a bundle"));
         }
-        if number(8) != SCHEMA_VERSION {
+        if !(OLDEST..=SCHEMA_VERSION).contains(&number(8)) {
             return Err(Error::Version { path: path.to_owned(), found: number(8), known: SCHEMA_VERSION });
         }
         let body =

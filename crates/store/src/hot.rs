@@ -6,6 +6,7 @@ mod scan;
 mod search;
 
 use crate::{
+    FieldRules,
     bytes::Malformed,
     plan::{Origin, RowView},
     shape::{Line, RowFacts, Shape, Slots, same_attributes},
@@ -14,7 +15,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use millrace_filter::Text;
-use millrace_model::{Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp};
+use millrace_model::{Partition, RecordId, Row, ShardFields, SourceId, StreamName, TimeRange, Timestamp};
 use std::{
     cell::OnceCell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -121,6 +122,7 @@ struct State {
     shared: Arc<Shared>,
     rows: usize,
     weight: usize,
+    fields: Arc<ShardFields>,
 }
 
 /// The numbers of shapes and origins, for the writer alone.
@@ -132,40 +134,57 @@ struct Numbers {
     last: Option<(Origin, u32)>,
 }
 
+/// Rows that did not keep to the rules of their fields. Nothing of them is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unruly {
+    /// Values of another type than is declared.
+    pub conflicts: u64,
+    /// Rows with more names of fields than there is room for.
+    pub beyond: u64,
+}
+
 /// The rows of one stream and bucket, in the order in which they came. Shared by the writer that appends and any
 /// number of searches.
 #[derive(Debug, Default)]
 pub struct HotShard {
     shaper: Shaper,
+    rules: FieldRules,
     numbers: Mutex<Numbers>,
     state: Mutex<State>,
 }
 
 impl HotShard {
-    /// One without rows. Shards that share a shaper find each other's shapes.
-    pub fn new(shaper: &Shaper) -> Self {
-        Self { shaper: shaper.clone(), ..Self::default() }
+    /// One without rows. Shards that share a shaper find each other's shapes; those of one stream and bucket share rules.
+    pub fn new(shaper: &Shaper, rules: &FieldRules) -> Self {
+        let state = State { fields: Arc::new(rules.fields()), ..State::default() };
+        Self { shaper: shaper.clone(), rules: rules.clone(), state: Mutex::new(state), ..Self::default() }
     }
 
-    /// Adds rows; the next [`HotShard::snapshot`] has them. All rows of a shard are of one stream. Searches wait for a
-    /// move of the rows at most.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "rows are given away: what is kept of them is another thing"
-    )]
-    pub fn append(&self, rows: Vec<HotRow>) {
-        let Some(first) = rows.first() else { return };
+    /// Adds rows, declared fields coerced; the next [`HotShard::snapshot`] has them. All rows of a shard are of one stream.
+    /// Searches wait for a move of the rows at most. Returns what did not keep to the rules.
+    pub fn append(&self, mut rows: Vec<HotRow>) -> Unruly {
+        let mut fields = ShardFields::default();
+        for hot in &mut rows {
+            self.rules.declared().coerce(&mut hot.row.record.attributes, |field| {
+                *fields.conflicts.entry(field.to_owned()).or_default() += 1;
+            });
+        }
+        let Some(first) = rows.first() else { return Unruly::default() };
         let stream = first.row.stream.clone();
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut shared = Arc::clone(&self.lock().shared);
         let mut shaper = self.shaper.lock();
-        let mut block = take(&rows, &mut shaper, &mut numbers, &mut shared);
+        let mut block = take(&rows, &self.rules, &mut shaper, &mut numbers, &mut shared, &mut fields.beyond);
+        let unruly = Unruly { conflicts: fields.conflicts.values().sum(), beyond: fields.beyond };
         let weight = block.weight();
         let mut state = self.lock();
         state.stream = stream;
         state.shared = shared;
         state.rows += rows.len();
         state.weight += weight;
+        if unruly != Unruly::default() {
+            Arc::make_mut(&mut state.fields).add(&fields);
+        }
         // A block that a snapshot holds is left as it is: `get_mut` says so.
         if let Some(last) = state.blocks.last_mut()
             && last.heads.len() + rows.len() <= BLOCK_ROWS
@@ -179,6 +198,7 @@ impl HotShard {
             shaper.values = std::mem::replace(&mut block.values, values);
             state.blocks.push(Arc::new(block));
         }
+        unruly
     }
 
     /// About how many bytes the rows hold in memory.
@@ -203,6 +223,7 @@ impl HotShard {
             stream: state.stream.clone(),
             blocks: state.blocks.clone(),
             shared: Arc::clone(&state.shared),
+            fields: Arc::clone(&state.fields),
         }
     }
 
@@ -216,21 +237,26 @@ impl HotShard {
 /// it.
 fn take(
     rows: &[HotRow],
+    rules: &FieldRules,
     shaper: &mut shaper::State,
     numbers: &mut Numbers,
     shared: &mut Arc<Shared>,
+    beyond: &mut u64,
 ) -> Block {
     let mut block = Block { heads: Vec::with_capacity(rows.len()), ..Block::new() };
     shaper.values.clear();
     for HotRow { partition, offset, row } in rows {
         let values = shaper.values.len();
         let (mut shape, fit) = shaper.take(&row.record, row.time, Fit::Close);
-        if fit == Fit::Close
-            && numbers.shapes.len() >= MAX_SHAPES
-            && !numbers.shapes.contains_key(&(Arc::as_ptr(&shape) as usize))
-        {
-            shaper.values.truncate(values);
-            (shape, _) = shaper.take(&row.record, row.time, Fit::Loose);
+        let mut known = numbers.known(&shape);
+        if fit == Fit::Close && known.is_none() {
+            let admitted = rules.admit(&shape);
+            *beyond += u64::from(!admitted);
+            if !admitted || numbers.shapes.len() >= MAX_SHAPES {
+                shaper.values.truncate(values);
+                (shape, _) = shaper.take(&row.record, row.time, Fit::Loose);
+                known = numbers.known(&shape);
+            }
         }
         block.heads.push(Head {
             time: row.time,
@@ -238,7 +264,7 @@ fn take(
             position: row.id.position,
             index: row.id.index,
             origin: numbers.origin(row, shared),
-            shape: numbers.shape(shape, shared),
+            shape: known.unwrap_or_else(|| numbers.add(shape, shared)),
             values: values as u32,
             partition: *partition,
             offset: *offset,
@@ -252,12 +278,16 @@ fn take(
 }
 
 impl Numbers {
-    fn shape(&mut self, shape: Arc<Shape>, shared: &mut Arc<Shared>) -> u32 {
-        *self.shapes.entry(Arc::as_ptr(&shape) as usize).or_insert_with(|| {
-            let shapes = &mut Arc::make_mut(shared).shapes;
-            shapes.push(shape);
-            shapes.len() as u32 - 1
-        })
+    fn known(&self, shape: &Arc<Shape>) -> Option<u32> {
+        self.shapes.get(&(Arc::as_ptr(shape) as usize)).copied()
+    }
+
+    fn add(&mut self, shape: Arc<Shape>, shared: &mut Arc<Shared>) -> u32 {
+        let shapes = &mut Arc::make_mut(shared).shapes;
+        let number = shapes.len() as u32;
+        self.shapes.insert(Arc::as_ptr(&shape) as usize, number);
+        shapes.push(shape);
+        number
     }
 
     fn origin(&mut self, row: &Row, shared: &mut Arc<Shared>) -> u32 {
@@ -291,9 +321,15 @@ pub struct HotRows {
     stream: StreamName,
     blocks: Vec<Arc<Block>>,
     shared: Arc<Shared>,
+    fields: Arc<ShardFields>,
 }
 
 impl HotRows {
+    /// What was declared of the fields of the shard's rows, and what did not keep to it.
+    pub fn fields(&self) -> &ShardFields {
+        &self.fields
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.blocks.iter().map(|block| block.heads.len()).sum()

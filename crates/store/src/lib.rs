@@ -22,6 +22,7 @@ mod hot;
 mod index;
 mod leaf;
 mod plan;
+mod rules;
 #[cfg(test)]
 mod sample;
 mod scan;
@@ -38,11 +39,12 @@ mod zstd_frame;
 
 pub use bundle::{BundleFault, ByteRanges, SCHEMA_VERSION, Verified, verify, verify_from};
 pub use error::Error;
-pub use hot::{HotRow, HotRows, HotShard};
+pub use hot::{HotRow, HotRows, HotShard, Unruly};
 pub use leaf::{
     CLOCKS_WITHIN, ClusterKey, Disbelief, Grant, HotPart, HotRequest, HotResponse, Leaf, LeafError,
     LeafRequest, LeafResponse, Order, Place, Published,
 };
+pub use rules::FieldRules;
 pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::{SealedShard, TextPlace};

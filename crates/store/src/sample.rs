@@ -7,7 +7,8 @@ use millrace_filter::{
 };
 use millrace_intake::{Parser, Parsers};
 use millrace_model::{
-    Attributes, LogRecord, Partition, RecordId, Row, Severity, SourceId, StreamName, Timestamp, Value, wire,
+    Attributes, Declarations, FieldType, LogRecord, Partition, RecordId, Row, Severity, SourceId, StreamName,
+    Timestamp, Value, wire,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::sync::Arc;
@@ -206,10 +207,25 @@ fn parsed(resources: Vec<Attributes>) -> impl Strategy<Value = LogRecord> {
     )
 }
 
-/// A record as it comes off the wire.
+/// Types of some fields.
+pub(crate) fn declarations() -> impl Strategy<Value = Declarations> {
+    let kinds = &[FieldType::Ip, FieldType::Keyword, FieldType::Number, FieldType::Text, FieldType::Text][..];
+    let paths = &["message", "word", "number", "error", "n"];
+    let paths: Vec<&'static str> = PATHS.iter().chain(paths).copied().collect();
+    vec((select(paths).prop_map(str::to_owned), select(kinds)), 0..9)
+        .prop_map(|fields| fields.into_iter().collect())
+}
+
+/// A record as it comes off the wire, its fields declared to be something or not.
 fn record(resources: Vec<Attributes>) -> impl Strategy<Value = LogRecord> {
-    prop_oneof![own_record(resources.clone()), arbitrary::record(), parsed(resources)]
-        .prop_map(|record| wire::decode_record(&wire::encode_record(&record)).unwrap_or_default())
+    let record = prop_oneof![own_record(resources.clone()), arbitrary::record(), parsed(resources)];
+    (record, option::weighted(0.4, declarations())).prop_map(|(record, declared)| {
+        let mut record = wire::decode_record(&wire::encode_record(&record)).unwrap_or_default();
+        if let Some(declared) = declared {
+            declared.coerce(&mut record.attributes, |_| {});
+        }
+        record
+    })
 }
 
 fn field_test() -> impl Strategy<Value = Expr> {

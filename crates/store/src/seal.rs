@@ -19,7 +19,7 @@ use crate::{
 };
 use fetch::Fetched;
 use millrace_filter::Filter;
-use millrace_model::{OffsetRange, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
+use millrace_model::{OffsetRange, ShardFields, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
 use order::Gathered;
 use std::{
     collections::BTreeSet,
@@ -67,7 +67,8 @@ pub fn seal(input: &SealInput, directory: &Path) -> Result<SealedBundle, Error> 
     let given = input.rows.iter().map(HotRows::len).sum::<usize>();
     let mut gathered = Gathered::of_hot(&input.rows, &input.offsets)?;
     let meta = meta(input.id, input.stream.clone(), input.offsets.clone(), input.bucket, input.created);
-    let meta = ShardMeta { rewrites: input.rewrites, ..meta };
+    let fields = ShardFields::union(input.rows.iter().map(HotRows::fields));
+    let meta = ShardMeta { rewrites: input.rewrites, fields, ..meta };
     let meta = write(&mut gathered, meta, &path)?;
     Ok(SealedBundle { left_out: given as u64 - meta.records, path, meta })
 }
@@ -112,6 +113,7 @@ pub fn merge(input: &MergeInput<'_>, directory: &Path) -> Result<SealedBundle, E
     let meta = ShardMeta {
         rewrites: metas().map(|meta| meta.rewrites).max().unwrap_or_default() + 1,
         deletions: input.passed,
+        fields: ShardFields::union(metas().map(|meta| &meta.fields)),
         ..meta
     };
     let mut gathered = Gathered::of_sealed(input.shards, input.deletions)?;
@@ -142,6 +144,7 @@ fn meta(
         rewrites: 0,
         bucket,
         deletions: 0,
+        fields: ShardFields::default(),
     }
 }
 

@@ -10,6 +10,8 @@ mod counted;
 #[cfg(test)]
 mod equality;
 mod everything;
+#[cfg(test)]
+mod many_fields;
 mod reader;
 mod rewrite;
 mod rows;

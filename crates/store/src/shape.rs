@@ -154,10 +154,14 @@ pub(crate) enum Read {
     JsonBare,
     /// Hexadecimal digits of an id, in any case.
     Hex,
+    /// As it is, searched by its words.
+    Words,
+    /// The inside of a JSON string, searched by its words.
+    JsonWords,
 }
 
 impl Read {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Text,
         Self::Bytes,
         Self::Int,
@@ -167,6 +171,8 @@ impl Read {
         Self::JsonString,
         Self::JsonBare,
         Self::Hex,
+        Self::Words,
+        Self::JsonWords,
     ];
 }
 

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `attributes.PATH`, `resource.PATH`, `trace_id`, `span_id`, `body` | the field is there |
 //! | key `NUL` `s` TEXT | its value is this string |
+//! | key `NUL` `t` TEXT | its value is this text, which is searched by its words |
 //! | key `NUL` `i` `d` `b` `y` TEXT | its value is this integer, double, boolean, lossy text of bytes |
 //! | key `NUL` `n` or `m` or `a` | its value is null, a map, an array |
 //! | key `NUL` `o` | its value is an array that holds more than its own terms say |
 //! | key `NUL` `c` TEXT | its value begins like this and is too long for a term |
 //! | key `NUL` `f` TEXT | its text in folded case, where that differs |
+//! | key `NUL` `W` WORD | this word (folded) is in a text that is searched by its words; without a word: there is such a text |
 //! | key `NUL` `S` `I` `D` TEXT | its value is an array with this text (folded), integer, double somewhere in it |
 //! | `level` `NUL` `s` NN TEXT | its severity number and text |
 //!
@@ -17,7 +19,10 @@
 //! has one term of the lower-case letters but `f`. So the distinct values of a field can be read from the dictionary
 //! alone, and whoever has the records of each has them all.
 
-use millrace_model::{Attributes, Severity, Value, text::fold};
+use millrace_model::{
+    Attributes, Severity, Value,
+    text::{each_token, fold, indexed_form},
+};
 
 /// The longest text of a value that is kept whole, in bytes.
 pub(crate) const MAX_TEXT: usize = 256;
@@ -70,7 +75,7 @@ pub(crate) fn term(key: &[u8], kind: u8, text: &str) -> Vec<u8> {
 /// The kind and the text of a term that says all of a record's value under a key, where a text is all that takes.
 pub(crate) fn whole_text<'t>(key: &[u8], term: &'t [u8]) -> Option<(u8, &'t [u8])> {
     let (kind, text) = term.strip_prefix(key)?.strip_prefix(&[0])?.split_first()?;
-    b"sib".contains(kind).then_some((*kind, text))
+    b"stib".contains(kind).then_some((*kind, text))
 }
 
 /// The value that such a term says.
@@ -78,7 +83,8 @@ pub(crate) fn whole_value(key: &[u8], term: &[u8]) -> Option<Value> {
     let (kind, text) = whole_text(key, term)?;
     let text = std::str::from_utf8(text).ok()?;
     match kind {
-        b's' => Some(Value::String(text.to_owned())),
+        // Whoever counts values does not tell the two apart.
+        b's' | b't' => Some(Value::String(text.to_owned())),
         b'i' => text.parse().ok().map(Value::Int),
         _ => text.parse().ok().map(Value::Bool),
     }
@@ -133,11 +139,21 @@ pub(crate) fn spell(key: &[u8], value: &Value, visit: &mut dyn FnMut(&[u8])) {
                 bounded(b'f', &folded);
             }
         }
+        Value::Text(text) => {
+            bounded(b't', text);
+            spell_words(key, text, visit);
+        }
         Value::Array(values) => {
             let whole = spell_elements(key, values, visit);
             visit(&term(key, if whole { b'a' } else { b'o' }, ""));
         }
     }
+}
+
+/// Spells the words of a text that is searched by them.
+fn spell_words(key: &[u8], text: &str, visit: &mut dyn FnMut(&[u8])) {
+    visit(&term(key, b'W', ""));
+    each_token(text, &mut String::new(), &mut |word| visit(&term(key, b'W', indexed_form(word))));
 }
 
 /// Spells the elements of an array and of the arrays in it; says whether all of them fit.
@@ -153,6 +169,10 @@ fn spell_elements(key: &[u8], values: &[Value], visit: &mut dyn FnMut(&[u8])) ->
             Value::Map(_) | Value::Null => continue,
             Value::Int(_) => (b'I', value.to_string()),
             Value::Double(_) => (b'D', value.to_string()),
+            Value::Text(text) => {
+                spell_words(key, text, visit);
+                (b'S', fold(text))
+            }
             Value::String(_) | Value::Bytes(_) | Value::Bool(_) => (b'S', fold(&value.to_string())),
         };
         if text.len() <= MAX_TEXT {

@@ -1,19 +1,21 @@
-//! A bundle of layout 2 that was sealed when the layout was new. Every later program must read it as this test does:
-//! when the layout changes, this file stays, and a fixture of the new layout comes beside it.
+//! Bundles of each layout, sealed when the layout was new. Every later program must read them as these tests do: when the
+//! layout changes, these files stay, and a fixture of the new layout comes beside them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_model::{
-    Attributes, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, SourceId, StreamName,
-    TimeRange, Timestamp, TopicId, Value,
+    Attributes, Declarations, FieldType, LogRecord, OffsetRange, Partition, RecordId, Row, Severity,
+    ShardFields, ShardId, SourceId, StreamName, TimeRange, Timestamp, TopicId, Value,
 };
-use millrace_store::{HotRow, LeafRequest, Order, SealInput, SealedShard, seal};
+use millrace_store::{
+    FieldRules, HotRow, HotShard, LeafRequest, Order, SealInput, SealedShard, Shaper, seal,
+};
 use std::{path::Path, sync::Arc};
 
-fn path() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2.shard")
+fn path(layout: u32) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{layout}.shard"))
 }
 
-/// What was sealed.
+/// What was sealed in layout 2.
 fn rows() -> Vec<HotRow> {
     let mut resource = Attributes::new();
     resource.set("host.name", "Web1");
@@ -65,27 +67,101 @@ fn offsets() -> Vec<OffsetRange> {
     }]
 }
 
-#[test]
-fn layout_2_is_read_for_ever() {
-    let shard = SealedShard::open(&path()).unwrap();
-    let meta = shard.meta();
-    assert_eq!((meta.id, meta.schema_version, meta.records), (ShardId(1), 2, 4));
-    assert_eq!((meta.first.0, meta.last.0), (1_768_435_200_000_000_000, 1_768_435_260_000_000_000));
-    assert_eq!(
-        (meta.stream.as_str(), meta.key.as_str()),
-        ("app", "app/00000000000000000000000000000001.shard")
-    );
-    assert_eq!((meta.created, &meta.offsets), (Timestamp(99), &offsets()));
-    assert_eq!(meta.bytes, std::fs::metadata(path()).unwrap().len());
+/// What layout 3 can say beside that: these are declared, and `note` is searched by its words.
+fn declared() -> Declarations {
+    [("note", FieldType::Text), ("code", FieldType::Number), ("peer", FieldType::Ip)]
+        .map(|(path, kind)| (path.to_owned(), kind))
+        .into_iter()
+        .collect()
+}
 
-    let request = |query: &str| LeafRequest {
+/// The rows of layout 3 as they came.
+fn rows_3() -> Vec<HotRow> {
+    let mut rows = rows();
+    let notes = ["Gateway timeout", "größe ok", "", "none"];
+    for (hot, note) in rows.iter_mut().zip(notes) {
+        let attributes = &mut hot.row.record.attributes;
+        attributes.set("note", note);
+        attributes.set("code", if note.is_empty() { "n/a" } else { "0404" });
+        attributes.set("peer", "::ffff:10.1.2.3");
+    }
+    let line = r#"{"code":"7","note":"disk \"full\" 17","peer":"10.9.9.9"}"#;
+    let last = &mut rows[1].row.record;
+    last.body = Value::from(line);
+    last.attributes = serde_json::from_str(line).unwrap();
+    rows[2].row.record.attributes.set("note", Value::Array(vec!["one two".into(), Value::Int(3)]));
+    rows
+}
+
+fn request(query: &str) -> LeafRequest {
+    LeafRequest {
         filter: millrace_filter::parse(query).unwrap(),
         range: TimeRange::ALL,
         limit: 10,
         order: Order::OldestFirst,
         after: None,
         histogram: Some(60_000_000_000),
-    };
+    }
+}
+
+#[track_caller]
+fn assert_found(shard: &SealedShard, answers: &[(&str, &[u64])]) {
+    for (query, positions) in answers {
+        let found: Vec<u64> =
+            shard.search(&request(query)).unwrap().hits.iter().map(|row| row.id.position).collect();
+        assert_eq!(found, *positions, "{query}");
+    }
+}
+
+#[test]
+fn layout_3_is_read_for_ever() {
+    let shard = SealedShard::open(&path(3)).unwrap();
+    let meta = shard.meta();
+    assert_eq!((meta.schema_version, meta.records), (3, 4));
+    let conflicts = [("code".to_owned(), 1)].into_iter().collect();
+    assert_eq!(meta.fields, ShardFields { declared: vec![declared()], conflicts, beyond: 0 });
+    let mut expected: Vec<Row> = rows_3().into_iter().map(|hot| hot.row).collect();
+    for row in &mut expected {
+        declared().coerce(&mut row.record.attributes, |_| {});
+    }
+    assert_eq!(shard.search(&request("*")).unwrap().hits, expected);
+    assert_eq!(expected[0].record.attributes.get("note"), Some(&Value::Text("Gateway timeout".to_owned())));
+    assert_found(
+        &shard,
+        &[
+            ("note:timeout", &[0]),
+            ("note:\"gateway timeout\"", &[0]),
+            ("note:gate", &[]),
+            ("note:gate*", &[0]),
+            ("note:GRÖSSE", &[]),
+            ("note:full", &[100]),
+            ("note:17", &[100]),
+            ("note:two", &[200]),
+            ("note:3", &[200]),
+            ("note:\"\"", &[0, 100, 200, 300]),
+            ("code:404", &[0, 300]),
+            ("code:7.0", &[100]),
+            ("code:\"n/a\"", &[200]),
+            ("peer:10.0.0.0/8", &[0, 100, 200, 300]),
+            ("peer:10.1.2.3", &[0, 200, 300]),
+        ],
+    );
+}
+
+#[test]
+fn layout_2_is_read_for_ever() {
+    let shard = SealedShard::open(&path(2)).unwrap();
+    let meta = shard.meta();
+    assert_eq!((meta.id, meta.schema_version, meta.records), (ShardId(1), 2, 4));
+    assert!(meta.fields.is_empty());
+    assert_eq!((meta.first.0, meta.last.0), (1_768_435_200_000_000_000, 1_768_435_260_000_000_000));
+    assert_eq!(
+        (meta.stream.as_str(), meta.key.as_str()),
+        ("app", "app/00000000000000000000000000000001.shard")
+    );
+    assert_eq!((meta.created, &meta.offsets), (Timestamp(99), &offsets()));
+    assert_eq!(meta.bytes, std::fs::metadata(path(2)).unwrap().len());
+
     let all = shard.search(&request("*")).unwrap();
     let expected: Vec<Row> = rows().into_iter().map(|hot| hot.row).collect();
     assert_eq!(all.hits, expected);
@@ -97,7 +173,7 @@ fn layout_2_is_read_for_ever() {
         assert_eq!(shard.record(row.id).unwrap().as_ref(), Some(row));
     }
     assert_eq!(shard.record(RecordId { index: 1, ..expected[0].id }).unwrap(), None);
-    for (query, positions) in [
+    let answers = [
         ("connection", &[0, 300][..]),
         ("\"reset by\"", &[0]),
         ("größe", &[100]),
@@ -114,11 +190,8 @@ fn layout_2_is_read_for_ever() {
         ("_position:100", &[100]),
         ("_stream:app", &[0, 100, 200, 300]),
         ("file:*größe*", &[0, 100, 200, 300]),
-    ] {
-        let found: Vec<u64> =
-            shard.search(&request(query)).unwrap().hits.iter().map(|row| row.id.position).collect();
-        assert_eq!(found, positions, "{query}");
-    }
+    ];
+    assert_found(&shard, &answers);
 }
 
 /// Makes the fixture; run once when a layout is new, never to make a failing test pass.
@@ -127,7 +200,9 @@ fn layout_2_is_read_for_ever() {
 fn write_the_fixture() {
     let folder = tempfile::tempdir().unwrap();
     let stream: StreamName = "app".parse().unwrap();
-    let rows = vec![rows().into_iter().collect()];
+    let hot = HotShard::new(&Shaper::new(), &FieldRules::new(Arc::new(declared()), 1_000));
+    hot.append(rows_3());
+    let rows = vec![hot.snapshot()];
     let input = SealInput {
         id: ShardId(1),
         stream,
@@ -138,5 +213,5 @@ fn write_the_fixture() {
         bucket: None,
     };
     let bundle = seal(&input, folder.path()).unwrap();
-    std::fs::copy(bundle.path, path()).unwrap();
+    std::fs::copy(bundle.path, path(3)).unwrap();
 }

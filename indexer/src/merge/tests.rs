@@ -150,6 +150,7 @@ fn write(output: &MergeOutput, content: &str, directory: &Path) -> SealedBundle 
         rewrites,
         bucket,
         deletions: passed,
+        fields: millrace_model::ShardFields::default(),
     };
     SealedBundle { path, meta, left_out: 0 }
 }

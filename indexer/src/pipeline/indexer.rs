@@ -28,7 +28,8 @@ pub struct Indexer {
 impl Indexer {
     /// Out of its parts.
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let shards = Arc::new(Shards::new(parts.topic.name()));
+        let shards = Shards::new(parts.topic.name()).ruled_by(settings.streams.fields.clone());
+        let shards = Arc::new(shards);
         let templates = Arc::new(Exchange::new(shards.shaper()));
         Self {
             settings,

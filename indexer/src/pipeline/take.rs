@@ -3,7 +3,8 @@
 use super::Flow;
 use crate::{
     GROUP, Parts,
-    metrics::Reason,
+    census::OTHERS,
+    metrics::{OfStream, Reason},
     quota::Sent,
     route::{Route, route},
 };
@@ -114,7 +115,17 @@ impl Flow<'_> {
         let observed = rows.iter().map(|(_, _, hot)| hot.row.record.observed_timestamp);
         let observed = observed.filter(|time| *time > Timestamp(0)).min();
         let end = self.consumer.end(message.partition);
-        self.shards.append(message.partition, rows, message.offset + 1, end);
+        for (stream, unruly) in self.shards.append(message.partition, rows, message.offset + 1, end) {
+            // Streams come and go by the headers of messages; what is configured does not.
+            let named = self.settings.streams.named.contains_key(&stream);
+            let of = OfStream { stream: if named { stream.to_string() } else { OTHERS.to_owned() } };
+            if unruly.conflicts > 0 {
+                metrics.type_conflicts.get_or_create(&of).inc_by(unruly.conflicts);
+            }
+            if unruly.beyond > 0 {
+                metrics.beyond_max_fields.get_or_create(&of).inc_by(unruly.beyond);
+            }
+        }
         self.measure_message(message, observed);
         self.open_since.get_or_insert_with(std::time::Instant::now);
     }

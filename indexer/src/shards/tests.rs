@@ -88,3 +88,41 @@ fn an_old_cut_does_not_move_a_new_ownership() {
     shards.append(Partition(9), vec![row(Partition(9), 0)], 1, None);
     assert!(shards.owned(Partition(9)).is_none(), "rows of a partition that is not ours go nowhere");
 }
+
+/// A row of the stream `web` with one attribute.
+fn with(field: &str, value: &str, bucket: i64, offset: i64) -> (StreamName, Timestamp, HotRow) {
+    let (_, _, mut hot) = row(P0, offset);
+    let stream: StreamName = "web".parse().unwrap();
+    hot.row.stream = stream.clone();
+    hot.row.record.attributes.set(field, value);
+    (stream, Timestamp(bucket), hot)
+}
+
+#[test]
+fn rules_hold_for_a_bucket_across_cuts_and_what_breaks_them_is_told_by_stream() {
+    let mut fields = StreamFields::default();
+    let declared = [("status".to_owned(), millrace_model::FieldType::Number)].into_iter().collect();
+    let web = crate::settings::Fields { declared: std::sync::Arc::new(declared), most: 1 };
+    fields.insert("web".parse().unwrap(), web);
+    let shards = Shards::new("t").ruled_by(fields);
+    shards.own(P0, owned(1, 0));
+    let unruly = |conflicts, beyond| vec![("web".parse().unwrap(), Unruly { conflicts, beyond })];
+    let first = vec![row(P0, 0), with("status", "500", 0, 1), with("status", "n/a", 0, 2)];
+    assert_eq!(shards.append(P0, first, 3, None), unruly(1, 0));
+    let frozen = shards.freeze().unwrap();
+    let cut: Vec<_> = frozen.rows.iter().filter(|(key, _)| key.stream.as_str() == "web").collect();
+    let status: Vec<_> =
+        cut[0].1.rows().map(|row| row.record.attributes.get("status").cloned().unwrap()).collect();
+    assert_eq!(status, [millrace_model::Value::Int(500), "n/a".into()]);
+    assert_eq!(cut[0].1.fields().conflicts.get("status"), Some(&1));
+    assert!(
+        frozen
+            .rows
+            .iter()
+            .filter(|(key, _)| key.stream.as_str() != "web")
+            .all(|(_, rows)| rows.fields().is_empty())
+    );
+
+    let second = vec![with("other", "x", 0, 3), with("other", "x", 7, 4), with("status", "1", 0, 5)];
+    assert_eq!(shards.append(P0, second, 6, None), unruly(0, 1), "another bucket has room of its own");
+}

@@ -10,7 +10,7 @@ use crate::{DETECT_GROUP, Metrics};
 use millrace_catalogue::{Catalogue, Cut, DocumentWrite, Move, PublishError};
 use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
 use millrace_ledger::{Ledger, Outcome, Place, read};
-use millrace_model::{Clock, Partition, Row, SourceId, TopicId};
+use millrace_model::{Clock, Declarations, Partition, Row, SourceId, StreamName, TopicId};
 use millrace_transport::{AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Start, Topic};
 use std::{
     collections::BTreeMap,
@@ -53,6 +53,8 @@ pub struct WatchParts {
     pub node: String,
     /// Rung when something was put into the outbox.
     pub wake: Arc<Notify>,
+    /// What is declared of the fields of streams: rules see a record as searches do.
+    pub declared: BTreeMap<StreamName, Arc<Declarations>>,
 }
 
 /// What a probe can ask.
@@ -238,7 +240,12 @@ impl Watch {
         let mut findings = Vec::new();
         self.parts.metrics.evaluated.inc_by(accounted.records.len() as u64);
         let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
-        for (id, record) in accounted.records {
+        let declared = self.parts.declared.get(&accounted.stream);
+        for (id, mut record) in accounted.records {
+            if let Some(declared) = declared {
+                // Those that stay as they came are the indexer's to count.
+                declared.coerce(&mut record.attributes, |_| {});
+            }
             let row = Row { id, stream: accounted.stream.clone(), time: record.time(), record };
             lane.detector.observe(&row, now, &mut findings);
         }

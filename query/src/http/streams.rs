@@ -10,7 +10,7 @@ use axum::{
     extract::{Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
-use millrace_catalogue::{Deletion, DeletionRequest};
+use millrace_catalogue::{Deletion, DeletionRequest, StreamFields};
 use millrace_model::{StreamName, TimeRange, Timestamp, fields::hex};
 use millrace_store::Leaf;
 use serde::Deserialize;
@@ -66,6 +66,7 @@ pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<J
     let usage = catalogue.stream_usage(INDEXER_GROUP).await?;
     let holds = catalogue.holds(INDEXER_GROUP).await?;
     let deletions = catalogue.deletions(INDEXER_GROUP).await?;
+    let fields = catalogue.stream_fields(INDEXER_GROUP).await?;
     let mut names: BTreeSet<&StreamName> = api.kept.named.keys().collect();
     names.extend(usage.iter().map(|usage| &usage.stream));
     names.extend(holds.iter().map(|hold| &hold.stream));
@@ -85,10 +86,23 @@ pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<J
             "hold": holds.iter().find(|hold| hold.stream == *name)
                 .map(|hold| json!({ "reason": hold.reason, "since": hold.since })),
             "deletions_pending": pending,
+            "fields": fields.get(name).map(describe_fields),
         })
     };
     let streams: Vec<Value> = names.into_iter().map(describe).collect();
     Ok(Json(json!({ "streams": streams })))
+}
+
+/// What was declared of a stream's fields, in how many shards which declarations hold, and what did not keep to them.
+fn describe_fields(fields: &StreamFields) -> Value {
+    let declared = fields.declared.iter().map(|(declarations, shards)| {
+        json!({ "version": declarations.version().to_string(), "types": declarations, "shards": shards })
+    });
+    json!({
+        "declared": declared.collect::<Vec<_>>(),
+        "conflicts": fields.conflicts,
+        "beyond_max_fields": fields.beyond,
+    })
 }
 
 /// Deletes what matches among all records that are in the topic by now: hidden at once, then removed. Answers when it is

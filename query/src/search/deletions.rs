@@ -129,6 +129,7 @@ mod tests {
             rewrites: 0,
             bucket: None,
             deletions: passed,
+            fields: millrace_model::ShardFields::default(),
         }
     }
 

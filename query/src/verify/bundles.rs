@@ -125,6 +125,7 @@ fn differences(row: &ShardMeta, footer: &ShardMeta) -> Vec<String> {
             ("bucket", shard.bucket.map(time).unwrap_or_default()),
             ("rewrites", shard.rewrites.to_string()),
             ("layout", shard.schema_version.to_string()),
+            ("fields", serde_json::to_string(&shard.fields).unwrap_or_default()),
         ]
     };
     let pairs = said(row).into_iter().zip(said(footer));

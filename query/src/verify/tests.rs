@@ -6,7 +6,7 @@ use millrace_catalogue::{Cut, Move, Replacement};
 use millrace_model::{
     LogRecord, ManualClock, OffsetRange, RecordId, Row, ShardId, SourceId, StreamName, Timestamp,
 };
-use millrace_store::{HotRow, HotShard, MergeInput, SealInput, SealedBundle, SealedShard, Shaper};
+use millrace_store::{HotRow, HotShard, MergeInput, SealInput, SealedBundle, SealedShard};
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 
@@ -39,7 +39,7 @@ impl Site {
 
     /// A shard of ten lines, in storage and not published.
     async fn stored(&self, from: i64) -> ShardMeta {
-        let hot = HotShard::new(&Shaper::new());
+        let hot = HotShard::default();
         for offset in from..from + 10 {
             let id = RecordId { source: SourceId(7), position: offset as u64, index: 0 };
             let time = Timestamp::from_millis(offset);

@@ -6,10 +6,12 @@ use super::{
     own, shard, step,
 };
 use crate::{
-    Catalogue, Cut, Deletion, DeletionRequest, Error, ReplaceError, Replacement, StreamTier, StreamUsage,
-    TrailEntry, TrailEvent, verify_trail,
+    Catalogue, Cut, Deletion, DeletionRequest, Error, ReplaceError, Replacement, StreamFields, StreamTier,
+    StreamUsage, TrailEntry, TrailEvent, verify_trail,
 };
-use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp};
+use millrace_model::{
+    Declarations, FieldType, Partition, ShardFields, ShardId, ShardMeta, StreamName, TimeRange, Timestamp,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 fn stream() -> StreamName {
@@ -213,4 +215,33 @@ pub(crate) async fn what_merges_made_is_told_from_what_was_sealed(bed: &Bed) {
     tiers.sort_by_key(|tier| tier.merged);
     assert_eq!(tiers, [tier(false, shards[2].bytes), tier(true, replacement.added[0].bytes)]);
     assert!(bed.second.stream_tiers("detect").await.unwrap().is_empty());
+}
+
+pub(crate) async fn what_is_said_of_fields_is_kept_and_adds_up(bed: &Bed) {
+    let mut owned = own(&bed.first, 0, "a").await;
+    let before = publish(&bed.first, &mut owned, &[10]).await;
+    let declared: Declarations = [("größe".to_owned(), FieldType::Number)].into_iter().collect();
+    let conflicts = BTreeMap::from([("größe".to_owned(), 3)]);
+    let fields = ShardFields { declared: vec![declared.clone()], conflicts: conflicts.clone(), beyond: 2 };
+    let mut next = cut(step(&owned, 20));
+    next.shards = vec![ShardMeta { fields: fields.clone(), ..next.shards[0].clone() }; 2];
+    next.shards[1].id = ShardId::random();
+    bed.first.publish(&next).await.unwrap();
+    let snapshot = bed.second.snapshot(GROUP, TimeRange::ALL, None).await.unwrap();
+    let mut kept: Vec<&ShardFields> = snapshot.shards.iter().map(|shard| &shard.fields).collect();
+    kept.sort_by_key(|fields| fields.beyond);
+    assert_eq!(kept, [&ShardFields::default(), &fields, &fields]);
+
+    let said = |none, some| StreamFields {
+        declared: BTreeMap::from([(Declarations::default(), none), (declared.clone(), some)]),
+        conflicts: BTreeMap::from([("größe".to_owned(), 6)]),
+        beyond: 4,
+    };
+    assert_eq!(bed.second.stream_fields(GROUP).await.unwrap(), BTreeMap::from([(stream(), said(1, 2))]));
+    let all: Vec<ShardMeta> = before.into_iter().chain(next.shards).collect();
+    let mut replacement = replacement(&all);
+    replacement.added[0].fields = ShardFields::union(all.iter().map(|shard| &shard.fields));
+    bed.first.replace(&replacement).await.unwrap();
+    assert_eq!(bed.second.stream_fields(GROUP).await.unwrap(), BTreeMap::from([(stream(), said(1, 1))]));
+    assert!(bed.second.stream_fields("detect").await.unwrap().is_empty());
 }

@@ -220,7 +220,7 @@ fn event_value(value: &Value, depth: usize) -> EventValue<'_> {
         Value::Bool(value) => EventValue::Bool(*value),
         Value::Int(value) => EventValue::Int(*value),
         Value::Double(value) => EventValue::Float(*value),
-        Value::String(text) => EventValue::Str(Cow::Borrowed(text)),
+        Value::String(text) | Value::Text(text) => EventValue::Str(Cow::Borrowed(text)),
         Value::Bytes(bytes) => EventValue::Str(String::from_utf8_lossy(bytes)),
         Value::Array(_) | Value::Map(_) if depth == 0 => EventValue::Null,
         Value::Array(values) => EventValue::Array(values.iter().map(|v| event_value(v, depth - 1)).collect()),
@@ -232,7 +232,7 @@ fn event_value(value: &Value, depth: usize) -> EventValue<'_> {
 
 fn any_text(value: &Value, test: &mut dyn FnMut(&str) -> bool, depth: usize) -> bool {
     match value {
-        Value::String(text) => test(text),
+        Value::String(text) | Value::Text(text) => test(text),
         Value::Bytes(bytes) => test(&String::from_utf8_lossy(bytes)),
         Value::Array(values) if depth > 0 => values.iter().any(|value| any_text(value, test, depth - 1)),
         Value::Map(map) if depth > 0 => map.iter().any(|(_, value)| any_text(value, test, depth - 1)),

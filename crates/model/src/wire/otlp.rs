@@ -246,7 +246,7 @@ fn write_value(value: &Value) -> AnyValue {
             Value::Bool(value) => Some(Any::BoolValue(*value)),
             Value::Int(value) => Some(Any::IntValue(*value)),
             Value::Double(value) => Some(Any::DoubleValue(*value)),
-            Value::String(text) => Some(Any::StringValue(text.clone())),
+            Value::String(text) | Value::Text(text) => Some(Any::StringValue(text.clone())),
             Value::Bytes(bytes) => Some(Any::BytesValue(bytes.clone())),
             Value::Array(values) => {
                 Some(Any::ArrayValue(ArrayValue { values: values.iter().map(write_value).collect() }))

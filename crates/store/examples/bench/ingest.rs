@@ -6,7 +6,9 @@ use crate::{
     meter::{self, Outcome},
 };
 use millrace_model::{OffsetRange, Partition, ShardId, StreamName, Timestamp};
-use millrace_store::{HotShard, MergeInput, SealInput, SealedBundle, SealedShard, Shaper, merge, seal};
+use millrace_store::{
+    FieldRules, HotShard, MergeInput, SealInput, SealedBundle, SealedShard, Shaper, merge, seal,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +45,8 @@ pub(crate) fn ingest(feed: &mut Feed, cut: Option<u64>, folder: &Path) -> Outcom
     let before = meter::resident()?;
     // As the indexer does: what shapes records have is remembered from cut to cut.
     let shaper = Shaper::new();
-    let (mut hot, mut rows, mut raw, mut from) = (HotShard::new(&shaper), 0u64, 0u64, feed.next_offset());
+    let (mut hot, mut rows, mut raw, mut from) =
+        (HotShard::new(&shaper, &FieldRules::default()), 0u64, 0u64, feed.next_offset());
     loop {
         let arrival = feed.next()?;
         let ended = arrival.is_none();
@@ -61,7 +64,8 @@ pub(crate) fn ingest(feed: &mut Feed, cut: Option<u64>, folder: &Path) -> Outcom
             let input = seal_input(done.shards.len() as u128 + 1, &hot, from..feed.next_offset());
             let (spent, sealed) = meter::cpu(|| seal(&input, folder))?;
             done.take(&sealed?, spent, rows, raw)?;
-            (hot, rows, raw, from) = (HotShard::new(&shaper), 0, 0, feed.next_offset());
+            (hot, rows, raw, from) =
+                (HotShard::new(&shaper, &FieldRules::default()), 0, 0, feed.next_offset());
         }
         if ended {
             break;

@@ -12,7 +12,7 @@ use crate::{
     table::{self, fact, megabytes, rate, ratio, thousands},
 };
 use millrace_model::{Partition, RecordId, Row, Timestamp, wire};
-use millrace_store::{HotRow, HotShard, Order, Shaper, seal};
+use millrace_store::{FieldRules, HotRow, HotShard, Order, Shaper, seal};
 use records::Maker;
 
 /// Rows of a shard.
@@ -105,7 +105,7 @@ fn one_shard(maker: &mut Maker, first: u64, rows: u64, shard: u128, sums: &mut S
     let mut kept = Vec::with_capacity(rows as usize);
     let mut parts = Vec::new();
     for (number, start) in (0..rows).step_by(PART as usize).enumerate() {
-        let hot = HotShard::new(&shaper);
+        let hot = HotShard::new(&shaper, &FieldRules::default());
         let end = rows.min(start + PART);
         for start in (start..end).step_by(BATCH as usize) {
             let batch: Vec<HotRow> = (start..end.min(start + BATCH))

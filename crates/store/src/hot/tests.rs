@@ -44,13 +44,17 @@ fn a_snapshot_does_not_see_later_rows_and_the_shard_does() {
 #[test]
 fn small_appends_share_a_block_until_somebody_looks() {
     let shard = HotShard::default();
-    (0..10).for_each(|n| shard.append(vec![row(n, n)]));
+    for n in 0..10 {
+        shard.append(vec![row(n, n)]);
+    }
     assert_eq!(shard.lock().blocks.len(), 1);
     let snapshot = shard.snapshot();
     shard.append(vec![row(10, 10)]);
     assert_eq!(shard.lock().blocks.len(), 2);
     drop(snapshot);
-    (0..2 * BLOCK_ROWS as i64).for_each(|n| shard.append(vec![row(n, n)]));
+    for n in 0..2 * BLOCK_ROWS as i64 {
+        shard.append(vec![row(n, n)]);
+    }
     assert_eq!(shard.lock().blocks.len(), 4);
 }
 

@@ -1,7 +1,9 @@
 //! Rows in JSON: place and id as they print, the record as OTLP bytes in hexadecimal. Nothing is lost, not even
-//! bytes that are no text.
+//! bytes that are no text, nor which texts are searched by their words: OTLP cannot say that, so where there are such the
+//! attributes travel a second time, as shards spell them.
 
-use millrace_model::{RecordId, Row, StreamName, Timestamp, fields::hex, wire};
+use crate::shape::{put_attributes, read_attributes};
+use millrace_model::{Attributes, RecordId, Row, StreamName, Timestamp, Value, fields::hex, wire};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 #[derive(Serialize, Deserialize)]
@@ -10,6 +12,19 @@ struct Travelling {
     stream: StreamName,
     time: Timestamp,
     record: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attributes: Option<String>,
+}
+
+/// The attributes as shards spell them, where OTLP would lose something of them.
+fn spelled(attributes: &Attributes) -> Option<String> {
+    let mut by_words = false;
+    attributes.each_leaf(&mut |_, value| by_words |= matches!(value, Value::Text(_)));
+    by_words.then(|| {
+        let mut bytes = Vec::new();
+        put_attributes(&mut bytes, attributes);
+        hex(&bytes)
+    })
 }
 
 pub(super) fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
@@ -18,15 +33,20 @@ pub(super) fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S:
         stream: row.stream.clone(),
         time: row.time,
         record: hex(&wire::encode_record(&row.record)),
+        attributes: spelled(&row.record.attributes),
     }))
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Row>, D::Error> {
     let rows: Vec<Travelling> = Vec::deserialize(deserializer)?;
     rows.into_iter()
-        .map(|Travelling { id, stream, time, record }| {
-            let bytes = unhex(&record).ok_or_else(|| D::Error::custom("a record in hexadecimal expected"))?;
-            let record = wire::decode_record(&bytes).map_err(D::Error::custom)?;
+        .map(|Travelling { id, stream, time, record, attributes }| {
+            let bytes =
+                |text: &str| unhex(text).ok_or_else(|| D::Error::custom("hexadecimal digits expected"));
+            let mut record = wire::decode_record(&bytes(&record)?).map_err(D::Error::custom)?;
+            if let Some(attributes) = attributes {
+                record.attributes = read_attributes(&bytes(&attributes)?).map_err(D::Error::custom)?;
+            }
             Ok(Row { id, stream, time, record })
         })
         .collect()

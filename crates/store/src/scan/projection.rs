@@ -136,7 +136,7 @@ impl Projection<'_> {
                     _ => number_of(severity),
                 }
             }
-            _ => Some(read_value(read, raw)?).filter(|value| *value != Value::Null),
+            _ => Some(read_value(read, raw)?).filter(|value| *value != Value::Null).map(plain),
         })
     }
 }
@@ -145,11 +145,23 @@ fn number_of(severity: Severity) -> Option<Value> {
     (severity != Severity::UNKNOWN).then(|| Value::Int(severity.number().into()))
 }
 
+/// The value as it counts: how a text is searched makes no other value of it.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Text(text) => Value::String(text),
+        Value::Array(values) => Value::Array(values.into_iter().map(plain).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.into_iter().map(|(key, value)| (key, plain(value))).collect())
+        }
+        other => other,
+    }
+}
+
 /// A field's value as a cell has it.
 pub(crate) fn cell_of(value: &ValueRef<'_>) -> Option<Value> {
     match value {
         ValueRef::Value(Value::Null) => None,
-        ValueRef::Value(value) => Some((*value).clone()),
+        ValueRef::Value(value) => Some(plain((*value).clone())),
         ValueRef::Text(text) => Some(Value::String(text.clone())),
         ValueRef::Int(number) => Some(Value::Int(*number)),
         ValueRef::Time(time) => Some(Value::Int(time.0)),

@@ -213,6 +213,7 @@ impl Asking<'_> {
         };
         for kind in *b"sfS" {
             add(kind, &literal.folded)?;
+            literal.address.as_ref().map_or(Ok(()), |address| add(kind, address))?;
         }
         if matches!(literal.folded.as_str(), "true" | "false") {
             add(b'b', &literal.folded)?;
@@ -233,6 +234,22 @@ impl Asking<'_> {
             // Zero is the one double that is spelled in two ways.
             if value == 0.0 {
                 add(kind, &(-value).to_string())?;
+            }
+        }
+        found.or_with(&self.in_words(key, &literal.words)?);
+        Ok(found)
+    }
+
+    /// The chunks where a text under `key` that is searched by its words may match.
+    fn in_words(&self, key: &[u8], text: &Text) -> Result<Bits, Error> {
+        let word = |word: &str| self.look_up(FieldName::Terms, &term(key, b'W', indexed_form(word)));
+        let mut found = word("")?;
+        if let Text::Phrase { tokens, .. } = text {
+            for token in tokens {
+                if found.is_empty() {
+                    break;
+                }
+                found = found.and(&word(token)?);
             }
         }
         Ok(found)

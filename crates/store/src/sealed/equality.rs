@@ -10,7 +10,7 @@
 use super::tests::{Two, sealed_of};
 use crate::{
     GroupCounts, HotRow, HotRows, HotShard, LeafRequest, LeafResponse, MergeInput, Order, SealedShard,
-    Shaper, leaf::bucket, merge, sample, scan::cell_of,
+    leaf::bucket, merge, sample, scan::cell_of,
 };
 use millrace_filter::Filter;
 use millrace_intake::{Parser, Parsers};
@@ -131,8 +131,10 @@ fn filters(chance: &mut Chance, rows: &[HotRow], count: usize) -> Vec<Filter> {
 }
 
 fn hot(rows: &[HotRow]) -> HotRows {
-    let shard = HotShard::new(&Shaper::new());
-    rows.chunks(500).for_each(|rows| shard.append(rows.to_vec()));
+    let shard = HotShard::default();
+    for rows in rows.chunks(500) {
+        shard.append(rows.to_vec());
+    }
     shard.snapshot()
 }
 

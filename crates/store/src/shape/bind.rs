@@ -121,7 +121,7 @@ impl<'a> Binding<'a> {
         let text = &record.severity_text;
         let same = match &shape.severity_text {
             SeverityText::Constant(constant) => constant == text,
-            SeverityText::At(place) => self.text(place, text),
+            SeverityText::At(place) => self.text(place, text, false),
         };
         same && match shape.severity_number {
             SeverityNumber::Constant(number) => number == record.severity.number(),
@@ -156,22 +156,25 @@ impl<'a> Binding<'a> {
                 .all(|((name, place), (key, value))| name == key && self.place(place, value))
     }
 
-    fn text(&mut self, place: &'a Place, text: &str) -> bool {
+    /// A text, searched by its words or not.
+    fn text(&mut self, place: &'a Place, text: &str, words: bool) -> bool {
+        let (plain, json) =
+            if words { (Read::Words, Read::JsonWords) } else { (Read::Text, Read::JsonString) };
         match place {
-            Place::Own { read: Read::Text, .. } => {
+            Place::Own { read, .. } if *read == plain => {
                 self.bound.push_bytes(text.as_bytes());
                 true
             }
             Place::Part { part, read } => {
                 let raw = self.mask.map_or(&[][..], |mask| self.line.part(mask, part));
                 match read {
-                    Read::Text => raw == text.as_bytes(),
-                    Read::JsonString if memchr::memchr(b'\\', raw).is_none() => raw == text.as_bytes(),
-                    Read::JsonString => std::str::from_utf8(raw)
+                    read if *read == plain => raw == text.as_bytes(),
+                    read if *read != json => false,
+                    _ if memchr::memchr(b'\\', raw).is_none() => raw == text.as_bytes(),
+                    _ => std::str::from_utf8(raw)
                         .ok()
                         .and_then(millrace_template::unescape)
                         .is_some_and(|unescaped| unescaped == text),
-                    _ => false,
                 }
             }
             _ => false,
@@ -187,7 +190,8 @@ impl<'a> Binding<'a> {
                 self.bound.push(|own| value_bytes::put(own, value));
                 true
             }
-            (_, Value::String(text)) => self.text(place, text),
+            (_, Value::String(text)) => self.text(place, text, false),
+            (_, Value::Text(text)) => self.text(place, text, true),
             (Place::Own { read: Read::Int, .. }, Value::Int(number)) => {
                 self.number(*number);
                 true

@@ -154,15 +154,20 @@ impl Maker<'_> {
         super::bind::fits(mask, self.line, place, value, &mut bound)
     }
 
-    fn leaf(&self, path: &[&str]) -> Option<Place> {
+    fn leaf(&self, path: &[&str], value: &Value) -> Option<Place> {
         let leaf = self.leaves.as_ref()?.iter().rev().find(|leaf| leaf.path == path)?;
-        Some(Self::leaf_place(leaf))
+        Some(Self::leaf_place(leaf, value))
     }
 
-    fn leaf_place(leaf: &Leaf) -> Place {
-        let read = match leaf.kind {
-            LeafKind::String => Read::JsonString,
-            LeafKind::Bare => Read::JsonBare,
+    /// The leaf, read as what the value is: a field may be declared to be something else than JSON makes of it.
+    fn leaf_place(leaf: &Leaf, value: &Value) -> Place {
+        let read = match (leaf.kind, value) {
+            (LeafKind::String, Value::Int(_)) => Read::Int,
+            (LeafKind::String, Value::Text(_)) => Read::JsonWords,
+            (LeafKind::String, _) => Read::JsonString,
+            (LeafKind::Bare, Value::String(_)) => Read::Text,
+            (LeafKind::Bare, Value::Text(_)) => Read::Words,
+            (LeafKind::Bare, _) => Read::JsonBare,
         };
         Place::Part { part: Part { mask: leaf.content.clone(), variables: leaf.variables.clone() }, read }
     }
@@ -187,7 +192,7 @@ impl Maker<'_> {
         let scalar = |read| Place::Own { slot: 0, read };
         if named && self.allowed(path) && !matches!(value, Value::Map(_)) {
             let found = match self.leaves {
-                Some(_) => self.leaf(path),
+                Some(_) => self.leaf(path, value),
                 None => self.found(value),
             };
             if let Some(place) = found.filter(|place| self.fits(place, value)) {
@@ -200,6 +205,7 @@ impl Maker<'_> {
             Value::Int(_) => scalar(Read::Int),
             Value::Double(_) => scalar(Read::Double),
             Value::String(_) => scalar(Read::Text),
+            Value::Text(_) => scalar(Read::Words),
             Value::Bytes(_) => scalar(Read::Bytes),
             Value::Map(map) if path.len() < MAX_DEPTH => Place::Map(self.entries(path, map, named)),
             Value::Map(_) | Value::Array(_) => scalar(Read::Blob),
@@ -220,6 +226,7 @@ impl Maker<'_> {
     fn found(&self, value: &Value) -> Option<Place> {
         let (text, read) = match value {
             Value::String(text) => (std::borrow::Cow::Borrowed(text.as_str()), Read::Text),
+            Value::Text(text) => (std::borrow::Cow::Borrowed(text.as_str()), Read::Words),
             Value::Int(number) => (std::borrow::Cow::Owned(number.to_string()), Read::Int),
             _ => return None,
         };
@@ -273,7 +280,11 @@ impl Maker<'_> {
                     .map(|name| name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase());
                 leaf.kind == LeafKind::String && last.is_some_and(|last| LEVEL_NAMES.contains(&last.as_str()))
             };
-            leaves.iter().filter(named).map(Self::leaf_place).find(|place| self.fits(place, &value))
+            leaves
+                .iter()
+                .filter(named)
+                .map(|leaf| Self::leaf_place(leaf, &value))
+                .find(|place| self.fits(place, &value))
         });
         let allowed = self
             .earlier

@@ -189,15 +189,14 @@ pub(crate) fn severity_of(number: SeverityNumber, text: &str) -> Severity {
 pub(crate) fn read_value(read: Read, raw: &[u8]) -> Result<Value, Malformed> {
     Ok(match read {
         Read::Text => Value::String(text(raw)?.to_owned()),
+        Read::Words => Value::Text(text(raw)?.to_owned()),
         Read::Bytes => Value::Bytes(raw.to_vec()),
         Read::Int => Value::Int(decimal(raw)?),
         Read::Double => Value::Double(double(raw).ok_or(Malformed("a number expected"))?),
         Read::Bool => Value::Bool(raw == b"true"),
         Read::Blob => value_bytes::read(raw)?,
-        Read::JsonString => {
-            let unescaped = millrace_template::unescape(text(raw)?);
-            Value::String(unescaped.ok_or(Malformed("a JSON string expected"))?.into_owned())
-        }
+        Read::JsonString => Value::String(json_string(raw)?),
+        Read::JsonWords => Value::Text(json_string(raw)?),
         Read::JsonBare => match canonical(raw) {
             Some(number) => Value::Int(number),
             None => serde_json::from_slice(raw).map_err(|_| Malformed("a JSON value expected"))?,
@@ -208,6 +207,11 @@ pub(crate) fn read_value(read: Read, raw: &[u8]) -> Result<Value, Malformed> {
 
 fn text(raw: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(raw).map_err(|_| Malformed("text expected"))
+}
+
+fn json_string(raw: &[u8]) -> Result<String, Malformed> {
+    let unescaped = millrace_template::unescape(text(raw)?);
+    Ok(unescaped.ok_or(Malformed("a JSON string expected"))?.into_owned())
 }
 
 fn decimal(raw: &[u8]) -> Result<i64, Malformed> {

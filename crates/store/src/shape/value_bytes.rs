@@ -23,6 +23,10 @@ pub(crate) fn put(into: &mut Vec<u8>, value: &Value) {
             into.push(5);
             put_bytes(into, text.as_bytes());
         }
+        Value::Text(text) => {
+            into.push(9);
+            put_bytes(into, text.as_bytes());
+        }
         Value::Bytes(bytes) => {
             into.push(6);
             put_bytes(into, bytes);
@@ -85,6 +89,7 @@ fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Malformed>
             Value::Array((0..count).map(|_| read_value(reader, depth + 1)).collect::<Result<_, _>>()?)
         }
         8 => Value::Map(read_entries(reader, depth + 1)?),
+        9 => Value::Text(reader.text()?.to_owned()),
         _ => return Err(Malformed("a kind of value expected")),
     })
 }

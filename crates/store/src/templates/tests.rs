@@ -1,7 +1,7 @@
 //! What names depend on, and what they do not.
 
 use super::*;
-use crate::{HotRow, HotShard, Shaper};
+use crate::{FieldRules, HotRow, HotShard, Shaper};
 use millrace_model::{Partition, RecordId, Row, SourceId, StreamName, Timestamp};
 use millrace_template::FREE_TEXT;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn append(shaper: &Shaper, lines: &[String]) {
             record: record(line.as_str()),
         },
     });
-    HotShard::new(shaper).append(rows.collect());
+    HotShard::new(shaper, &FieldRules::default()).append(rows.collect());
 }
 
 fn opened(names: &[&str]) -> Vec<String> {

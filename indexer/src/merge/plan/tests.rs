@@ -66,6 +66,7 @@ impl World {
             rewrites: 0,
             bucket: Some(bucket),
             deletions: 0,
+            fields: millrace_model::ShardFields::default(),
         });
         self.rewritten.insert(id, vec![(id, 0)]);
         id
