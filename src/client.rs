@@ -92,11 +92,18 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
     let answer = Request::get(&args.server.server, "api/v1/audit").with(&Value::Object(body)).send().await?;
     let complete = answer["complete"] == json!(true);
     let sources = answer["sources"].as_array().cloned().unwrap_or_default();
+    let holes = answer["holes"].as_array().cloned().unwrap_or_default();
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
         Output::Json => written(writeln!(out, "{answer:#}"))?,
-        Output::Ndjson => written(sources.iter().try_for_each(|source| writeln!(out, "{source}")))?,
-        Output::Text => written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?,
+        Output::Ndjson => {
+            written(sources.iter().try_for_each(|source| writeln!(out, "{source}")))?;
+            written(holes.iter().try_for_each(|hole| writeln!(out, "{}", json!({ "hole": hole }))))?;
+        }
+        Output::Text => {
+            written(sources.iter().try_for_each(|source| write_source(&mut out, source)))?;
+            written(holes.iter().try_for_each(|hole| write_hole(&mut out, hole)))?;
+        }
     }
     let verification = &answer["verification"];
     let findings = verification["findings"].as_array().cloned().unwrap_or_default();
@@ -159,6 +166,23 @@ fn write_finding(out: &mut impl Write, finding: &Value) -> io::Result<()> {
         _ => format!("shard {}", text("shard")),
     };
     writeln!(out, "FINDING          {what}: {}", printable(text("problem")))
+}
+
+/// What the topic lost.
+fn write_hole(out: &mut impl Write, hole: &Value) -> io::Result<()> {
+    let text = |name: &str| hole[name].as_str().map(printable).unwrap_or_default();
+    writeln!(
+        out,
+        "{:<16} partition {} of {}: offsets {} to {}, {} messages, found {}",
+        text("kind"),
+        hole["partition"],
+        text("topic"),
+        hole["from"],
+        hole["to"],
+        hole["messages"],
+        text("noted"),
+    )?;
+    writeln!(out, "    {}", text("notice"))
 }
 
 fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {

@@ -308,6 +308,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
     });
     let timeout = settings.query.timeout;
     let api = Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters });
+    let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
+    base.tasks.spawn(async move {
+        watching.searcher.watch_partitions(&watching.topic, shutdown).await;
+        Ok(())
+    });
     let (tidied, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {
         tidied.searcher.tidy(shutdown).await;

@@ -1,15 +1,20 @@
 """A reader and writer of the topic that shares no code with Millrace: opentelemetry-proto and kafka-python.
 
     foreign.py BROKER consume TOPIC                 every message as one line of JSON
-    foreign.py BROKER produce TOPIC                 OTLP without any of our headers, from lines of JSON on stdin:
+    foreign.py BROKER produce TOPIC [PARTITION]     OTLP without any of our headers, from lines of JSON on stdin:
                                                     {"body": …, "attributes": {…}, "resource": {…}, "severity": n}
     foreign.py BROKER raw TOPIC PARTITION TEXT      a message that is no OTLP
+    foreign.py BROKER ends TOPIC                    {"partition": n, "low": …, "end": …} of each partition
+    foreign.py BROKER remove TOPIC PARTITION BEFORE removes what lies before an offset, as retention does
+    foreign.py BROKER extend TOPIC COUNT            gives it so many partitions
+    foreign.py BROKER delete TOPIC                  and waits until it is gone
     foreign.py BROKER copy FROM TO PARTITION OFFSET every message but the one there, with its headers, to a new topic
 """
 
 import base64
 import json
 import sys
+import time
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -85,7 +90,7 @@ def consume(broker, topic):
         print(json.dumps(shown))
 
 
-def produce(broker, topic):
+def produce(broker, topic, partition=None):
     request = ExportLogsServiceRequest()
     for line in sys.stdin:
         plain = json.loads(line)
@@ -96,7 +101,8 @@ def produce(broker, topic):
         record.severity_number = plain.get("severity", 0)
         set_pairs(record.attributes, plain.get("attributes", {}))
     producer = KafkaProducer(bootstrap_servers=broker, acks="all")
-    producer.send(topic, value=request.SerializeToString()).get(timeout=30)
+    partition = None if partition is None else int(partition)
+    producer.send(topic, value=request.SerializeToString(), partition=partition).get(timeout=30)
     producer.close()
 
 
@@ -105,6 +111,44 @@ def raw(broker, topic, partition, text):
     headers = [("from", b"somewhere")]
     producer.send(topic, value=text.encode(), headers=headers, partition=int(partition)).get(timeout=30)
     producer.close()
+
+
+def ends(broker, topic):
+    consumer = KafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False)
+    partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or [])]
+    lows, highs = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        print(json.dumps({"partition": partition.partition, "low": lows[partition], "end": highs[partition]}))
+    consumer.close()
+
+
+def remove(broker, topic, partition, before):
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.delete_records({TopicPartition(topic, int(partition)): int(before)})
+    admin.close()
+
+
+def extend(broker, topic, count):
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.create_partitions({topic: int(count)})
+    admin.close()
+    while len(known_partitions(broker, topic)) < int(count):
+        time.sleep(0.1)
+
+
+def delete(broker, topic):
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.delete_topics([topic])
+    admin.close()
+    while known_partitions(broker, topic):
+        time.sleep(0.1)
+
+
+def known_partitions(broker, topic):
+    consumer = KafkaConsumer(bootstrap_servers=broker)
+    partitions = consumer.partitions_for_topic(topic) if topic in consumer.topics() else None
+    consumer.close()
+    return partitions or []
 
 
 def copy(broker, source, target, partition, offset):
@@ -129,5 +173,6 @@ def copy(broker, source, target, partition, offset):
 
 
 if __name__ == "__main__":
-    command = {"consume": consume, "produce": produce, "raw": raw, "copy": copy}[sys.argv[2]]
+    commands = [consume, produce, raw, ends, remove, extend, delete, copy]
+    command = {command.__name__: command for command in commands}[sys.argv[2]]
     command(sys.argv[1], *sys.argv[3:])

@@ -3,23 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{
-    Cluster, Plan, Role, Server, Site, http,
+    Cluster, Plan, Role, Server, Site,
+    foreign::foreign,
+    http,
     kafka::{self, Broker},
     numbers::{self, Writer},
     postgres::Postgres,
-    process,
     s3::{self, Fault, Kind, S3Server},
     wait,
 };
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// A member that was killed is missed after six seconds; everything else takes moments, but on a busy machine.
@@ -260,7 +254,7 @@ fn readers_and_writers_of_other_makers_are_understood() {
     cluster.server.wait_for_total("plain OR status:503", 2, DEADLINE);
 
     // What we wrote, read without a line of our code.
-    let messages = foreign(broker, &["consume", "foreign"], "");
+    let messages = foreign(&broker.bootstrap, &["consume", "foreign"], "");
     let records = messages.iter().flat_map(|message| message["records"].as_array().unwrap());
     let records: Vec<&Value> = records.collect();
     assert_eq!(records.len(), 2, "{messages:?}");
@@ -276,7 +270,7 @@ fn readers_and_writers_of_other_makers_are_understood() {
         "body": "written by a collector", "severity": 17, "attributes": { "answer": 42 },
         "resource": { "service.name": "collector", "host.name": "elsewhere" },
     });
-    foreign(broker, &["produce", "foreign"], &format!("{line}\n"));
+    foreign(&broker.bootstrap, &["produce", "foreign"], &format!("{line}\n"));
     cluster.server.wait_for_total(
         "collector answer:42 level:error service:collector host:elsewhere",
         1,
@@ -287,15 +281,18 @@ fn readers_and_writers_of_other_makers_are_understood() {
 
     // What nobody can read is kept, and holds up nothing.
     for partition in 0..4 {
-        foreign(broker, &["raw", "foreign", &partition.to_string(), "this is no OTLP"], "");
+        foreign(&broker.bootstrap, &["raw", "foreign", &partition.to_string(), "this is no OTLP"], "");
     }
     site.append("app.log", "a line behind it\n");
     cluster.server.wait_for_total("behind", 1, DEADLINE);
     let dead = wait::until("the dead letters", DEADLINE, || {
         let dead_topic =
             cluster.indexers.iter().map(|i| i.metric("millrace_indexer_dead_letters_total")).sum::<f64>();
-        let dead =
-            if dead_topic >= 4.0 { foreign(broker, &["consume", "foreign.dead"], "") } else { Vec::new() };
+        let dead = if dead_topic >= 4.0 {
+            foreign(&broker.bootstrap, &["consume", "foreign.dead"], "")
+        } else {
+            Vec::new()
+        };
         let letters: Vec<Value> =
             dead.into_iter().filter(|message| message["headers"]["from"].is_string()).collect();
         (letters.len() >= 4).then_some(letters)
@@ -346,12 +343,12 @@ fn a_message_that_is_missing_is_a_hole_with_a_name() {
         cluster.server.wait_for_total("line", chunk * 100, DEADLINE);
     }
     assert_audit_is_complete(&site, &cluster, 500);
-    let messages = foreign(broker, &["consume", "whole"], "");
+    let messages = foreign(&broker.bootstrap, &["consume", "whole"], "");
     let missing = messages.iter().find(|message| message["records"].to_string().contains("chunk3")).unwrap();
     let records = missing["records"].as_array().unwrap().len() as u64;
     let range = base64(missing["headers"]["millrace.range"].as_str().unwrap());
     let (partition, offset) = (missing["partition"].to_string(), missing["offset"].to_string());
-    foreign(broker, &["copy", "whole", "holed", &partition, &offset], "");
+    foreign(&broker.bootstrap, &["copy", "whole", "holed", &partition, &offset], "");
     drop(cluster);
 
     let mut holed =
@@ -425,25 +422,6 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
-}
-
-/// Runs the reader and writer that is not ours; its answer, a line of JSON each.
-fn foreign(broker: &Broker, arguments: &[&str], input: &str) -> Vec<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/venv/bin/python");
-    assert!(python.exists(), "no {}: run `make test`, which makes it", python.display());
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(input.as_bytes()).unwrap();
-    std::io::Seek::rewind(&mut file).unwrap();
-    let mut command = Command::new(python);
-    command
-        .arg(root.join("tests/foreign.py"))
-        .arg(&broker.bootstrap)
-        .args(arguments)
-        .stdin(Stdio::from(file));
-    let outcome = process::run(&mut command, DEADLINE);
-    assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
-    outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The text that base64 stands for.

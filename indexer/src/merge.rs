@@ -63,11 +63,11 @@ pub(crate) type MergeShards = Arc<
     dyn Fn(Vec<Stored>, &MergeOutput, &Path) -> Result<SealedBundle, millrace_store::Error> + Send + Sync,
 >;
 
-/// A stored bundle, to be merged.
+/// A stored bundle.
 #[derive(Debug)]
 pub struct Stored {
-    key: String,
-    reader: Reader,
+    pub(crate) key: String,
+    pub(crate) reader: Reader,
 }
 
 impl ByteRanges for Stored {

@@ -107,6 +107,8 @@ pub struct Metrics {
     pub failed_merges: Counter,
     /// Bundles that were never published, deleted.
     pub orphans: Counter,
+    /// Bundles that nobody knows, and that stay: what they hold may be nowhere else.
+    pub kept_orphans: Gauge,
     /// Records that deletions removed.
     pub deleted_records: Counter,
     /// Shards that were looked through for a deletion, rewritten or not.
@@ -143,6 +145,10 @@ pub struct Metrics {
     pub missing_positions: Gauge,
     /// Positions that were destroyed unread.
     pub lost_positions: Gauge,
+    /// Messages that the topic removed before they were read.
+    pub removed: Counter,
+    /// Partitions whose topic was found to end before what was indexed of them.
+    pub stepped_back: Counter,
     /// Rows of unpublished data given up because a partition was taken away.
     pub abandoned: Counter,
 }
@@ -168,6 +174,12 @@ impl Metrics {
         counter("shard_bytes", "Bytes of published shards", &self.shard_bytes);
         counter("expired_shards", "Shards whose retention ended, by age or by size", &self.expired);
         counter("abandoned_rows", "Unpublished rows left to a successor", &self.abandoned);
+        counter("removed_messages", "Messages that the topic removed before they were read", &self.removed);
+        counter(
+            "stepped_back_partitions",
+            "Partitions whose topic ended before what was indexed of it",
+            &self.stepped_back,
+        );
         counter("merges", "Merges of shards that took effect", &self.merges);
         counter("merged_shards", "Shards that merges replaced", &self.merged_shards);
         counter("merged_records", "Records that merges rewrote", &self.merged_records);
@@ -206,6 +218,11 @@ impl Metrics {
             |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
         gauge("waiting_merges", "Merges that are due", &self.waiting_merges);
         gauge("running_merges", "Merges and purges under way", &self.running_merges);
+        gauge(
+            "kept_orphan_bundles",
+            "Old bundles that no shard has, kept as what they hold may be nowhere else",
+            &self.kept_orphans,
+        );
         gauge("hot_bytes", "Bytes of hot rows in memory", &self.hot_bytes);
         gauge("free_bytes", "What is free where bundles are made or lie", &self.free_bytes);
         gauge("hot_rows", "Hot rows in memory, published or not", &self.hot_rows);

@@ -4,11 +4,12 @@ pub mod cores;
 pub mod deletions;
 pub mod fanout;
 pub mod merge;
+pub mod partitions;
 pub mod plan;
 pub mod settle;
 
 use crate::{
-    KnownTemplates, Leaves, Metrics,
+    INDEXER_GROUP, KnownTemplates, Leaves, Metrics,
     shards::OpenShards,
     verify::{Verification, verify},
 };
@@ -17,6 +18,8 @@ use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
 use millrace_store::{Grant, Leaf, Order, Templates};
+use millrace_transport::Topic;
+use partitions::Partitions;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +99,7 @@ pub struct Searcher<L> {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     cores: Cores,
+    partitions: Partitions,
     /// Held while all bundles are read: one after another is enough.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -117,6 +121,7 @@ impl<L: Leaf> Searcher<L> {
             clock,
             metrics,
             cores: Cores::default(),
+            partitions: Partitions::default(),
             verifying: tokio::sync::Mutex::default(),
         }
     }
@@ -149,7 +154,9 @@ impl<L: Leaf> Searcher<L> {
             fanout::hot(&self.leaves, &plan),
         )
         .await;
-        Ok(merge::merge(&plan, sealed, hot))
+        let mut answer = merge::merge(&plan, sealed, hot);
+        answer.missing.extend(self.partitions.untaken(&plan.snapshot.partitions));
+        Ok(answer)
     }
 
     /// Has what the topic holds now published, so that the ledger tells of it. What was not in time is returned.
@@ -157,7 +164,15 @@ impl<L: Leaf> Searcher<L> {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn settle(&self) -> Result<Vec<Missing>, millrace_catalogue::Error> {
-        settle::settle(&self.catalogue, &self.leaves).await
+        let mut missing = settle::settle(&self.catalogue, &self.leaves).await?;
+        let rows = self.catalogue.snapshot(INDEXER_GROUP, TimeRange::NONE, None).await?.partitions;
+        missing.extend(self.partitions.untaken(&rows));
+        Ok(missing)
+    }
+
+    /// Keeps in mind how many partitions the topic has, until `shutdown`.
+    pub async fn watch_partitions(&self, topic: &Topic, shutdown: CancellationToken) {
+        self.partitions.watch(topic, shutdown).await;
     }
 
     /// Verifies all that is published; waits for another verification that is under way.

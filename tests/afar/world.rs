@@ -1,6 +1,6 @@
 //! Shards in a bucket and, the same ones, in a folder; and searchers over either.
 
-use millrace_catalogue::{Catalogue, Cut, Move};
+use millrace_catalogue::{Acquisition, Catalogue, Cut, Move};
 use millrace_config::Secret;
 use millrace_model::{
     Clock, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, ShardMeta, SourceId,
@@ -63,8 +63,8 @@ impl World {
             bundles.put(&sealed.meta.key, &sealed.path).await.unwrap();
         }
         std::fs::remove_file(&sealed.path).unwrap();
-        let owned =
-            self.catalogue.acquire(INDEXER_GROUP, TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
+        let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
+        let owned = self.catalogue.acquire(INDEXER_GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
         let moves = vec![Move {
             partition: Partition(0),
             epoch: owned.epoch,

@@ -1,7 +1,7 @@
 //! Measures a publish as an indexer makes it, and a snapshot over what has been published:
 //! `cargo run --release -p millrace-catalogue --example publish [FOLDER]`. The folder's disk decides the figures.
 
-use millrace_catalogue::{Catalogue, Cut, Move, SourceWrite};
+use millrace_catalogue::{Acquisition, Catalogue, Cut, Move, SourceWrite};
 use millrace_ledger::{Piece, SourceState, Span};
 use millrace_model::{
     Clock, OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName, SystemClock, TimeRange,
@@ -29,7 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
     let catalogue = Catalogue::open(&url, Arc::new(SystemClock)).await?;
-    let partitions: Vec<_> = (0..PARTITIONS).map(|partition| (Partition(partition), None)).collect();
+    let partitions: Vec<_> = (0..PARTITIONS)
+        .map(|partition| Acquisition { partition: Partition(partition), topic_id: None, low: 0 })
+        .collect();
     let owned = catalogue.acquire(GROUP, TOPIC, &partitions, "bench").await?;
     let ids: Vec<SourceId> = (0..SOURCES).map(|_| SourceId::random()).collect();
 

@@ -5,7 +5,7 @@
 //! account later is the chain of that instant.
 
 use crate::{
-    Catalogue, Error, PartitionRow,
+    Catalogue, Error, OffsetHole, PartitionRow,
     query::Query,
     shards::{COLUMNS, Stored},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Account {
     pub(crate) unreadable: Vec<(String, String)>,
     /// Every chain that has a link.
     pub(crate) chains: Vec<ChainEnd>,
+    /// What the topic lost.
+    pub(crate) holes: Vec<OffsetHole>,
 }
 
 #[derive(FromRow)]
@@ -84,6 +86,7 @@ impl Catalogue {
             shards,
             unreadable,
             chains,
+            holes: self.holes_in(&mut transaction, group).await?,
         })
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod aliases;
 pub(crate) mod expiry;
 pub(crate) mod going_back;
+pub(crate) mod holes;
 pub(crate) mod life;
 pub(crate) mod merging;
 pub(crate) mod ownership;
@@ -14,11 +15,11 @@ pub(crate) mod restoring;
 pub(crate) mod traffic;
 pub(crate) mod verifying;
 
-use crate::{Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
+use crate::{Acquisition, Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
 use millrace_ledger::{SourceState, Span};
 use millrace_model::{
     ManualClock, OffsetRange, Partition, ShardId, ShardMeta, SourceId, StreamName, TimeRange, Timestamp,
-    wire::SourceOpen,
+    TopicId, wire::SourceOpen,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -91,6 +92,12 @@ macro_rules! tests {
             verifying: a_changed_trail_is_named;
             verifying: a_moved_partition_is_named;
             verifying: a_busy_catalogue_has_no_faults;
+            holes: what_was_removed_unread_is_a_hole;
+            holes: what_was_there_before_the_group_is_none;
+            holes: a_topic_that_steps_back_begins_under_another_id;
+            holes: a_former_owner_steps_nowhere;
+            holes: what_has_been_published_is_known;
+            holes: a_changed_hole_is_named;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;
@@ -112,8 +119,11 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 pub(crate) async fn own(catalogue: &Catalogue, partition: i32, owner: &str) -> Ownership {
-    let partitions = [(Partition(partition), None)];
-    catalogue.acquire(GROUP, TOPIC, &partitions, owner).await.unwrap()[0]
+    catalogue.acquire(GROUP, TOPIC, &[wanted(partition, None, 0)], owner).await.unwrap()[0]
+}
+
+pub(crate) fn wanted(partition: i32, topic_id: Option<TopicId>, low: i64) -> Acquisition {
+    Acquisition { partition: Partition(partition), topic_id, low }
 }
 
 /// Many processes open a new catalogue at the same time; each then owns a partition in turn.
@@ -232,6 +242,7 @@ pub(crate) struct Everything {
     pub(crate) documents: Vec<crate::Document>,
     pub(crate) hidden: Vec<crate::HiddenShard>,
     pub(crate) aliases: Vec<crate::Alias>,
+    pub(crate) holes: Vec<crate::OffsetHole>,
 }
 
 pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
@@ -249,5 +260,6 @@ pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
         documents: catalogue.documents("rule").await.unwrap(),
         hidden: catalogue.hidden(Timestamp::MAX).await.unwrap(),
         aliases: catalogue.aliases_since(0).await.unwrap().1,
+        holes: catalogue.holes(GROUP).await.unwrap(),
     }
 }

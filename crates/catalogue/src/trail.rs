@@ -1,11 +1,12 @@
-//! The trail: what was published, merged, expired and begun anew, as one hash chain per (group, topic, partition).
+//! The trail: what was published, merged, expired, lost by the topic and begun anew, as one hash chain per (group, topic,
+//! partition).
 //!
 //! A row's hash is SHA-256 over the hash of the row before (64 zeros before the first) and the entry's JSON, byte for
 //! byte. The entry names its own place and number, so that no row can be changed, left out from the middle or moved
 //! without [`TrailCheck`] noticing; what is cut off at the end shows against the partition's row. Besides, the events must
 //! make sense: offsets follow on, and a shard ends once, after it began.
 
-use crate::{Catalogue, Error, Transaction, partitions::Place};
+use crate::{Catalogue, Error, HoleKind, Transaction, partitions::Place};
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName, TimeRange, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -78,6 +79,39 @@ pub enum TrailEvent {
         /// Where the old one stood.
         next_offset: Option<i64>,
     },
+    /// The topic removed messages that were never read: the partition moved over them.
+    Removed {
+        /// The owner's epoch.
+        epoch: u64,
+        /// The first of them: where it stood, or where it once began.
+        from: i64,
+        /// Where it stands from here on.
+        to: i64,
+    },
+    /// The topic was found to end before where the partition stood: it has lost its end, or is another one.
+    SteppedBack {
+        /// The owner's epoch.
+        epoch: u64,
+        /// Where it stood.
+        from: i64,
+        /// Where the topic ended.
+        end: i64,
+        /// Where it stands from here on.
+        to: i64,
+        /// The id under which its offsets count from here on.
+        topic_id: TopicId,
+    },
+}
+
+impl TrailEvent {
+    /// Which offsets the topic does not have any more, if it tells of that: why, the first, the first behind them.
+    pub(crate) fn hole(&self) -> Option<(HoleKind, i64, i64)> {
+        match self {
+            Self::Removed { from, to, .. } => Some((HoleKind::Removed, *from, *to)),
+            Self::SteppedBack { from, end, .. } => Some((HoleKind::SteppedBack, *end, *from)),
+            _ => None,
+        }
+    }
 }
 
 /// A shard as the trail remembers it.
@@ -176,14 +210,14 @@ pub enum TrailFault {
         /// The place that it names.
         found: String,
     },
-    /// A publish does not begin where the one before it ended.
-    #[error("link {sequence} publishes from {found:?}, the partition stood at {expected:?}")]
+    /// A partition is moved from elsewhere than where the link before left it.
+    #[error("link {sequence} moves it on from {found:?}, the partition stood at {expected:?}")]
     Gap {
         /// Which.
         sequence: u64,
         /// Where the partition stood.
         expected: Option<i64>,
-        /// Where the publish begins.
+        /// Where the move begins.
         found: Option<i64>,
     },
     /// A shard ends that is not there: it never began, or it has ended before.
@@ -209,6 +243,7 @@ pub enum TrailFault {
 pub struct TrailCheck {
     head: Option<TrailHead>,
     live: BTreeMap<ShardId, TrailShard>,
+    holes: Vec<(u64, HoleKind, i64, i64)>,
 }
 
 impl TrailCheck {
@@ -253,7 +288,14 @@ impl TrailCheck {
             }
             TrailEvent::DeletionRequested { .. } => stood,
             TrailEvent::Recreated { .. } => None,
+            // Before the first publish it stands nowhere, though it has begun somewhere.
+            TrailEvent::Removed { from, to, .. } if stood.is_none_or(|stood| stood == *from) => Some(*to),
+            TrailEvent::SteppedBack { from, to, .. } if stood == Some(*from) => Some(*to),
+            TrailEvent::Removed { from, .. } | TrailEvent::SteppedBack { from, .. } => {
+                return Err(TrailFault::Gap { sequence, expected: stood, found: Some(*from) });
+            }
         };
+        self.holes.extend(entry.event.hole().map(|(kind, from, to)| (sequence, kind, from, to)));
         self.head = Some(TrailHead { sequence, hash: row.hash.clone(), next_offset });
         Ok(entry)
     }
@@ -277,6 +319,11 @@ impl TrailCheck {
     /// them with the catalogue's.
     pub fn live(&self) -> &BTreeMap<ShardId, TrailShard> {
         &self.live
+    }
+
+    /// What the topic lost, as the trail has it: the link's number, why, the first offset, the first behind them.
+    pub(crate) fn holes(&self) -> &[(u64, HoleKind, i64, i64)] {
+        &self.holes
     }
 
     /// What has been verified so far; `None`: no link yet.
@@ -346,14 +393,14 @@ impl Catalogue {
             .collect())
     }
 
-    /// Adds a link to a partition's chain.
+    /// Adds a link to a partition's chain, and returns its number.
     pub(crate) async fn append(
         &self,
         transaction: &mut Transaction,
         place: Place<'_>,
         at: Timestamp,
         event: TrailEvent,
-    ) -> Result<(), Error> {
+    ) -> Result<i64, Error> {
         self.lock_partition(transaction, place).await?;
         let failed = self.failed("append to the trail");
         let last: Option<(i64, String)> = sqlx::query_as(
@@ -391,6 +438,6 @@ impl Catalogue {
         .execute(&mut **transaction)
         .await
         .map_err(failed)?;
-        Ok(())
+        Ok(sequence)
     }
 }

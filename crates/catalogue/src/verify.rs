@@ -86,10 +86,12 @@ async fn check(
     let mut places: BTreeSet<(&str, Partition)> = rows.keys().copied().collect();
     places.extend(account.chains.iter().map(|chain| (chain.topic.as_str(), chain.partition)));
     places.extend(account.partitions.iter().map(|row| (row.topic.as_str(), row.partition)));
+    places.extend(account.holes.iter().map(|hole| (hole.topic.as_str(), hole.partition)));
     let mut differences = Differences::new();
     for place in places {
         let Some(trail) = recompute(catalogue, group, account, place, into).await? else { continue };
         check_partition(account, place, &trail, into);
+        check_holes(account, place, &trail, into);
         let shards = rows.get(&place).map(Vec::as_slice).unwrap_or_default();
         compare(account, shards, &trail, place.1, &mut differences);
     }
@@ -175,6 +177,25 @@ fn check_partition(
         Some(_) => return,
     };
     into.faults.push(RowFault::Partition { topic: topic.to_owned(), partition, problem });
+}
+
+/// What the topic lost is just what the chain tells of.
+fn check_holes(
+    account: &Account,
+    (topic, partition): (&str, Partition),
+    trail: &TrailCheck,
+    into: &mut VerifiedRows,
+) {
+    let rows = account.holes.iter().filter(|hole| hole.topic == topic && hole.partition == partition);
+    let rows: Vec<_> = rows.map(|hole| (hole.sequence, hole.kind, hole.from, hole.to)).collect();
+    if rows != trail.holes() {
+        let problem = format!(
+            "its trail tells of {} holes, {} rows do, and they are not the same: rows were removed, added or changed",
+            trail.holes().len(),
+            rows.len()
+        );
+        into.faults.push(RowFault::Partition { topic: topic.to_owned(), partition, problem });
+    }
 }
 
 /// The live shards of a partition are just those that its trail leaves, and what it says of them.

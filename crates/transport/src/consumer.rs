@@ -35,7 +35,8 @@ pub struct AssignedPartition {
 /// Where reading a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At this offset. Where the topic no longer or not yet has it, at the earliest that is there.
+    /// At this offset. Where the topic no longer or not yet has it nothing is read, and the partition is assigned again, as it
+    /// is then.
     Offset(i64),
     /// At the earliest message that is there.
     Earliest,
@@ -70,7 +71,7 @@ pub struct Revocation {
     pub partitions: Vec<Partition>,
     /// When the others stop waiting.
     pub deadline: Instant,
-    /// They are somebody else's already (the session was lost, or the topic was made anew): nothing can be handed over.
+    /// They are somebody else's already, as the session was lost: nothing can be handed over.
     pub lost: bool,
     pub(crate) _done: SyncSender<()>,
 }
@@ -94,6 +95,10 @@ pub struct Page {
 }
 
 /// Reads the partitions that its group assigns to it.
+///
+/// **Invariant:** it never passes over messages that are gone. Where the topic does not have the next offset any more (its
+/// retention was faster, it has lost its end, it was made anew) all that was read is handed out, then everything is taken
+/// away and assigned afresh: whoever begins again sees where the topic begins and ends by then.
 ///
 /// Dropping it is like [`Consumer::close`], without waiting.
 pub trait Consumer: Send {

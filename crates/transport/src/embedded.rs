@@ -211,6 +211,10 @@ impl EmbeddedTopic {
         consumer::page(&self.0, log, from, limit)
     }
 
+    pub(crate) fn partitions(&self) -> u32 {
+        self.0.logs.len() as u32
+    }
+
     pub(crate) fn keeps(&self) -> Duration {
         let settings = &self.0.shared.settings;
         settings.retention + retention::roll_age(settings)

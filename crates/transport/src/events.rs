@@ -20,7 +20,9 @@ use tokio::sync::Notify;
 const FULL: usize = 40 << 20;
 
 /// How long a rebalance waits for a pipeline to settle its partitions.
-const HAND_OVER: Duration = Duration::from_secs(2);
+pub(crate) const HAND_OVER: Duration = Duration::from_secs(2);
+/// How long a pipeline may take where nobody else waits for its partitions.
+pub(crate) const UNHURRIED: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -80,10 +82,15 @@ impl Events {
         self.ready.notify_one();
     }
 
-    /// Takes these partitions away from the pipeline and waits until it has settled them, 2 s at most. Blocks.
-    pub(crate) fn revoke(&self, partitions: Vec<Partition>, lost: bool) {
+    /// Has everything been handed out?
+    pub(crate) fn is_drained(&self) -> bool {
+        lock(&self.state).queue.is_empty()
+    }
+
+    /// Takes these partitions away from the pipeline and waits until it has settled them, so long at most. Blocks.
+    pub(crate) fn revoke(&self, partitions: Vec<Partition>, lost: bool, within: Duration) {
         let (done, settled) = mpsc::sync_channel(1);
-        let deadline = Instant::now() + HAND_OVER;
+        let deadline = Instant::now() + within;
         {
             let mut state = lock(&self.state);
             self.forget(&mut state, &partitions);
@@ -99,7 +106,7 @@ impl Events {
         }
         self.ready.notify_one();
         // Nothing is ever sent: the other end is dropped when the pipeline is done.
-        if settled.recv_timeout(HAND_OVER) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if settled.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!(
                 "partitions were not handed over in time; whoever has them now reads again what was open"
             );

@@ -105,6 +105,11 @@ impl KafkaTopic {
         })
     }
 
+    pub(crate) fn partitions(&self) -> Result<u32, Error> {
+        let topic = || self.name().to_owned();
+        scout::partitions(&self.0).map_err(|source| Error::Unreachable { topic: topic(), source })
+    }
+
     pub(crate) async fn keeps(&self) -> Option<Duration> {
         match create::keeps(&self.0).await {
             Ok(keeps) => keeps,

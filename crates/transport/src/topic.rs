@@ -107,6 +107,19 @@ impl Topic {
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)?
     }
 
+    /// How many partitions the topic has by now; 0: it is not there. Asks the broker.
+    ///
+    /// # Errors
+    /// The broker does not answer within five seconds.
+    pub async fn partitions(&self) -> Result<u32, Error> {
+        let topic = self.clone();
+        let ask = move || match &topic {
+            Self::Kafka(topic) => topic.partitions(),
+            Self::Embedded(topic) => Ok(topic.partitions()),
+        };
+        tokio::task::spawn_blocking(ask).await.map_err(|_| Error::Closed)?
+    }
+
     /// How long a message stays at most once all have read it: the topic's retention, and for how long one of its files is
     /// written to. `None`: for ever, or nobody can say now. Asks the broker.
     pub async fn keeps(&self) -> Option<Duration> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Metrics, rebuild, retention, settings::Streams, snapshots};
-use millrace_catalogue::{Catalogue, Cut, Move, Ownership};
+use millrace_catalogue::{Acquisition, Catalogue, Cut, Move, Ownership};
 use millrace_model::{Clock, ManualClock, Partition, TimeRange};
 use millrace_storage::Bundles;
 use millrace_store::Error;
@@ -34,7 +34,8 @@ impl Site {
         let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
         let catalogue = Catalogue::open(&url, clock.clone()).await.unwrap();
         let bundles = Bundles::open(&stored_in(&folder.path().join("shards"))).unwrap();
-        let owned = catalogue.acquire(GROUP, TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
+        let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
+        let owned = catalogue.acquire(GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
         Self { folder, clock, topic, catalogue, bundles, owned: Mutex::new(owned) }
     }
 

@@ -3,12 +3,14 @@
 
 use super::*;
 use crate::{GROUP, shards::Owned};
+use millrace_catalogue::{Acquisition, Cut, HoleKind, Move};
 use millrace_model::{
-    AgentId, BootId, InstanceId, LogRecord, RecordId, Row, SourceId, StreamName, SystemClock, Value,
-    wire::{Envelope, Extent, Run, RunKind, Sender, encode},
+    AgentId, BootId, Clock as _, InstanceId, LogRecord, RecordId, Row, SourceId, StreamName, SystemClock,
+    TimeRange, Value,
+    wire::{Envelope, Extent, Payload, Run, RunKind, Sender, encode},
 };
 use millrace_store::HotRow;
-use millrace_transport::Message;
+use millrace_transport::{Message, Producer as _};
 use std::path::Path;
 
 const P0: Partition = Partition(0);
@@ -35,6 +37,17 @@ fn append(indexer: &Indexer, partition: Partition, offset: i64) {
     indexer.shards.append(partition, vec![row], offset + 1, None);
 }
 
+/// The next assignment.
+async fn offered(flow: &mut Flow<'_>) -> millrace_transport::Assignment {
+    loop {
+        match flow.consumer.next().await.unwrap() {
+            ConsumerEvent::Assigned(assignment) => return assignment,
+            ConsumerEvent::Revoked(revocation) => revocation.done(),
+            ConsumerEvent::Messages(messages) => panic!("{messages:?}"),
+        }
+    }
+}
+
 /// A cut of a row of `P0`, on its way.
 fn cut(indexer: &Indexer) -> InFlight {
     own(indexer, P0, 1);
@@ -49,7 +62,8 @@ fn cut(indexer: &Indexer) -> InFlight {
 /// A message of an agent with one line.
 fn message(partition: Partition) -> Message {
     let sender = Sender { agent: AgentId(1), instance: InstanceId(1), epoch: 1, boot: BootId(1) };
-    let line = LogRecord { body: Value::from("line"), ..LogRecord::default() };
+    let observed_timestamp = SystemClock.now();
+    let line = LogRecord { body: Value::from("line"), observed_timestamp, ..LogRecord::default() };
     let runs = vec![Run { length: 5, kind: RunKind::Record }];
     let extent = Extent { start: 0, end: 5, crc32c: 0, runs };
     let (stream, source) = (StreamName::default(), SourceId(7));
@@ -101,4 +115,55 @@ async fn messages_of_a_partition_with_another_owner_are_not_accounted_for() {
     assert_eq!(flow.ledger.take_changes(), []);
     flow.take(message(P1)).await;
     assert_eq!(flow.ledger.take_changes().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_ends_before_what_was_published_is_read_on_from_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexer = indexer(folder.path()).await;
+    let mut flow = flow(&indexer);
+    let catalogue = &indexer.parts.catalogue;
+    // Another had published up to 50 of a topic that has one message by now.
+    let id = offered(&mut flow).await.partitions[0].topic_id;
+    let wanted = Acquisition { partition: P0, topic_id: id, low: 0 };
+    let owned = catalogue.acquire(GROUP, "t", &[wanted], "before").await.unwrap()[0];
+    let to_50 = Move { partition: P0, epoch: owned.epoch, from: None, to: 50 };
+    let cut = Cut { group: GROUP.into(), topic: "t".into(), moves: vec![to_50], ..Cut::default() };
+    catalogue.publish(&cut).await.unwrap();
+
+    let assignment = offered(&mut flow).await;
+    flow.assigned(assignment).await;
+    let owned = indexer.shards.owned(P0).unwrap();
+    assert_eq!((owned.published, owned.next, owned.held_from, owned.end), (Some(1), 1, 1, 1));
+    assert_ne!(owned.topic_id, id, "the same offsets are other messages from here on");
+    let metrics = &indexer.parts.metrics;
+    assert_eq!((metrics.stepped_back.get(), metrics.removed.get()), (1, 0));
+    let holes = catalogue.holes(GROUP).await.unwrap();
+    assert_eq!(
+        holes.iter().map(|hole| (hole.kind, hole.from, hole.to)).collect::<Vec<_>>(),
+        [(HoleKind::SteppedBack, 1, 50)]
+    );
+    assert_eq!(indexer.shards.owned(P1).unwrap().topic_id, id);
+
+    // What comes then is taken in and published, though its offset had been published before.
+    let (reports, mut delivered) = tokio::sync::mpsc::channel(1);
+    let producer = indexer.parts.topic.producer(reports).unwrap();
+    let Message { key, headers, value, .. } = message(P0);
+    producer.send(P0, Payload { key, headers, value }, 1).await.unwrap();
+    assert_eq!(delivered.recv().await.unwrap().outcome.unwrap(), (P0, 1));
+    while indexer.shards.size().rows == 0 {
+        let event = flow.consumer.next().await.unwrap();
+        flow.take_event(event).await;
+    }
+    flow.publish_before(Instant::now() + Duration::from_mins(1)).await;
+    let snapshot = catalogue.snapshot(GROUP, TimeRange::ALL, None).await.unwrap();
+    assert_eq!(snapshot.shards.iter().map(|shard| shard.records).sum::<u64>(), 1);
+    assert_eq!(
+        (snapshot.partitions[0].next_offset, snapshot.partitions[0].topic_id),
+        (Some(2), owned.topic_id)
+    );
+    assert_eq!(catalogue.verify(GROUP).await.unwrap().faults, []);
+    // Whoever comes next finds it so.
+    let again = catalogue.acquire(GROUP, "t", &[wanted], "after").await.unwrap()[0];
+    assert_eq!((again.next_offset, again.topic_id, again.step_back(0, 2)), (Some(2), owned.topic_id, None));
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::shards::{Owned, Shards};
-use millrace_catalogue::Alias;
+use millrace_catalogue::{Acquisition, Alias};
 use millrace_model::{LogRecord, RecordId, Row, StreamName, SystemClock, Timestamp, Value};
 use millrace_store::{HotRow, TemplateId};
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Node {
     }
 
     async fn acquire(&self) {
-        let wanted = [(self.partition, None)];
+        let wanted = [Acquisition { partition: self.partition, topic_id: None, low: 0 }];
         let ownership =
             self.parts.catalogue.acquire(GROUP, TOPIC, &wanted, &self.parts.node).await.unwrap()[0];
         let (published, epoch) = (ownership.next_offset, ownership.epoch);
@@ -162,4 +162,59 @@ async fn what_others_learned_is_taken_over_and_not_told_again() {
     let known: Vec<TemplateId> = late.shards.shaper().merges(|_| true, 9).iter().map(|m| m.id).collect();
     assert_eq!(known, [TemplateId::of(MERGED)]);
     assert_eq!(one.aliases().await, merged());
+}
+
+#[tokio::test]
+async fn a_partition_that_goes_between_sealing_and_the_transaction_is_published_by_its_successor_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = Node::new(folder.path(), "a", Partition(0)).await;
+    one.append(&NAMES);
+    // A source that changed with the rows.
+    let change = Change {
+        id: SourceId(7),
+        partition: Partition(0),
+        expected_version: None,
+        state: millrace_ledger::SourceState { records: 5, ..Default::default() },
+    };
+    let publication = |node: &Node| {
+        let Publication { frozen, .. } = Arc::into_inner(node.publication()).unwrap();
+        let (bounds, traffic) = (BTreeMap::new(), BTreeMap::new());
+        Arc::new(Publication { frozen, changes: vec![change.clone()], bounds, traffic })
+    };
+    let late = publication(&one);
+    let stored = upload(&one.parts, &late).await.unwrap();
+    assert_eq!(one.parts.bundles.list("").await.unwrap().len(), 1);
+
+    let two = Node::new(folder.path(), "b", Partition(0)).await;
+    let mut sealed = Some(stored.clone());
+    let outcome = try_publish(&one.parts, &one.templates, &late, &mut sealed).await.unwrap();
+    assert!(matches!(outcome, Outcome::Fenced(Partition(0))), "{outcome:?}");
+    // Nothing of it is there: no shard, no offset, no source; the whole way through, no bundle either.
+    let catalogue = &two.parts.catalogue;
+    let snapshot = catalogue.snapshot(GROUP, millrace_model::TimeRange::ALL, None).await.unwrap();
+    assert_eq!((snapshot.shards.len(), snapshot.partitions[0].next_offset), (0, None));
+    assert_eq!(catalogue.all_sources(GROUP).await.unwrap(), []);
+    discard(&one.parts, &stored).await;
+    assert!(matches!(again_late(&one, &late).await, Outcome::Fenced(Partition(0))));
+    assert_eq!(one.parts.bundles.list("").await.unwrap(), []);
+
+    // The successor has read the same, and it is there once.
+    two.append(&NAMES);
+    let theirs = publication(&two);
+    let published = publish(Arc::clone(&two.parts), Arc::default(), Arc::clone(&two.templates), theirs);
+    assert!(matches!(published.await, Outcome::Published));
+    let snapshot = catalogue.snapshot(GROUP, millrace_model::TimeRange::ALL, None).await.unwrap();
+    assert_eq!(snapshot.shards.iter().map(|shard| shard.records).sum::<u64>(), NAMES.len() as u64);
+    assert_eq!(snapshot.partitions[0].next_offset, Some(NAMES.len() as i64));
+    let sources = catalogue.all_sources(GROUP).await.unwrap();
+    assert_eq!(
+        sources.iter().map(|source| (source.version, source.state.records)).collect::<Vec<_>>(),
+        [(1, 5)]
+    );
+    assert!(matches!(again_late(&one, &late).await, Outcome::Fenced(_)), "however late it wakes");
+}
+
+async fn again_late(node: &Node, late: &Arc<Publication>) -> Outcome {
+    let (parts, templates) = (Arc::clone(&node.parts), Arc::clone(&node.templates));
+    publish(parts, Arc::default(), templates, Arc::clone(late)).await
 }

@@ -8,7 +8,7 @@ use crate::{
     shards::{Owned, Shards},
     templates::Exchange,
 };
-use millrace_catalogue::DeletionRequest;
+use millrace_catalogue::{Acquisition, DeletionRequest};
 use millrace_model::{
     Clock, LogRecord, ManualClock, Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp,
     Value,
@@ -49,7 +49,8 @@ impl Site {
             Arc::new(merge_bundles),
             CancellationToken::new(),
         );
-        let ownership = parts.catalogue.acquire(GROUP, TOPIC, &[(P, None)], "a").await.unwrap()[0];
+        let wanted = Acquisition { partition: P, topic_id: None, low: 0 };
+        let ownership = parts.catalogue.acquire(GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
         let shards = Shards::new(TOPIC);
         let epoch = ownership.epoch;
         shards.own(P, Owned { topic_id: None, epoch, published: None, held_from: 0, next: 0, end: 0 });
@@ -319,6 +320,62 @@ async fn bundles_that_nobody_knows_go_after_a_day() {
         site.parts.bundles.list("").await.unwrap().into_iter().map(|(key, _)| key).collect();
     assert!(left.contains(&live) && left.contains(&"app/notes.shard".to_owned()), "{left:?}");
     assert_eq!((left.len(), site.parts.metrics.orphans.get()), (3, 1));
+}
+
+/// Puts the catalogue back to what `backup` holds, and owns the partition again, of which the topic begins at `low`.
+async fn put_back(site: &Site, backup: &std::path::Path, low: i64) {
+    site.parts.catalogue.restore(backup, true).await.unwrap();
+    let wanted = Acquisition { partition: P, topic_id: None, low };
+    let owned = site.parts.catalogue.acquire(GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
+    let next = owned.next_offset.unwrap();
+    let (epoch, published) = (owned.epoch, owned.next_offset);
+    site.shards.own(P, Owned { topic_id: None, epoch, published, held_from: next, next, end: next });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_may_be_all_there_is_stays() {
+    let mut site = Site::new(&[]).await;
+    site.clock.advance(Duration::from_hours(9));
+    site.append("app", 5);
+    site.publish().await;
+    let backup = site.folder.path().join("a.snapshot");
+    site.parts.catalogue.write_snapshot(&backup).await.unwrap();
+    site.append("app", 5);
+    site.publish().await;
+    let later = site.live("app").await.into_iter().find(|shard| shard.offsets[0].from == 20).unwrap();
+    let later_file = site.folder.path().join("shards").join(&later.key);
+    let in_a_day = std::fs::metadata(&later_file).unwrap().modified().unwrap() + Duration::from_hours(25);
+    let sweep = async |site: &Site| {
+        let swept = orphans::sweep(&site.parts, in_a_day).await.unwrap();
+        (swept, site.parts.metrics.kept_orphans.get(), later_file.exists())
+    };
+    assert_eq!(sweep(&site).await, (0, 0, true));
+
+    // As yesterday: nobody knows the second shard, and what it holds was not read again yet.
+    put_back(&site, &backup, 0).await;
+    assert_eq!(sweep(&site).await, (0, 1, true));
+    // The topic has half of it no more; the rest is read again, and what comes then.
+    put_back(&site, &backup, 30).await;
+    site.append("app", 10);
+    site.publish().await;
+    assert_eq!(sweep(&site).await, (0, 1, true));
+
+    // It has all of it, and all was read again; but of a live shard the bundle is gone.
+    put_back(&site, &backup, 0).await;
+    site.append("app", 5);
+    site.publish().await;
+    let live = site.live("app").await.remove(0);
+    let live_file = site.folder.path().join("shards").join(&live.key);
+    let aside = live_file.with_extension("aside");
+    std::fs::rename(&live_file, &aside).unwrap();
+    assert_eq!(sweep(&site).await.0, 0);
+    std::fs::rename(&aside, &live_file).unwrap();
+    // What cannot be read is nobody's to judge.
+    let unreadable = site.folder.path().join(format!("shards/app/{}.shard", ShardId::random()));
+    std::fs::write(&unreadable, "no bundle").unwrap();
+    let (swept, kept, there) = sweep(&site).await;
+    assert!(swept > 0 && !there, "it was published otherwise");
+    assert!(kept > 0 && unreadable.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,11 +7,14 @@
 
 use super::{RuleBook, lifecycle::Lifecycle};
 use crate::{DETECT_GROUP, Metrics};
-use millrace_catalogue::{Catalogue, Cut, DocumentWrite, Move, PublishError};
+use anyhow::Context as _;
+use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Ownership, PublishError};
 use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{Clock, Declarations, Partition, Row, SourceId, StreamName, TopicId};
-use millrace_transport::{AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Start, Topic};
+use millrace_transport::{
+    AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -182,7 +185,11 @@ impl Watch {
 
     async fn assigned(&mut self, assignment: Assignment) -> anyhow::Result<()> {
         let topic = self.parts.topic.name();
-        let wanted: Vec<_> = assignment.partitions.iter().map(|p| (p.partition, p.topic_id)).collect();
+        let wanted: Vec<_> = assignment
+            .partitions
+            .iter()
+            .map(|p| Acquisition { partition: p.partition, topic_id: p.topic_id, low: p.low })
+            .collect();
         let owned = self.parts.catalogue.acquire(DETECT_GROUP, topic, &wanted, &self.parts.node).await?;
         let mut starts = Vec::with_capacity(owned.len());
         for ownership in owned {
@@ -198,12 +205,13 @@ impl Watch {
             {
                 tracing::error!(%error, kafka.partition = ownership.partition.0, "what rules had counted is lost");
             }
-            let next = ownership.next_offset.unwrap_or(assigned.low).max(assigned.low);
+            let ownership = self.look_back(ownership, assigned).await?;
+            let next = ownership.next_offset.unwrap_or(assigned.low);
             starts.push((ownership.partition, Start::Offset(next)));
             self.lanes.insert(
                 ownership.partition,
                 Lane {
-                    topic_id: assigned.topic_id,
+                    topic_id: ownership.topic_id,
                     epoch: ownership.epoch,
                     published: ownership.next_offset,
                     next,
@@ -215,6 +223,33 @@ impl Watch {
         self.status.set(None);
         assignment.start(starts);
         Ok(())
+    }
+
+    /// Steps back where the topic ends before where the partition stands; says what rules will never see.
+    async fn look_back(
+        &self,
+        mut ownership: Ownership,
+        assigned: &AssignedPartition,
+    ) -> anyhow::Result<Ownership> {
+        let (topic, partition) = (&self.parts.topic, ownership.partition);
+        if ownership.removed > 0 {
+            tracing::error!(
+                kafka.partition = partition.0,
+                messages = ownership.removed,
+                "the topic's own retention removed messages that rules never saw"
+            );
+        }
+        let Some(next) = ownership.next_offset.filter(|next| *next > assigned.high) else {
+            return Ok(ownership);
+        };
+        // A former owner may have read on after the ends were looked up, but not after this node became the owner.
+        let ends = topic.page(partition, next, 1).await?;
+        anyhow::ensure!(assigned.high > 0 || ends.end == 0, "the topic is being made anew");
+        if let Some(step) = ownership.step_back(ends.low, ends.end) {
+            let stepped = self.parts.catalogue.step_back(DETECT_GROUP, topic.name(), &step).await?;
+            ownership.stepped(&step, stepped.context("a partition is another node's by now")?);
+        }
+        Ok(ownership)
     }
 
     /// One message: what is new in it goes through the rules.

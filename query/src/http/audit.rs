@@ -1,7 +1,8 @@
-//! `/api/v1/audit`: the ledger's account of every source, with all that is in the topic when it is asked; with
-//! `verify=true` also the [verification](crate::verify) of what is published.
+//! `/api/v1/audit`: the ledger's account of every source, with all that is in the topic when it is asked, and what the topic
+//! lost; with `verify=true` also the [verification](crate::verify) of what is published.
 
 mod clones;
+mod readers;
 
 use super::{Api, ApiError};
 use crate::INDEXER_GROUP;
@@ -9,7 +10,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
-use millrace_catalogue::StoredSource;
+use millrace_catalogue::{HoleKind, OffsetHole, StoredSource};
 use millrace_ledger::audit as account;
 use millrace_store::Leaf;
 use serde::Deserialize;
@@ -36,19 +37,22 @@ pub async fn audit<L: Leaf + 'static>(
         parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
     let missing = api.searcher.settle().await?;
     let stored = api.searcher.catalogue().all_sources(INDEXER_GROUP).await?;
-    let clones = clones::clones(&stored);
+    let holes = api.searcher.catalogue().holes(INDEXER_GROUP).await?;
+    let (clones, readers) = (clones::clones(&stored), readers::second_readers(&stored));
     let mut sources: Vec<(bool, Value)> = stored
         .iter()
         .filter(|source| parameters.source.as_ref().is_none_or(|glob| matches_glob(glob, path(source))))
-        .map(|source| describe(source, clones.get(&source.id)))
+        .map(|source| describe(source, clones.get(&source.id), readers.get(&source.id)))
         .collect();
     sources.sort_by_key(|(complete, _)| *complete);
-    // What is not in the account cannot be called complete.
-    let complete = missing.is_empty() && sources.iter().all(|(complete, _)| *complete);
+    // What is not in the account cannot be called complete. What the topic lost may have been of any source.
+    let complete = missing.is_empty() && holes.is_empty() && sources.iter().all(|(complete, _)| *complete);
     let records: u64 = sources.iter().filter_map(|(_, source)| source["records"].as_u64()).sum();
     let sources: Vec<Value> = sources.into_iter().map(|(_, source)| source).collect();
-    let mut answer =
-        json!({ "complete": complete, "records": records, "missing": missing, "sources": sources });
+    let holes: Vec<Value> = holes.iter().map(describe_hole).collect();
+    let mut answer = json!({
+        "complete": complete, "records": records, "missing": missing, "holes": holes, "sources": sources
+    });
     if parameters.verify {
         let failed = |error| ApiError::unavailable("what is published cannot be verified", &error);
         let mut verification = api.searcher.verify().await.map_err(failed)?;
@@ -63,7 +67,7 @@ fn path(source: &StoredSource) -> &str {
 }
 
 /// A source's account, and whether nothing is amiss with it.
-fn describe(source: &StoredSource, clone: Option<&String>) -> (bool, Value) {
+fn describe(source: &StoredSource, clone: Option<&String>, reader: Option<&String>) -> (bool, Value) {
     let state = &source.state;
     let account = account(state);
     // Two senders that claim one source are a finding even though nothing is lost.
@@ -89,8 +93,24 @@ fn describe(source: &StoredSource, clone: Option<&String>) -> (bool, Value) {
             "the agent's state folder was moved: this goes on from source {}",
             before.continues.map(|id| id.to_string()).unwrap_or_default()
         ));
+    } else if let Some(notice) = reader {
+        value["notice"] = json!(notice);
     }
     (complete, value)
+}
+
+fn describe_hole(hole: &OffsetHole) -> Value {
+    let mut value = json!(hole);
+    value["messages"] = json!(hole.to.abs_diff(hole.from));
+    let notice = match hole.kind {
+        HoleKind::Removed => "the topic's own retention removed these messages before they were indexed",
+        HoleKind::SteppedBack => {
+            "the topic ended here although all of this was indexed: it had lost its end, and what else it lost there is not \
+             known; or it was another one of the same name"
+        }
+    };
+    value["notice"] = json!(notice);
+    value
 }
 
 /// `*` any characters, `?` one; everything else itself.

@@ -2,7 +2,7 @@
 //! contract.
 
 use super::*;
-use millrace_catalogue::{Cut, Move, Replacement};
+use millrace_catalogue::{Acquisition, Cut, Move, Replacement};
 use millrace_model::{
     LogRecord, ManualClock, OffsetRange, RecordId, Row, ShardId, SourceId, StreamName, Timestamp,
 };
@@ -29,7 +29,8 @@ impl Site {
             "",
         ))
         .unwrap();
-        let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[(Partition(0), None)], "test").await.unwrap();
+        let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
+        let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[wanted], "test").await.unwrap();
         Self { folder, catalogue, bundles, epoch: owned[0].epoch }
     }
 

@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod database;
 pub mod disk;
+pub mod foreign;
 pub mod http;
 pub mod kafka;
 pub mod numbers;

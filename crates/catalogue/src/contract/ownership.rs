@@ -1,6 +1,6 @@
 //! Epochs: who may publish, and what becomes of a topic that was created again.
 
-use super::{Bed, GROUP, TOPIC, cut, everything, own, step};
+use super::{Bed, GROUP, TOPIC, cut, everything, own, step, wanted};
 use crate::{Cut, PublishError, TrailEvent, verify_trail};
 use millrace_model::{Partition, TimeRange, TopicId};
 
@@ -31,7 +31,7 @@ pub(crate) async fn two_owners_at_once_get_different_epochs(bed: &Bed) {
 
 pub(crate) async fn groups_do_not_meet(bed: &Bed) {
     let indexer = own(&bed.first, 0, "a").await;
-    let detect = bed.first.acquire("detect", TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
+    let detect = bed.first.acquire("detect", TOPIC, &[wanted(0, None, 0)], "a").await.unwrap()[0];
     let published = cut(step(&indexer, 5));
     bed.first.publish(&published).await.unwrap();
     // The same source, read by the other group, is new to it.
@@ -57,14 +57,14 @@ pub(crate) async fn a_recreated_topic_begins_anew_and_its_past_is_kept(bed: &Bed
 
     // Learning the id for the first time says nothing about a recreation, nor does not knowing it.
     let partition = Partition(0);
-    let learned = bed.first.acquire(GROUP, TOPIC, &[(partition, Some(old))], "a").await.unwrap()[0];
+    let learned = bed.first.acquire(GROUP, TOPIC, &[wanted(0, Some(old), 0)], "a").await.unwrap()[0];
     assert_eq!((learned.next_offset, learned.recreated), (Some(10), false));
-    let unsure = bed.first.acquire(GROUP, TOPIC, &[(partition, None)], "a").await.unwrap()[0];
+    let unsure = bed.first.acquire(GROUP, TOPIC, &[wanted(0, None, 0)], "a").await.unwrap()[0];
     assert_eq!((unsure.next_offset, unsure.recreated), (Some(10), false));
-    let same = bed.first.acquire(GROUP, TOPIC, &[(partition, Some(old))], "a").await.unwrap()[0];
+    let same = bed.first.acquire(GROUP, TOPIC, &[wanted(0, Some(old), 0)], "a").await.unwrap()[0];
     assert_eq!((same.next_offset, same.recreated), (Some(10), false));
 
-    let anew = bed.second.acquire(GROUP, TOPIC, &[(partition, Some(new))], "b").await.unwrap()[0];
+    let anew = bed.second.acquire(GROUP, TOPIC, &[wanted(0, Some(new), 0)], "b").await.unwrap()[0];
     assert_eq!((anew.next_offset, anew.recreated), (None, true));
     assert_eq!(anew.epoch, same.epoch + 1);
     let refused = bed.first.publish(&cut(step(&same, 20))).await.unwrap_err();
@@ -75,7 +75,7 @@ pub(crate) async fn a_recreated_topic_begins_anew_and_its_past_is_kept(bed: &Bed
     assert_eq!(snapshot.partitions[0].topic_id, Some(new));
     assert_eq!(snapshot.partitions[0].next_offset, Some(4));
     assert_eq!(snapshot.shards.len(), 2, "the old topic's records stay searchable");
-    let again = bed.first.acquire(GROUP, TOPIC, &[(partition, Some(new))], "a").await.unwrap()[0];
+    let again = bed.first.acquire(GROUP, TOPIC, &[wanted(0, Some(new), 0)], "a").await.unwrap()[0];
     assert_eq!((again.next_offset, again.recreated), (Some(4), false));
 
     let trail = bed.first.trail(GROUP, TOPIC, partition, 0, 10).await.unwrap();

@@ -3,7 +3,7 @@
 use super::{
     Bed, GROUP, TOPIC, cut, everything,
     merging::{at, publish, publish_three, refused, replacement},
-    own, shard, step,
+    own, shard, step, wanted,
 };
 use crate::{Alias, Cut, ReplaceError, Replacement, TrailEntry, TrailEvent, verify_trail};
 use millrace_model::{Partition, ShardId, ShardMeta, StreamName};
@@ -17,7 +17,7 @@ pub(crate) async fn a_merge_of_a_shard_that_is_not_live_changes_nothing(bed: &Be
         .await
         .unwrap();
     bed.first.replace(&replacement(&shards[1..3])).await.unwrap();
-    let other = bed.first.acquire("detect", TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
+    let other = bed.first.acquire("detect", TOPIC, &[wanted(0, None, 0)], "a").await.unwrap()[0];
     let other = Cut { group: "detect".to_owned(), ..cut(step(&other, 5)) };
     bed.first.publish(&other).await.unwrap();
     let unknown = ShardMeta { id: ShardId::random(), ..shards[4].clone() };

@@ -22,13 +22,18 @@ pub(crate) struct WayBack {
 }
 
 /// What only this version and later ones know, and must not be forgotten: how it is counted, and what it is.
-const NEEDED: [(i64, &str, &str); 2] = [
+const NEEDED: [(i64, &str, &str); 3] = [
     (
         3,
         "SELECT COUNT(*) FROM deletions WHERE purged_ns IS NULL",
         "deletions are not done yet, and what they hide would be found again: wait until they are",
     ),
     (3, "SELECT COUNT(*) FROM holds", "streams are on hold, and would expire: release them first"),
+    (
+        5,
+        "SELECT COUNT(*) FROM holes",
+        "holes in the topic are known, of which the audit would say nothing any more",
+    ),
 ];
 
 impl Catalogue {

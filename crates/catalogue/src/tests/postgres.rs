@@ -6,10 +6,10 @@ use crate::{
         Bed, GROUP, TOPIC, clock, cut,
         going_back::every_version_can_be_gone_back_to,
         merging::{publish, replacement},
-        opened_by_many_at_once, own, step,
+        opened_by_many_at_once, own, step, wanted,
     },
 };
-use millrace_model::{Partition, StreamName, TimeRange, Timestamp};
+use millrace_model::{StreamName, TimeRange, Timestamp};
 use millrace_test_support::postgres::{Postgres, shared};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -172,7 +172,7 @@ async fn a_node_that_stands_still_in_a_transaction_is_cut_off() {
     // The row is held until the server ends the session that does nothing.
     let begun = std::time::Instant::now();
     loop {
-        match bed.second.acquire(GROUP, TOPIC, &[(Partition(0), None)], "b").await {
+        match bed.second.acquire(GROUP, TOPIC, &[wanted(0, None, 0)], "b").await {
             Ok(taken) => {
                 assert_eq!(taken[0].epoch, owned.epoch + 1);
                 break;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     AssignedPartition, Assignment, Consumer, ConsumerEvent, Error, Message, Page, Start,
-    events::Events,
+    events::{Events, HAND_OVER, UNHURRIED},
     sync::{Bell, lock},
 };
 use millrace_model::Partition;
@@ -64,7 +64,7 @@ impl EmbeddedConsumer {
         });
         // Created before the thread: if that fails, dropping it leaves the group.
         let mut consumer = Self { member: Arc::clone(&member), thread: None };
-        let reader = Reader { member, places: BTreeMap::new(), pending: None };
+        let reader = Reader { member, share: Vec::new(), places: BTreeMap::new(), pending: None };
         let thread = std::thread::Builder::new().name(format!("read {group}")).spawn(move || reader.run());
         let topic = &consumer.member.topic.shared.settings.name;
         consumer.thread = Some(thread.map_err(|source| Error::Thread { topic: topic.clone(), source })?);
@@ -130,6 +130,8 @@ impl Member {
 /// The thread's own.
 struct Reader {
     member: Arc<Member>,
+    /// All that it was given.
+    share: Vec<Partition>,
     /// Where each partition that is being read goes on.
     places: BTreeMap<Partition, Place>,
     /// An assignment that was offered and not answered.
@@ -146,6 +148,8 @@ struct Place {
     log: Arc<Log>,
     next: i64,
     open: Option<(Arc<Segment>, Walker)>,
+    /// Retention was faster: what is next is not there any more.
+    astray: bool,
 }
 
 impl Reader {
@@ -157,6 +161,13 @@ impl Reader {
                 Step::Assign(partitions) => self.offer(partitions),
                 Step::Wait => self.member.bell.wait(rings, IDLE),
                 Step::Steady if self.pending.is_some() => self.await_answer(),
+                Step::Steady if self.places.values().any(|place| place.astray) => {
+                    if self.member.events.is_drained() {
+                        self.begin_afresh();
+                    } else {
+                        self.member.bell.wait(rings, LOOK);
+                    }
+                }
                 Step::Steady => {
                     if !self.read_all() {
                         self.member.bell.wait(rings, IDLE);
@@ -170,12 +181,23 @@ impl Reader {
         self.places.clear();
         self.pending = None;
         lock(&self.member.paused).clear();
-        self.member.events.revoke(partitions, false);
+        self.member.events.revoke(partitions, false, HAND_OVER);
         self.member.topic.groups.released(&self.member.group, self.member.id);
         self.member.bell.ring();
     }
 
+    /// Some of what was to be read is gone: what was read is settled, and everything is assigned as it is now.
+    fn begin_afresh(&mut self) {
+        self.places.clear();
+        lock(&self.member.paused).clear();
+        self.member.events.revoke(self.share.clone(), false, UNHURRIED);
+        if self.member.topic.groups.is_current(&self.member.group, self.member.id) {
+            self.offer(self.share.clone());
+        }
+    }
+
     fn offer(&mut self, partitions: Vec<Partition>) {
+        self.share.clone_from(&partitions);
         if partitions.is_empty() {
             // More members than partitions: this one stands by, and there is nothing to say.
             self.pending = None;
@@ -220,15 +242,15 @@ impl Reader {
             let Some(log) = known.cloned() else { continue };
             let (low, end) = (log.low(), log.end());
             let next = match start {
-                Start::Offset(offset) if (low..=end).contains(&offset) => offset,
-                Start::Offset(offset) => {
-                    tracing::warn!(%partition, offset, low, end, "the topic does not have that offset; reading from the earliest");
-                    low
-                }
+                Start::Offset(offset) => offset,
                 Start::Earliest => low,
             };
+            let astray = !(low..=end).contains(&next);
+            if astray {
+                tracing::warn!(%partition, next, low, end, "the topic does not have that offset");
+            }
             self.member.topic.groups.began(&self.member.group, partition, next);
-            self.places.insert(partition, Place { log, next, open: None });
+            self.places.insert(partition, Place { log, next, open: None, astray });
         }
     }
 
@@ -263,12 +285,16 @@ impl Reader {
 /// Messages of one partition, apart from every group.
 pub(super) fn page(topic: &Inner, log: &Arc<Log>, from: i64, limit: usize) -> Result<Page, Error> {
     let low = log.low();
-    let mut place = Place { log: Arc::clone(log), next: from.max(low), open: None };
+    let mut place = Place { log: Arc::clone(log), next: from.max(low), open: None, astray: false };
     let mut messages = Vec::new();
     // A damaged stretch gives none, though it is not the end.
     while messages.is_empty() && place.next < log.end() {
         let before = place.next;
         messages = place.read(topic)?;
+        if std::mem::take(&mut place.astray) {
+            // Whoever looks takes what is there.
+            place.next = place.next.max(log.low());
+        }
         if place.next == before {
             break;
         }
@@ -287,10 +313,12 @@ impl Place {
         let mut messages = Vec::new();
         let mut bytes = 0;
         while bytes < EVENT && self.next < self.log.end() {
-            self.skip_deleted();
             let (segment, walker) = if let Some(open) = self.open.take() {
                 self.open.insert(open)
             } else {
+                if self.is_overtaken() {
+                    break;
+                }
                 let Some(segment) = self.log.segment_of(self.next) else { break };
                 let walker = segment.walk_from(self.next)?;
                 self.open.insert((segment, walker))
@@ -311,6 +339,9 @@ impl Place {
                 segment::Step::Damaged { from } => self.damaged(topic, from, "no sound block header"),
                 segment::Step::End => {
                     let Some(next) = self.log.segment_after(segment.base) else { break };
+                    if self.is_overtaken() {
+                        break;
+                    }
                     self.pass_gap(topic, &next);
                 }
             }
@@ -324,19 +355,16 @@ impl Place {
         Ok(messages)
     }
 
-    /// Retention may have overtaken us.
-    fn skip_deleted(&mut self) {
+    /// Has retention deleted what is next? A segment that is open is read to its end all the same.
+    fn is_overtaken(&mut self) -> bool {
         let low = self.log.low();
-        if self.next < low {
-            tracing::warn!(
-                partition = %self.log.partition,
-                from_offset = self.next,
-                to_offset = low,
-                "messages were deleted before they were read"
-            );
-            self.next = low;
+        self.astray = self.next < low;
+        if self.astray {
             self.open = None;
+            let partition = self.log.partition;
+            tracing::warn!(%partition, next = self.next, low, "messages were deleted before they were read");
         }
+        self.astray
     }
 
     /// Goes on in the next segment. What neither it nor the finished one holds is gone.

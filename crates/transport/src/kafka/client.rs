@@ -61,7 +61,8 @@ pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
         .set("group.id", format!("{}.{group}", settings.name))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
+        // What is gone is never passed over in silence.
+        .set("auto.offset.reset", "error")
         .set("allow.auto.create.topics", "false")
         .set("partition.assignment.strategy", "range,roundrobin")
         // A member that was killed is noticed within this time.

@@ -148,6 +148,16 @@ fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
     message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default()
 }
 
+/// How many partitions the topic has by now. The client is a consumer's: a producer's would make the topic where it is not there.
+pub(super) fn partitions(topic: &Arc<Inner>) -> Result<u32, KafkaError> {
+    let mut config = client::consumer(&topic.settings, "look");
+    config.remove("statistics.interval.ms");
+    let client = BaseConsumer::from_config_and_context(&config, Quiet(Arc::clone(&topic.health)))?;
+    let metadata = client.fetch_metadata(Some(&topic.settings.name), REQUEST)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic.settings.name);
+    Ok(found.map_or(0, |found| found.partitions().len() as u32))
+}
+
 /// Messages of one partition, apart from every group: a client of its own reads them.
 pub(super) fn page(
     topic: &Arc<Inner>,
@@ -157,6 +167,8 @@ pub(super) fn page(
 ) -> Result<Page, KafkaError> {
     let mut config = client::consumer(&topic.settings, "look");
     config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+    // Whoever looks takes what is there.
+    config.set("auto.offset.reset", "earliest");
     config.remove("statistics.interval.ms");
     let client = BaseConsumer::from_config_and_context(&config, Quiet(Arc::clone(&topic.health)))?;
     let name = &topic.settings.name;

@@ -37,13 +37,29 @@ pub(crate) async fn reading_begins_where_it_is_told(world: World) {
     consumer.close().await;
 }
 
-pub(crate) async fn an_offset_that_is_not_there_means_the_earliest(world: World) {
+pub(crate) async fn what_is_not_there_is_never_passed_over(world: World) {
     let topic = world.open().await;
     Sender::new(&topic, 64).send_all(0..40).await;
     let mut consumer = topic.consumer("readers").unwrap();
-    assigned(&mut consumer).await.start(vec![(Partition(0), Start::Offset(5000))]);
-    let found = read_numbers(&mut consumer, 10).await;
-    assert_eq!(found.iter().map(|message| message.offset).collect::<Vec<_>>(), (1..11).collect::<Vec<_>>());
+    let at = [(0, Start::Offset(5000)), (1, Start::Earliest)];
+    assigned(&mut consumer).await.start(at.map(|(partition, start)| (Partition(partition), start)).into());
+    // Of the others something may be read; of that one nothing, until somebody has said where to go on.
+    let revocation = loop {
+        match soon(consumer.next()).await.unwrap() {
+            ConsumerEvent::Messages(messages) => {
+                assert!(messages.iter().all(|message| message.partition == Partition(1)));
+            }
+            ConsumerEvent::Revoked(revocation) => break revocation,
+            ConsumerEvent::Assigned(assignment) => panic!("{assignment:?}"),
+        }
+    };
+    assert!(!revocation.lost, "what was read can be settled");
+    revocation.done();
+    let assignment = assigned(&mut consumer).await;
+    assert_eq!((assignment.partitions[0].low, assignment.partitions[0].high), (0, 11));
+    let at = from_start(&assignment);
+    assignment.start(at);
+    assert_eq!(read_numbers(&mut consumer, 40).await.len(), 40);
     consumer.close().await;
 }
 

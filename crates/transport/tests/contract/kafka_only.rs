@@ -2,11 +2,11 @@
 
 use crate::world::{
     PARTITIONS, Sender, World, assigned, delete_topic, from_start, messages, number, payload,
-    read_from_start, read_numbers, revoked, soon, until,
+    read_from_start, read_numbers, remove_records, revoked, soon, until,
 };
 use millrace_model::{Partition, SystemClock, TopicId, wire};
 use millrace_test_support::kafka::Broker;
-use millrace_transport::{Consumer, ConsumerEvent, Error, Producer, Topic, TopicSettings};
+use millrace_transport::{Consumer, ConsumerEvent, Error, Producer, Start, Topic, TopicSettings};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -236,4 +236,28 @@ async fn a_setting_that_librdkafka_refuses_is_named_at_once() {
     settings.librdkafka.insert("no.such.key".to_owned(), "1".to_owned());
     let refused = open(settings).await;
     assert!(matches!(&refused, Err(Error::Setting { key, .. }) if key == "no.such.key"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_removed_under_a_reader_are_not_passed_over() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(settings) = &world.settings else { unreachable!() };
+    let topic = world.open().await;
+    Sender::new(&topic, 64).send_all(0..40).await;
+    let mut consumer = topic.consumer("readers").unwrap();
+    // They go between being seen and being read.
+    let assignment = assigned(&mut consumer).await;
+    assert_eq!(assignment.partitions[0].low, 0);
+    remove_records(settings, Partition(0), 8).await;
+    assignment.start(vec![(Partition(0), Start::Offset(5))]);
+    let revocation = revoked(&mut consumer).await;
+    assert!(!revocation.lost);
+    revocation.done();
+    let assignment = assigned(&mut consumer).await;
+    let found = assignment.partitions[0].clone();
+    assert_eq!((found.low, found.high, found.topic_id), (8, 11, None));
+    assignment.start(vec![(Partition(0), Start::Offset(8))]);
+    let read: Vec<i64> = read_numbers(&mut consumer, 3).await.iter().map(|message| message.offset).collect();
+    assert_eq!(read, [8, 9, 10]);
+    consumer.close().await;
 }

@@ -201,6 +201,11 @@ pub(crate) async fn counts_add_up(world: World) {
     consumer.close().await;
 }
 
+pub(crate) async fn the_topic_says_how_many_partitions_it_has(world: World) {
+    let topic = world.open().await;
+    assert_eq!(topic.partitions().await.unwrap(), PARTITIONS);
+}
+
 pub(crate) async fn pages_are_read_apart_from_every_group(world: World) {
     let topic = world.open().await;
     let mut sender = Sender::new(&topic, 64);

@@ -141,6 +141,14 @@ pub(crate) async fn delete_topic(settings: &KafkaSettings) {
     }
 }
 
+/// Removes all messages of a partition that lie before an offset, as a broker's retention does.
+pub(crate) async fn remove_records(settings: &KafkaSettings, partition: Partition, before: i64) {
+    let admin: AdminClient<DefaultClientContext> = config(settings).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&settings.name, partition.0, Offset::Offset(before)).unwrap();
+    admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
 /// Waits for what must come.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it never came")

@@ -2,6 +2,7 @@
 
 use super::{Shared, Turn};
 use crate::{
+    events::HAND_OVER,
     kafka::client::{self, Statistics},
     sync::lock,
 };
@@ -48,7 +49,7 @@ impl ConsumerContext for Context {
             return;
         }
         if !shared.is_closing() {
-            shared.events.revoke(partitions, client.assignment_lost());
+            shared.events.revoke(partitions, client.assignment_lost(), HAND_OVER);
         }
         *lock(&shared.turn) = Turn { revoked: true, assigned: None };
         if let Err(error) = client.unassign() {

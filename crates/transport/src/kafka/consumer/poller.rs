@@ -7,6 +7,7 @@
 use super::{Shared, Turn, context::Context};
 use crate::{
     AssignedPartition, Assignment, Message, Start,
+    events::{HAND_OVER, UNHURRIED},
     kafka::{Ready, scout},
     sync::{Bell, lock},
 };
@@ -15,7 +16,7 @@ use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 use std::{
@@ -46,6 +47,9 @@ pub(super) struct Poller {
     paused: BTreeSet<Partition>,
     /// The pipeline is behind, and everything is paused until it has caught up by half.
     behind: bool,
+    /// The topic does not have what is to be read next: everything is paused until the pipeline has taken what was read before,
+    /// and then assigned afresh.
+    astray: bool,
     surveyed: Instant,
     /// A partition whose topic's id is known, and that id.
     identity: Option<(Partition, TopicId)>,
@@ -74,6 +78,7 @@ impl Poller {
             phase: Phase::Idle,
             paused: BTreeSet::new(),
             behind: false,
+            astray: false,
             surveyed: now,
             identity: None,
             identified: now,
@@ -99,7 +104,7 @@ impl Poller {
                 }
             }
             if !self.shared.is_closing() {
-                self.take_away(true);
+                self.take_away(true, HAND_OVER);
                 pause.wait(0, Duration::from_secs(1));
             }
         }
@@ -118,7 +123,10 @@ impl Poller {
             self.commit(client);
             self.pause(client);
             self.survey(client);
-            self.identify(client);
+            self.identify();
+            if self.astray && self.shared.events.is_drained() {
+                self.begin_afresh(client);
+            }
             if let Err(error) = self.read(client) {
                 self.shared.topic.metrics.retries.inc();
                 tracing::error!(%error, "the Kafka consumer can go on no longer; making a new one");
@@ -146,6 +154,7 @@ impl Poller {
     fn forget(&mut self) {
         self.phase = Phase::Idle;
         self.paused.clear();
+        self.astray = false;
         self.identity = None;
         self.check = None;
         lock(&self.shared.ends).clear();
@@ -199,7 +208,7 @@ impl Poller {
                 Start::Offset(offset) if (found.low..=found.high).contains(&offset) => {
                     (Offset::Offset(offset), Some(offset))
                 }
-                // If the topic has grown meanwhile it may be there; else librdkafka begins at the earliest.
+                // If the topic has grown meanwhile it may be there; else librdkafka says that it is not.
                 Start::Offset(offset) => {
                     let (low, high) = (found.low, found.high);
                     tracing::warn!(%partition, offset, low, high, "the topic may not have that offset");
@@ -234,7 +243,7 @@ impl Poller {
         let Phase::Reading(reading) = &self.phase else { return };
         self.behind =
             if self.behind { !self.shared.events.has_ample_room() } else { !self.shared.events.has_room() };
-        let wanted: BTreeSet<Partition> = if self.behind {
+        let wanted: BTreeSet<Partition> = if self.behind || self.astray {
             reading.keys().copied().collect()
         } else {
             lock(&self.shared.paused).iter().filter(|p| reading.contains_key(p)).copied().collect()
@@ -266,13 +275,13 @@ impl Poller {
     }
 
     /// Reads the topic's id again now and then.
-    fn identify(&mut self, client: &Client) {
+    fn identify(&mut self) {
         let Some((partition, id)) = self.identity else { return };
         match self.check.as_ref().map(mpsc::Receiver::try_recv) {
             Some(Ok(found)) => {
                 self.check = None;
                 match found.first().and_then(|found| found.topic_id) {
-                    Some(now) if now != id => self.made_anew(client),
+                    Some(now) if now != id => self.stray("the topic was made anew"),
                     Some(_) => {}
                     // Retention has deleted the first message: nothing to compare with any more.
                     None => self.identity = None,
@@ -306,9 +315,12 @@ impl Poller {
                         bytes += message.weight();
                         batch.push(message);
                     } else {
-                        self.made_anew(client);
-                        return Ok(());
+                        self.stray("the topic went back");
+                        break;
                     }
+                }
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                    self.stray("the topic does not have what is to be read next");
                 }
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     self.shared.events.messages(batch);
@@ -327,6 +339,12 @@ impl Poller {
         Ok(())
     }
 
+    /// Nothing more is read until what was read is taken, and everything is assigned afresh.
+    fn stray(&mut self, why: &str) {
+        tracing::warn!(topic = self.shared.topic.settings.name, why, "reading it afresh");
+        self.astray = true;
+    }
+
     /// The message, copied; `None` if it lies before where we are: then this is another topic under the old name.
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Option<Message> {
         let (partition, offset) = (Partition(message.partition()), message.offset());
@@ -342,16 +360,16 @@ impl Poller {
         Some(scout::copy(message))
     }
 
-    /// The topic has been deleted and made again while we read it, or lost its end: everything is assigned afresh.
-    fn made_anew(&mut self, client: &Client) {
-        tracing::warn!(topic = self.shared.topic.settings.name, "the topic was made anew: reading it afresh");
-        let partitions = self.take_away(true);
+    /// The topic is not what it was when it was assigned (made anew, shorter at its start or its end): what was read of it is
+    /// settled, and everything is assigned as it is now.
+    fn begin_afresh(&mut self, client: &Client) {
+        let partitions = self.take_away(false, UNHURRIED);
         self.tell("give partitions up", client.unassign());
         self.scout(partitions, Duration::ZERO);
     }
 
     /// Takes everything from the pipeline that it has; returns what that was.
-    fn take_away(&mut self, lost: bool) -> Vec<Partition> {
+    fn take_away(&mut self, lost: bool, within: Duration) -> Vec<Partition> {
         let partitions = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => Vec::new(),
             Phase::Scouting(_, partitions) => partitions,
@@ -359,7 +377,7 @@ impl Poller {
             Phase::Reading(_) => lock(&self.shared.ends).keys().copied().collect(),
         };
         if !partitions.is_empty() {
-            self.shared.events.revoke(partitions.clone(), lost);
+            self.shared.events.revoke(partitions.clone(), lost, within);
         }
         self.forget();
         partitions
