@@ -100,9 +100,13 @@ pub struct Metrics {
     pub deleted_records: Counter,
     /// Shards that were looked through for a deletion, rewritten or not.
     pub purged_shards: Counter,
+    /// Shards that were made again of what the topic says.
+    pub reprocessed_shards: Counter,
+    /// Shards that were to be, and stayed as they were.
+    pub refused_reprocessings: Counter,
     /// Merges that are due.
     pub waiting_merges: Gauge,
-    /// Merges and purges under way.
+    /// Merges, purges and reprocessings under way.
     pub running_merges: Gauge,
     /// Bytes of hot rows in memory.
     pub hot_bytes: Gauge,
@@ -166,6 +170,12 @@ impl Metrics {
         counter("orphan_bundles", "Bundles that were never published, deleted", &self.orphans);
         counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
+        counter("reprocessed_shards", "Shards made again of what the topic says", &self.reprocessed_shards);
+        counter(
+            "refused_reprocessings",
+            "Shards that could not be proved to be what the topic gives",
+            &self.refused_reprocessings,
+        );
         self.register_gauges(registry);
         registry.register("dropped_records", "Records that did not become searchable", self.dropped.clone());
         registry.register(
@@ -184,7 +194,7 @@ impl Metrics {
         let mut gauge =
             |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
         gauge("waiting_merges", "Merges that are due", &self.waiting_merges);
-        gauge("running_merges", "Merges and purges under way", &self.running_merges);
+        gauge("running_merges", "Merges, purges and reprocessings under way", &self.running_merges);
         gauge("hot_bytes", "Bytes of hot rows in memory", &self.hot_bytes);
         gauge("free_bytes", "What is free where bundles are made or lie", &self.free_bytes);
         gauge("hot_rows", "Hot rows in memory, published or not", &self.hot_rows);
