@@ -164,8 +164,8 @@ pub struct Merger {
     shutdown: CancellationToken,
     limits: Limits,
     aside: HashMap<ShardId, Aside>,
-    /// Until when nothing is reprocessed: something that it takes could not be reached.
-    reprocess_after: Timestamp,
+    /// Shards that cannot be made again now, as something that it takes cannot be reached, and until when they are left alone.
+    reprocess_later: HashMap<ShardId, Timestamp>,
 }
 
 impl Merger {
@@ -185,7 +185,7 @@ impl Merger {
             shutdown,
             limits: Limits::default(),
             aside: HashMap::new(),
-            reprocess_after: Timestamp::MIN,
+            reprocess_later: HashMap::new(),
         }
     }
 

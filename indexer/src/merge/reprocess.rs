@@ -4,6 +4,7 @@
 //! the catalogue, so a process that is killed leaves nothing but a bundle that nobody knows.
 
 mod from_topic;
+mod making;
 mod proof;
 
 use super::{ASIDE, Ended, Merger, Pass};
@@ -21,16 +22,17 @@ impl Merger {
     /// Makes the first shard again that waits for it and whose stream no other indexer is at.
     pub(super) async fn reprocess_one(&mut self) -> anyhow::Result<Pass> {
         let now = self.parts.clock.now();
-        if now < self.reprocess_after {
-            return Ok(Pass::Idle);
-        }
         let waiting = self.parts.catalogue.reprocessable(GROUP, SOME).await?;
         if waiting.is_empty() {
             self.finish().await?;
             return Ok(Pass::Idle);
         }
+        self.reprocess_later.retain(|_, until| *until > now);
         let mut tried = BTreeSet::new();
         for (number, shard) in waiting {
+            if self.reprocess_later.contains_key(&shard.id) {
+                continue;
+            }
             if !tried.insert(shard.stream.clone()) || !self.lease(&shard.stream).await? {
                 continue;
             }
@@ -39,8 +41,8 @@ impl Merger {
             self.parts.metrics.running_merges.set(0);
             self.release(&shard.stream).await;
             if let Err(error) = done {
-                // Something is away that merges may not need.
-                self.reprocess_after = now.plus(ASIDE);
+                // Something is away that others may not need.
+                self.reprocess_later.insert(shard.id, now.plus(ASIDE));
                 tracing::warn!(
                     error = format!("{error:#}"), number, shard.id = %shard.id, retry_s = ASIDE.as_secs(),
                     "a shard cannot be made again now"

@@ -2,8 +2,8 @@
 
 mod site;
 
-use super::{super::LEASE, Merger, Pass, from_topic};
-use crate::{GROUP, Parts, publish, settings::Keep};
+use super::{ASIDE, Merger, Pass, from_topic};
+use crate::{GROUP, Parts, merge::LEASE, publish, settings::Keep};
 use from_topic::Made;
 use millrace_catalogue::DeletionRequest;
 use millrace_model::{
@@ -125,6 +125,10 @@ async fn what_was_deleted_does_not_come_back() {
     site.assert_made_again(&purged, &before).await;
     let again = site.live().await.remove(0);
     assert_eq!(again.deletions, purged.deletions);
+    // A bundle that is damaged where its records lie still tells their ids.
+    site.damage(&again, false);
+    site.assert_made_again(&again, &before).await;
+    let again = site.live().await.remove(0);
     site.lose(&again);
     site.assert_refused(&again, "gives 30 records where it held 20").await;
 }
@@ -349,6 +353,24 @@ async fn a_process_that_is_killed_or_late_changes_nothing() {
     assert_eq!((receipt.shards, receipt.refused, site.records().await), (1, 0, before));
     let stored = site.parts.bundles.list("").await.unwrap();
     assert!(stored.iter().all(|(stored, _)| *stored != key), "its bundle is deleted");
+}
+
+#[tokio::test]
+async fn what_is_away_is_waited_for() {
+    let mut site = Site::new().await;
+    let mut app = Source::new(1, "app");
+    site.write(&mut app, "first", 10).await;
+    let shard = site.cut().await.remove(0);
+    let before = site.records().await;
+    let number = site.ask(&[&shard]).await.number;
+    std::fs::remove_dir(&site.parts.work_directory).unwrap();
+    assert_eq!(site.merger.once().await.unwrap(), Pass::Idle);
+    std::fs::create_dir(&site.parts.work_directory).unwrap();
+    assert_eq!(site.merger.once().await.unwrap(), Pass::Idle, "it is left alone for a while");
+    assert_eq!((site.receipt(number).await.waiting, site.live().await), (1, vec![shard]));
+    site.clock.advance(ASIDE);
+    site.work().await;
+    assert_eq!((site.receipt(number).await.shards, site.records().await), (1, before));
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ impl Site {
             assert_eq!(sealed.meta().records, shard.records);
             let each = |row: millrace_model::Row| -> anyhow::Result<()> {
                 let Value::String(body) = &row.record.body else { panic!("{row:?}") };
-                let known = records.insert(row.id, (row.stream.clone(), row.time, body.to_string()));
+                let known = records.insert(row.id, (row.stream.clone(), row.time, body.clone()));
                 assert_eq!(known, None, "{} is there twice", row.id);
                 Ok(())
             };
