@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
-use crate::{catalogue, client, dead_letters, roles, rules, settings, streams, telemetry};
+use crate::{catalogue, client, dead_letters, reprocess, roles, rules, settings, streams, telemetry};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::SocketAddr,
@@ -38,7 +38,7 @@ enum Command {
     DeadLetters(DeadLettersCommand),
     /// Who brings how much, and what of it was beyond a quota
     Traffic(TrafficArgs),
-    /// Look into the catalogue, or make it again out of a snapshot
+    /// Look into the catalogue; make it again out of a snapshot, or shards out of the topic
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
     /// Check rules, and try them on records
@@ -270,8 +270,37 @@ enum CatalogueCommand {
     Dump(StoredArgs),
     /// Make a lost catalogue again out of a snapshot; what came later is read again from the topic
     Rebuild(RebuildArgs),
+    /// Make live shards again of what the topic says: lost and damaged ones, or all after a change
+    Reprocess(ReprocessArgs),
     /// Take the catalogue's schema back to an earlier version, for a program that knows no later one
     Downgrade(DowngradeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReprocessArgs {
+    /// Only shards of this stream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// Only shards with records since then: an age (15m, 2d), RFC 3339 or epoch milliseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only shards with records until then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Only this shard, by its id; may be given several times
+    #[arg(long = "shard", value_name = "ID")]
+    pub(crate) shards: Vec<String>,
+    /// Return only when no shard waits any more; exit 1 where one stays as it is
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Ask for nothing: tell what was asked for, and how far that has come
+    #[arg(long, conflicts_with_all = ["stream", "from", "to", "shards", "wait"])]
+    pub(crate) list: bool,
+    /// How to write the receipt
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -443,6 +472,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Catalogue(CatalogueCommand::Downgrade(args)) => {
             runtime()?.block_on(catalogue::downgrade(&settings::stored(&args.stored)?, args.to))
         }
+        Command::Catalogue(CatalogueCommand::Reprocess(args)) => runtime()?.block_on(reprocess::run(&args)),
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Config(ConfigCommand::Check(args)) => {

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod dead_letters;
 mod memory;
+mod reprocess;
 mod roles;
 mod rules;
 mod settings;

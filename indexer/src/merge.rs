@@ -5,10 +5,13 @@
 //! answers right; the lease of a stream only keeps several indexers from doing the same work. A process that is killed at
 //! any moment leaves what was live before or what is live after, and at worst a bundle that nobody knows.
 //!
+//! Purges (`purge`) and reprocessings (`reprocess`) replace shards by the same rules, and come first.
+//!
 //! Does not know how shards are merged: that is a function which it is given ([`merge_bundles`], but in tests).
 
 mod plan;
 mod purge;
+mod reprocess;
 
 pub use plan::{Limits, MAX_REWRITES, MergeTask, plan};
 
@@ -161,6 +164,8 @@ pub struct Merger {
     shutdown: CancellationToken,
     limits: Limits,
     aside: HashMap<ShardId, Aside>,
+    /// Shards that cannot be made again now, as something that it takes cannot be reached, and until when they are left alone.
+    reprocess_later: HashMap<ShardId, Timestamp>,
 }
 
 impl Merger {
@@ -180,11 +185,12 @@ impl Merger {
             shutdown,
             limits: Limits::default(),
             aside: HashMap::new(),
+            reprocess_later: HashMap::new(),
         }
     }
 
-    /// One pass: purges a shard of what is to be deleted, if there is one; else plans, and does the first task whose stream
-    /// no other indexer is at.
+    /// One pass: purges a shard of what is to be deleted, if there is one; else makes one again that is to be, and plans and does
+    /// the first task whose stream no other indexer is at: a long reprocessing does not hold up merges.
     pub async fn once(&mut self) -> anyhow::Result<Pass> {
         if self.purge_one().await? == Pass::Worked {
             return Ok(Pass::Worked);
@@ -193,6 +199,7 @@ impl Merger {
         if self.room.is_short() {
             return Ok(Pass::Idle);
         }
+        let reprocessed = self.reprocess_one().await?;
         let tasks = self.tasks().await?;
         self.parts.metrics.waiting_merges.set(tasks.len() as i64);
         let mut tried = BTreeSet::new();
@@ -210,7 +217,7 @@ impl Merger {
                 return Ok(Pass::Worked);
             }
         }
-        Ok(Pass::Idle)
+        Ok(reprocessed)
     }
 
     async fn lease(&self, stream: &StreamName) -> anyhow::Result<bool> {

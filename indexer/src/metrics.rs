@@ -113,9 +113,13 @@ pub struct Metrics {
     pub deleted_records: Counter,
     /// Shards that were looked through for a deletion, rewritten or not.
     pub purged_shards: Counter,
+    /// Shards that were made again of what the topic says.
+    pub reprocessed_shards: Counter,
+    /// Shards that were to be, and stayed as they were.
+    pub refused_reprocessings: Counter,
     /// Merges that are due.
     pub waiting_merges: Gauge,
-    /// Merges and purges under way.
+    /// Merges, purges and reprocessings under way.
     pub running_merges: Gauge,
     /// Bytes of hot rows in memory.
     pub hot_bytes: Gauge,
@@ -189,6 +193,12 @@ impl Metrics {
         counter("orphan_bundles", "Bundles that were never published, deleted", &self.orphans);
         counter("deleted_records", "Records that deletions by query removed", &self.deleted_records);
         counter("purged_shards", "Shards that were looked through for a deletion", &self.purged_shards);
+        counter("reprocessed_shards", "Shards made again of what the topic says", &self.reprocessed_shards);
+        counter(
+            "refused_reprocessings",
+            "Shards that could not be proved to be what the topic gives",
+            &self.refused_reprocessings,
+        );
         self.register_gauges(registry);
         registry.register(
             "type_conflicts",
@@ -217,7 +227,7 @@ impl Metrics {
         let mut gauge =
             |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
         gauge("waiting_merges", "Merges that are due", &self.waiting_merges);
-        gauge("running_merges", "Merges and purges under way", &self.running_merges);
+        gauge("running_merges", "Merges, purges and reprocessings under way", &self.running_merges);
         gauge(
             "kept_orphan_bundles",
             "Old bundles that no shard has, kept as what they hold may be nowhere else",

@@ -1,7 +1,9 @@
-//! Which time a record is kept under, and in which bucket. Pure.
+//! Which time a record is kept under, and in which bucket; a message's new records as rows. Pure.
 
 use crate::settings::Streams;
-use millrace_model::{LogRecord, StreamName, Timestamp};
+use millrace_ledger::Accounted;
+use millrace_model::{LogRecord, Partition, Row, StreamName, Timestamp};
+use millrace_store::HotRow;
 use std::time::Duration;
 
 /// How far ahead of its observation a record's own time is believed.
@@ -44,6 +46,40 @@ pub fn route(streams: &Streams, stream: &StreamName, record: &mut LogRecord, now
         return Route::Expired;
     }
     Route::Keep { time, bucket: bucket(time, retention), adjusted: !believed }
+}
+
+/// What becomes of a message's new records.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Those that are kept, each with its stream and the start of its bucket.
+    pub rows: Vec<(StreamName, Timestamp, HotRow)>,
+    /// How many of those are sorted by when they were observed.
+    pub adjusted: u64,
+    /// How many had expired.
+    pub expired: u64,
+}
+
+/// Makes rows of the new records of the message at `(partition, offset)`: the one way in which records come into shards, now or
+/// later. What had expired by `now` is left out.
+pub fn rows(
+    streams: &Streams,
+    (partition, offset): (Partition, i64),
+    accounted: Accounted,
+    now: Timestamp,
+) -> Routed {
+    let mut routed = Routed { rows: Vec::with_capacity(accounted.records.len()), ..Routed::default() };
+    let stream = accounted.stream;
+    for (id, mut record) in accounted.records {
+        match route(streams, &stream, &mut record, now) {
+            Route::Keep { time, bucket, adjusted } => {
+                routed.adjusted += u64::from(adjusted);
+                let row = Row { id, stream: stream.clone(), time, record };
+                routed.rows.push((stream.clone(), bucket, HotRow { partition, offset, row }));
+            }
+            Route::Expired => routed.expired += 1,
+        }
+    }
+    routed
 }
 
 /// The start of the bucket that holds `time`.

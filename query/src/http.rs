@@ -9,6 +9,7 @@ pub mod gzip;
 pub mod hit;
 pub mod page;
 pub mod parameters;
+pub mod reprocess;
 pub mod router;
 pub mod search;
 pub mod streams;

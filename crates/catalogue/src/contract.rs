@@ -11,6 +11,7 @@ pub(crate) mod ownership;
 pub(crate) mod publishing;
 pub(crate) mod records;
 pub(crate) mod refusing;
+pub(crate) mod reprocessing;
 pub(crate) mod restoring;
 pub(crate) mod traffic;
 pub(crate) mod verifying;
@@ -81,6 +82,10 @@ macro_rules! tests {
             traffic: what_is_brought_adds_up;
             traffic: what_is_not_published_was_not_brought;
             life: what_merges_made_is_told_from_what_was_sealed;
+            reprocessing: what_is_made_again_is_counted_and_in_the_trail;
+            reprocessing: a_shard_that_waits_hands_its_place_to_what_it_became;
+            reprocessing: what_is_refused_or_expires_does_not_wait;
+            reprocessing: only_live_shards_that_fit_are_asked_for;
             restoring: every_row_of_every_table_is_given;
             restoring: a_snapshot_restores_what_was_there;
             restoring: a_snapshot_of_the_first_version_restores;

@@ -9,7 +9,7 @@
 //! - A cut is published by the partition's present owner from the offset where its row stands, or not at all.
 //! - A reader's [`Snapshot`] is one instant: shards and offsets in it belong together.
 //! - A shard ends once, by expiry or by replacement, and no snapshot has both a shard and what took its place, or neither.
-//! - Each publish, merge, expiry, recreation and hole appends to its partition's hash chain in the same transaction.
+//! - Each publish, merge, reprocessing, expiry, recreation and hole appends to its partition's hash chain in the same transaction.
 //!
 //! It stands on `SQLite` (WAL, `synchronous=FULL`), where several processes of one machine may share the file, or on
 //! `PostgreSQL` for many nodes ([`database`] tells what that changes). What has been committed survives `kill -9` and power
@@ -31,6 +31,7 @@ mod partitions;
 mod publish;
 mod query;
 mod replace;
+mod reprocessings;
 mod restore;
 mod shards;
 mod snapshot;
@@ -52,6 +53,7 @@ pub use holes::{HoleKind, OffsetHole, Reached};
 pub use nodes::{NODE_TTL, Node};
 pub use partitions::{Acquisition, Ownership, PartitionRow, StepBack};
 pub use replace::Replacement;
+pub use reprocessings::{Refusal, Reprocessing, ReprocessingRequest};
 pub use restore::{RestoreError, Restored};
 pub use shards::{HiddenShard, PUBLISH_WITHIN, Snapshot};
 pub use snapshot::{SnapshotError, SnapshotHead, SnapshotLine, read_snapshot};

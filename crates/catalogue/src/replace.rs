@@ -1,6 +1,7 @@
-//! Replacing shards by others that hold the same records: what a merge comes to. Offsets and the ledger stay as they are.
+//! Replacing shards by others that hold the same records: what a merge comes to, and a reprocessing. Offsets and the ledger stay
+//! as they are.
 //!
-//! One transaction, in this order: the new shards, the end of the old ones (where a late merge is found out), trail,
+//! One transaction, in this order: the new shards, the end of the old ones (where a late merge is found out), trail, receipts,
 //! aliases. Any refusal drops the transaction, which rolls all of it back.
 //!
 //! **No epoch fences a replacement, and none is needed.** An epoch says who may decide which records a partition's next
@@ -39,6 +40,9 @@ pub struct Replacement {
     /// How many records of the removed shards are left out on purpose: of each deletion by its number, those that no
     /// earlier one had left out.
     pub deleted: Vec<(u64, u64)>,
+    /// The reprocessing whose shards the removed ones were: the added ones were made of what the topic says. `None`: of the
+    /// removed ones.
+    pub reprocessing: Option<u64>,
     /// Aliases of templates. One that is there already is left as it is.
     pub aliases: Vec<Alias>,
 }
@@ -63,8 +67,9 @@ impl Catalogue {
         }
         let removed = self.end_shards(&mut transaction, replacement, now).await?;
         replacement.check_against(&removed)?;
-        self.append_merged(&mut transaction, replacement, &removed, now).await?;
+        self.append_replaced(&mut transaction, replacement, &removed, now).await?;
         self.count_deleted(&mut transaction, &replacement.deleted).await?;
+        self.carry_reprocessings(&mut transaction, replacement, &removed).await?;
         let refused = self.add_aliases(&mut transaction, &replacement.aliases, now).await?;
         transaction.commit().await.map_err(self.failed("commit a replacement"))?;
         self.count_refused_aliases(refused);
@@ -101,7 +106,7 @@ impl Catalogue {
     }
 
     /// One link for each partition that the removed shards hold rows of.
-    async fn append_merged(
+    async fn append_replaced(
         &self,
         transaction: &mut Transaction,
         replacement: &Replacement,
@@ -116,7 +121,10 @@ impl Catalogue {
             let added = added.remove(&(topic, partition)).unwrap_or_default();
             let added = added.iter().filter_map(|id| trail_shards.get(id).cloned()).collect();
             let stream = stream.clone();
-            let event = TrailEvent::Merged { stream, removed, added, deleted: replacement.deleted() };
+            let event = match replacement.reprocessing {
+                Some(number) => TrailEvent::Reprocessed { number, stream, removed, added },
+                None => TrailEvent::Merged { stream, removed, added, deleted: replacement.deleted() },
+            };
             let place = Place { group: &replacement.group, topic, partition };
             self.append(transaction, place, now, event).await?;
         }
@@ -140,6 +148,9 @@ impl Replacement {
             || self.added.iter().map(|shard| shard.id).collect::<BTreeSet<_>>().len() != self.added.len()
         {
             return Err(contradiction("it names a shard twice"));
+        }
+        if self.reprocessing.is_some() && !self.deleted.is_empty() {
+            return Err(contradiction("a reprocessing leaves nothing out"));
         }
         aliases::check(&self.aliases).map_err(|problem| ReplaceError::Contradiction { problem })
     }

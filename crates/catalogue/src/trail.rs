@@ -1,4 +1,4 @@
-//! The trail: what was published, merged, expired, lost by the topic and begun anew, as one hash chain per (group, topic,
+//! The trail: what was published, merged, made again, expired, lost by the topic and begun anew, as one hash chain per (group, topic,
 //! partition).
 //!
 //! A row's hash is SHA-256 over the hash of the row before (64 zeros before the first) and the entry's JSON, byte for
@@ -69,6 +69,17 @@ pub enum TrailEvent {
         added: Vec<TrailShard>,
         /// How many records were left out on purpose, of all partitions.
         deleted: u64,
+    },
+    /// Shards with rows of it were replaced by others that were made of what the topic says, with the same records.
+    Reprocessed {
+        /// The reprocessing's number: the epoch of what was made.
+        number: u64,
+        /// The stream.
+        stream: StreamName,
+        /// The shards with rows of this partition that ended.
+        removed: Vec<ShardId>,
+        /// The shards that hold these rows from here on.
+        added: Vec<TrailShard>,
     },
     /// The topic was found to have been deleted and created again.
     Recreated {
@@ -282,7 +293,7 @@ impl TrailCheck {
                 self.change(sequence, shards, &[])?;
                 stood
             }
-            TrailEvent::Merged { removed, added, .. } => {
+            TrailEvent::Merged { removed, added, .. } | TrailEvent::Reprocessed { removed, added, .. } => {
                 self.change(sequence, removed, added)?;
                 stood
             }

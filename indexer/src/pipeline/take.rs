@@ -6,12 +6,11 @@ use crate::{
     census::OTHERS,
     metrics::{OfStream, Reason},
     quota::Sent,
-    route::{Route, route},
+    route::{self, Routed},
 };
 use millrace_catalogue::Day;
 use millrace_ledger::{Accounted, Outcome, Place, Reading, SourceState, read};
-use millrace_model::{Row, SourceId, Timestamp, wire::SkipReason};
-use millrace_store::HotRow;
+use millrace_model::{SourceId, Timestamp, wire::SkipReason};
 use millrace_transport::{Consumer, Message};
 use std::time::Duration;
 
@@ -94,22 +93,11 @@ impl Flow<'_> {
     /// Puts the new records of a message where they are hits.
     fn append(&mut self, message: &Message, accounted: Accounted, now: Timestamp) {
         let metrics = &self.parts.metrics;
-        let mut rows = Vec::with_capacity(accounted.records.len());
-        let stream = accounted.stream;
-        for (id, mut record) in accounted.records {
-            match route(&self.settings.streams, &stream, &mut record, now) {
-                Route::Keep { time, bucket, adjusted } => {
-                    if adjusted {
-                        metrics.adjusted.inc();
-                    }
-                    let row = Row { id, stream: stream.clone(), time, record };
-                    let row = HotRow { partition: message.partition, offset: message.offset, row };
-                    rows.push((stream.clone(), bucket, row));
-                }
-                Route::Expired => {
-                    metrics.dropped.get_or_create(&Reason { reason: "expired" }).inc();
-                }
-            }
+        let place = (message.partition, message.offset);
+        let Routed { rows, adjusted, expired } = route::rows(&self.settings.streams, place, accounted, now);
+        metrics.adjusted.inc_by(adjusted);
+        if expired > 0 {
+            metrics.dropped.get_or_create(&Reason { reason: "expired" }).inc_by(expired);
         }
         metrics.records.inc_by(rows.len() as u64);
         let observed = rows.iter().map(|(_, _, hot)| hot.row.record.observed_timestamp);

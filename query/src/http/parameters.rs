@@ -135,6 +135,35 @@ pub(super) fn time_expected(text: &str) -> String {
     format!("a time as RFC 3339, epoch milliseconds, `now` or an age such as 15m expected, found {text:?}")
 }
 
+/// A range that may be open: from the beginning, or without an end.
+pub(super) fn open_range(
+    from: Option<&str>,
+    to: Option<&str>,
+    now: Timestamp,
+) -> Result<TimeRange, ApiError> {
+    let bound = |name, text: Option<&str>, none| match text {
+        None => Ok(none),
+        Some(text) => time(text, now).ok_or_else(|| wrong(name, time_expected(text))),
+    };
+    let range =
+        TimeRange { from: bound("from", from, Timestamp::MIN)?, to: bound("to", to, Timestamp::MAX)? };
+    if range.from > range.to {
+        return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
+    }
+    Ok(range)
+}
+
+/// The bounds of a range, where it has some.
+pub(super) fn bounds(range: TimeRange) -> (Option<Timestamp>, Option<Timestamp>) {
+    let bound = |time: Timestamp, none| (time != none).then_some(time);
+    (bound(range.from, Timestamp::MIN), bound(range.to, Timestamp::MAX))
+}
+
+/// The name of a stream.
+pub(super) fn stream(name: &str) -> Result<StreamName, ApiError> {
+    name.parse().map_err(|error: millrace_model::ids::IdError| wrong("stream", error.to_string()))
+}
+
 /// Where an answer ended, as text.
 pub fn write_cursor((time, id): (Timestamp, RecordId)) -> String {
     format!("{}_{id}", time.0)
@@ -182,6 +211,17 @@ mod tests {
             assert_eq!(time(text, NOW), Some(expected), "{text}");
         }
         assert_eq!(ask(r#"{"from": 1500, "to": "2000"}"#).unwrap().range.from, Timestamp::from_millis(1500));
+    }
+
+    #[test]
+    fn an_open_range_reads_back_as_it_was_given() {
+        assert_eq!(open_range(None, None, NOW).unwrap(), TimeRange::ALL);
+        assert_eq!(bounds(TimeRange::ALL), (None, None));
+        let range = open_range(Some("1h"), Some("now"), NOW).unwrap();
+        assert_eq!(bounds(range), (Some(NOW.minus(DEFAULT_RANGE)), Some(NOW)));
+        for (from, to) in [(Some("now"), Some("1h")), (Some("soon"), None), (None, Some("soon"))] {
+            assert!(matches!(open_range(from, to, NOW), Err(ApiError::Parameter { .. })), "{from:?} {to:?}");
+        }
     }
 
     #[test]

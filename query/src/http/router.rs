@@ -1,7 +1,7 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, dead_letters, gzip, page, search,
+    ApiError, alerts, audit, catalogue, dead_letters, gzip, page, reprocess, search,
     streams::{self, Kept, TopicKeeps},
     traffic,
 };
@@ -47,6 +47,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/traffic", get(traffic::list::<L>))
         .route("/api/v1/catalogue", get(catalogue::show::<L>))
+        .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>).post(reprocess::ask::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
         .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>))

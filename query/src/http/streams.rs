@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
 };
 use millrace_catalogue::{Deletion, DeletionRequest, StreamFields};
-use millrace_model::{StreamName, TimeRange, Timestamp, fields::hex};
+use millrace_model::{StreamName, fields::hex};
 use millrace_store::Leaf;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -112,24 +112,13 @@ pub async fn delete<L: Leaf + 'static>(
     Path(name): Path<String>,
     body: Result<Json<DeleteBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let stream = stream(&name)?;
+    let stream = parameters::stream(&name)?;
     let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
     let filter = millrace_filter::parse(&body.q)?;
     if body.q.trim().is_empty() {
         return Err(wrong("q", "a query expected; `*` deletes everything".to_owned()));
     }
-    let now = api.searcher.now();
-    let time = |name, text: &Option<String>, absent| match text {
-        None => Ok(absent),
-        Some(text) => parameters::time(text, now).ok_or_else(|| wrong(name, parameters::time_expected(text))),
-    };
-    let range = TimeRange {
-        from: time("from", &body.from, Timestamp::MIN)?,
-        to: time("to", &body.to, Timestamp::MAX)?,
-    };
-    if range.from > range.to {
-        return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
-    }
+    let range = parameters::open_range(body.from.as_deref(), body.to.as_deref(), api.searcher.now())?;
     let reason = reason(&body.reason)?;
     // What is not published yet would escape.
     let missing = api.searcher.settle().await?;
@@ -164,7 +153,7 @@ pub async fn deletions<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let stream = stream(&name)?;
+    let stream = parameters::stream(&name)?;
     let keeps = (api.topic_keeps)().await;
     let all = api.searcher.catalogue().deletions(INDEXER_GROUP).await?;
     let of_it = all.iter().filter(|deletion| deletion.stream == stream);
@@ -173,15 +162,15 @@ pub async fn deletions<L: Leaf + 'static>(
 }
 
 fn describe(deletion: &Deletion, topic_keeps: Option<Duration>) -> Value {
-    let bound = |time: Timestamp, none| (time != none).then_some(time);
+    let (from, to) = parameters::bounds(deletion.range);
     json!({
         "number": deletion.number,
         "stream": deletion.stream,
         "state": if deletion.purged.is_some() { "purged" } else { "hidden" },
         "q": deletion.filter,
         "q_sha256": deletion.filter_sha256,
-        "from": bound(deletion.range.from, Timestamp::MIN),
-        "to": bound(deletion.range.to, Timestamp::MAX),
+        "from": from,
+        "to": to,
         "reason": deletion.reason,
         "requested": deletion.requested,
         "records": deletion.records,
@@ -197,7 +186,7 @@ pub async fn hold<L: Leaf + 'static>(
     Path(name): Path<String>,
     body: Result<Json<HoldBody>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let stream = stream(&name)?;
+    let stream = parameters::stream(&name)?;
     let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
     let catalogue = api.searcher.catalogue();
     catalogue.hold(INDEXER_GROUP, &stream, &reason(&body.reason)?).await?;
@@ -210,16 +199,12 @@ pub async fn release<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let stream = stream(&name)?;
+    let stream = parameters::stream(&name)?;
     if api.searcher.catalogue().end_hold(INDEXER_GROUP, &stream).await? {
         Ok(Json(json!({ "hold": null })))
     } else {
         Err(ApiError::NotFound(format!("stream {stream} is not on hold")))
     }
-}
-
-fn stream(name: &str) -> Result<StreamName, ApiError> {
-    name.parse().map_err(|error: millrace_model::ids::IdError| wrong("stream", error.to_string()))
 }
 
 fn reason(text: &str) -> Result<String, ApiError> {

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use crate::{HttpLeaves, INDEXER_GROUP};
-use millrace_catalogue::{Cut, Move};
+use millrace_catalogue::{Acquisition, Cut, Move};
 use millrace_model::ManualClock;
 use millrace_storage::Bundles;
 use millrace_store::{HotPart, HotRequest, HotResponse, LeafError, LeafResponse};
@@ -48,7 +48,8 @@ async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp(1_000)));
     let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
     let catalogue = Catalogue::open(&url, Arc::clone(&clock)).await.unwrap();
-    let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[(Partition(0), None)], "a").await.unwrap()[0];
+    let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
+    let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
     let moved = Move { partition: Partition(0), epoch: owned.epoch, from: None, to: 5 };
     let (group, topic) = (INDEXER_GROUP.to_owned(), TOPIC.to_owned());
     catalogue.publish(&Cut { group, topic, moves: vec![moved], ..Cut::default() }).await.unwrap();

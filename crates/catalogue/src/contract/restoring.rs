@@ -3,7 +3,7 @@
 use super::{
     Bed, GROUP, TOPIC, alert, cut, everything,
     merging::{publish, replacement},
-    notification, own, step, wanted,
+    notification, own, reprocessing, step, wanted,
 };
 use crate::{
     AlertState, Alias, Amount, Brought, Cell, Day, DeletionRequest, DocumentWrite, Node, RestoreError,
@@ -57,6 +57,7 @@ pub(crate) async fn fill(bed: &Bed) {
     };
     bed.first.request_deletion(&request).await.unwrap();
     bed.first.hold(GROUP, &StreamName::default(), "case 17").await.unwrap();
+    bed.first.request_reprocessing(&reprocessing::everything_live()).await.unwrap().unwrap();
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 
 use super::{SealedShard, reader::Reader};
 use crate::{Error, shape::SeverityText};
-use millrace_model::Row;
+use millrace_model::{RecordId, Row};
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,16 @@ impl SealedShard {
     pub fn each_record<E: From<Error>>(&self, mut visit: impl FnMut(Row) -> Result<(), E>) -> Result<(), E> {
         let reader = Reader::new(self);
         (0..self.meta().records as u32).try_for_each(|row| visit(reader.row(row)?))
+    }
+
+    /// Calls `visit` with the id of every record, in order. Reads what is said of rows, not what their records hold. CPU bound and
+    /// blocking.
+    ///
+    /// # Errors
+    /// Bytes that say it are missing or changed.
+    pub fn each_id(&self, mut visit: impl FnMut(RecordId)) -> Result<(), Error> {
+        let reader = Reader::new(self);
+        (0..self.meta().records as u32).try_for_each(|row| reader.id(row).map(&mut visit))
     }
 
     /// Calls `visit` with every text beside the records: of shapes, of resources, of the index. Bytes that need not be text.

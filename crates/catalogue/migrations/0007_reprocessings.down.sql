@@ -1,0 +1,2 @@
+DROP TABLE reprocessing_shards;
+DROP TABLE reprocessings;
