@@ -34,12 +34,17 @@ const REPORTS: usize = 4096;
 /// How long a role may take to stop before it is stopped.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// How long closing the catalogue may take.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// What every role has.
 struct Base {
     clock: Arc<dyn Clock>,
     admin: Admin,
     shutdown: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
+    /// To be closed in the end.
+    catalogue: Option<Catalogue>,
 }
 
 impl Base {
@@ -49,6 +54,7 @@ impl Base {
             admin: Admin::new(),
             shutdown: CancellationToken::new(),
             tasks: JoinSet::new(),
+            catalogue: None,
         }
     }
 
@@ -62,8 +68,10 @@ impl Base {
         Ok(topic)
     }
 
-    async fn catalogue(&self, settings: &Settings) -> anyhow::Result<Catalogue> {
-        Ok(Catalogue::open(&settings.catalogue, Arc::clone(&self.clock)).await?)
+    async fn catalogue(&mut self, settings: &Settings) -> anyhow::Result<Catalogue> {
+        let catalogue = Catalogue::open(&settings.catalogue, Arc::clone(&self.clock)).await?;
+        self.catalogue = Some(catalogue.clone());
+        Ok(catalogue)
     }
 
     /// One handle for a process: the folder of copies is its alone.
@@ -102,6 +110,12 @@ impl Base {
         };
         if tokio::time::timeout(GRACE, rest).await.is_err() {
             tracing::warn!("not everything stopped in time; what was not published is read again");
+        }
+        // All of a SQLite catalogue is in its one file then, for whoever copies it.
+        if let Some(catalogue) = &self.catalogue
+            && tokio::time::timeout(CLOSING, catalogue.close()).await.is_err()
+        {
+            tracing::warn!("the catalogue is still in use; it is as it was after a crash, which it survives");
         }
         outcome
     }

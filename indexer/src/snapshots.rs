@@ -54,7 +54,13 @@ pub async fn run(parts: Arc<Parts>, every: Duration, shutdown: CancellationToken
 }
 
 /// Takes a snapshot if the newest is `every` old and no other node is at it. Returns its key.
+///
+/// Of a new catalogue none is taken: a node that begins just then would find it empty, something in storage, and take it for
+/// lost ([`refuse_lost`](crate::rebuild::refuse_lost)).
 pub async fn if_due(parts: &Parts, every: Duration) -> anyhow::Result<Option<String>> {
+    if parts.catalogue.is_new().await? {
+        return Ok(None);
+    }
     let newest = newest(parts).await?;
     let since = parts.clock.now().minus(every);
     if newest.as_ref().is_some_and(|newest| newest.at > since) {
@@ -121,4 +127,26 @@ pub async fn held_since(parts: &Parts) -> anyhow::Result<Option<Timestamp>> {
     let Some(newest) = newest(parts).await? else { return Ok(None) };
     let bound = parts.clock.now().minus(newest.every * MISSED);
     Ok(Some(newest.at.max(bound).minus(LATE)))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{GROUP, rebuild::refuse_lost};
+    use millrace_catalogue::Acquisition;
+    use millrace_model::{Partition, SystemClock};
+
+    #[tokio::test]
+    async fn a_new_catalogue_is_not_taken_for_a_lost_one_for_its_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::in_folder(folder.path(), "a", Arc::new(SystemClock)).await;
+        let hour = Duration::from_hours(1);
+        assert_eq!(if_due(&parts, hour).await.unwrap(), None);
+        refuse_lost(&parts.catalogue, &parts.bundles).await.unwrap();
+        let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
+        parts.catalogue.acquire(GROUP, "t", &[wanted], "a").await.unwrap();
+        assert!(if_due(&parts, hour).await.unwrap().is_some());
+        refuse_lost(&parts.catalogue, &parts.bundles).await.unwrap();
+    }
 }

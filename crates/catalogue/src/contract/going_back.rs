@@ -10,7 +10,9 @@ async fn schema(url: &str) -> (Vec<Table>, Vec<String>) {
     let catalogue = Catalogue::open_to_read(url, clock()).await.unwrap();
     let mut transaction = catalogue.begin_read("look at its schema").await.unwrap();
     let mut tables = catalogue.tables(&mut transaction).await.unwrap();
-    tables.iter_mut().for_each(|table| table.columns.sort_by(|a, b| a.0.cmp(&b.0)));
+    for table in &mut tables {
+        table.columns.sort_by(|a, b| a.0.cmp(&b.0));
+    }
     let indexes = match catalogue.database {
         Database::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name",
         Database::Postgres => {

@@ -115,7 +115,7 @@ impl Proof {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use millrace_model::{LogRecord, OffsetRange, ShardId, SourceId, StreamName};
+    use millrace_model::{LogRecord, OffsetRange, ShardFields, ShardId, SourceId, StreamName};
 
     fn shard(records: u64) -> ShardMeta {
         ShardMeta {
@@ -133,6 +133,7 @@ mod tests {
             rewrites: 0,
             bucket: None,
             deletions: 0,
+            fields: ShardFields::default(),
         }
     }
 
