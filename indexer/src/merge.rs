@@ -209,9 +209,7 @@ impl Merger {
                 continue;
             }
             if self.lease(stream).await? {
-                self.parts.metrics.running_merges.set(1);
                 let done = self.attempt(&task).await;
-                self.parts.metrics.running_merges.set(0);
                 self.release(stream).await;
                 done?;
                 return Ok(Pass::Worked);
@@ -220,11 +218,16 @@ impl Merger {
         Ok(reprocessed)
     }
 
+    /// Is the stream's work this indexer's now? Then it begins.
     async fn lease(&self, stream: &StreamName) -> anyhow::Result<bool> {
-        Ok(self.parts.catalogue.lease(&format!("merge/{stream}"), &self.parts.node, LEASE).await?)
+        let leased = self.parts.catalogue.lease(&format!("merge/{stream}"), &self.parts.node, LEASE).await?;
+        self.parts.metrics.running_merges.set(i64::from(leased));
+        Ok(leased)
     }
 
+    /// The work is over.
     async fn release(&self, stream: &StreamName) {
+        self.parts.metrics.running_merges.set(0);
         // If it cannot be given back it ends by itself.
         if let Err(error) = self.parts.catalogue.release(&format!("merge/{stream}"), &self.parts.node).await {
             tracing::warn!(%error, stream.name = %stream, "a lease could not be given back");

@@ -58,12 +58,13 @@ pub async fn run(parts: Arc<Parts>, every: Duration, shutdown: CancellationToken
 /// Of a new catalogue none is taken: a node that begins just then would find it empty, something in storage, and take it for
 /// lost ([`refuse_lost`](crate::rebuild::refuse_lost)).
 pub async fn if_due(parts: &Parts, every: Duration) -> anyhow::Result<Option<String>> {
-    if parts.catalogue.is_new().await? {
-        return Ok(None);
-    }
     let newest = newest(parts).await?;
     let since = parts.clock.now().minus(every);
-    if newest.as_ref().is_some_and(|newest| newest.at > since) {
+    let is_early = match &newest {
+        Some(newest) => newest.at > since,
+        None => parts.catalogue.is_new().await?,
+    };
+    if is_early {
         return Ok(None);
     }
     if !parts.catalogue.lease("snapshot", &parts.node, LEASE).await? {

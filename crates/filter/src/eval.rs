@@ -100,7 +100,7 @@ fn has_phrase(body: &str, tokens: &[String]) -> bool {
 
 /// Is `part`, which is folded, in `bytes`, with ASCII's case ignored?
 fn contains_ignoring_case(bytes: &[u8], part: &[u8]) -> bool {
-    let Some(rarest) = (0..part.len()).max_by_key(|at| rarity(part[*at])) else { return true };
+    let Some(rarest) = (0..part.len()).max_by_key(|at| RARITY[part[*at] as usize]) else { return true };
     let (lower, upper) = (part[rarest], part[rarest].to_ascii_uppercase());
     let is_here = |at: usize| {
         let start = at.checked_sub(rarest);
@@ -115,11 +115,17 @@ fn contains_ignoring_case(bytes: &[u8], part: &[u8]) -> bool {
     }
 }
 
-/// How seldom a byte of a word is met in log lines, roughly.
-fn rarity(byte: u8) -> usize {
+/// How seldom each byte of a word is met in log lines, roughly: this is asked for every record.
+const RARITY: [u8; 256] = {
     const OFTEN_FIRST: &[u8] = b"0123e5496a87t_ocdinrsblfpmuhgvwykxzjq";
-    OFTEN_FIRST.iter().position(|known| *known == byte).unwrap_or(OFTEN_FIRST.len())
-}
+    let mut rarity = [OFTEN_FIRST.len() as u8; 256];
+    let mut rank = 0;
+    while rank < OFTEN_FIRST.len() {
+        rarity[OFTEN_FIRST[rank] as usize] = rank as u8;
+        rank += 1;
+    }
+    rarity
+};
 
 /// May a word in these bytes fold to this ASCII token?
 fn may_fold_to(bytes: &[u8], token: &[u8]) -> bool {

@@ -33,9 +33,7 @@ impl Merger {
         let waits = |aside: Option<&Aside>| aside.is_some_and(|aside| aside.until > now);
         for shard in self.parts.catalogue.purgeable(GROUP, SOME).await? {
             if !waits(self.aside.get(&shard.id)) && self.lease(&shard.stream).await? {
-                self.parts.metrics.running_merges.set(1);
                 let done = self.purge(&shard).await;
-                self.parts.metrics.running_merges.set(0);
                 self.release(&shard.stream).await;
                 done?;
                 return Ok(Pass::Worked);

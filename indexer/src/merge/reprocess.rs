@@ -36,9 +36,7 @@ impl Merger {
             if !tried.insert(shard.stream.clone()) || !self.lease(&shard.stream).await? {
                 continue;
             }
-            self.parts.metrics.running_merges.set(1);
             let done = self.reprocess(number, &shard).await;
-            self.parts.metrics.running_merges.set(0);
             self.release(&shard.stream).await;
             if let Err(error) = done {
                 // Something is away that others may not need.
