@@ -1,31 +1,18 @@
 //! Shards that are made again of the topic, from outside: what was lost is whole again, and what the topic has forgotten is refused.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use millrace_test_support::{Site, Up, database::sqlite, process::Outcome, wait};
+use millrace_test_support::{
+    Site, Up,
+    database::sqlite,
+    process::Outcome,
+    rounds::{self, LINES},
+    wait,
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Lines of each shard.
-const LINES: u64 = 40;
-
-/// Reads all logs of the site; shards are as they were sealed, each of one round of lines.
-fn settings(site: &Site, more: &str) -> String {
-    let logs = site.path("logs");
-    format!(
-        "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{}/*.log\"]\n[indexer]\nseal_age = \"1h\"\n{more}",
-        logs.display()
-    )
-}
-
-/// Writes as many lines as a shard is to have, and has them published: an audit asks for that.
-fn publish_a_shard(site: &Site, up: &Up<'_>, number: u64) {
-    let lines: Vec<String> = (0..LINES).map(|line| format!("shard number{number} line {line}\n")).collect();
-    site.append("app.log", lines.concat());
-    up.server.wait_for_total(&format!("number{number}"), LINES, DEADLINE);
-    up.assert_audit_is_complete(LINES * (number + 1));
-}
 
 /// A column of the live shards, by the time of their records.
 fn column(site: &Site, name: &str) -> Vec<String> {
@@ -62,8 +49,8 @@ fn assert_verified(up: &Up<'_>) {
 #[test]
 fn a_lost_bundle_is_made_again_and_all_is_as_it_was() {
     let site = Site::new(BINARY);
-    let mut up = site.up(&settings(&site, "")).started();
-    (0..3).for_each(|number| publish_a_shard(&site, &up, number));
+    let mut up = site.up(&rounds::settings(&site, "")).started();
+    (0..3).for_each(|number| rounds::publish(&site, &up, number));
     let before = hits(&up);
     assert_eq!(before.len() as u64, 3 * LINES);
     let (ids, keys) = (column(&site, "id"), column(&site, "bundle_key"));
@@ -117,8 +104,8 @@ fn a_lost_bundle_is_made_again_and_all_is_as_it_was() {
 fn what_the_topic_has_forgotten_is_refused_and_stays_as_it_is() {
     let site = Site::new(BINARY);
     let topic = "[topic]\ntype = \"embedded\"\nretention = \"4s\"\n";
-    let mut up = site.up(&settings(&site, topic)).started();
-    (0..2).for_each(|number| publish_a_shard(&site, &up, number));
+    let mut up = site.up(&rounds::settings(&site, topic)).started();
+    (0..2).for_each(|number| rounds::publish(&site, &up, number));
     let (ids, keys) = (column(&site, "id"), column(&site, "bundle_key"));
     let (data, config) =
         (site.path("data").display().to_string(), site.path("up.toml").display().to_string());

@@ -3,32 +3,18 @@
 
 use millrace_catalogue::Catalogue;
 use millrace_model::{ShardMeta, SystemClock, TimeRange};
-use millrace_test_support::{Site, Up, database::sqlite, process::Outcome};
+use millrace_test_support::{
+    Site, Up,
+    database::sqlite,
+    process::Outcome,
+    rounds::{self, LINES},
+};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Lines of each shard.
-const LINES: u64 = 40;
 const SHARDS: u64 = 6;
-
-/// Reads all logs of the site; shards are as they were sealed, each of one round of lines.
-fn settings(site: &Site) -> String {
-    let logs = site.path("logs");
-    format!(
-        "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{}/*.log\"]\n[indexer]\nseal_age = \"1h\"\n",
-        logs.display()
-    )
-}
-
-/// Writes as many lines as a shard is to have, and has them published: an audit asks for that.
-fn publish_a_shard(site: &Site, up: &Up<'_>, number: u64) {
-    let lines: Vec<String> = (0..LINES).map(|line| format!("shard number{number} line {line}\n")).collect();
-    site.append("app.log", lines.concat());
-    up.server.wait_for_total(&format!("number{number}"), LINES, DEADLINE);
-    up.assert_audit_is_complete(LINES * (number + 1));
-}
 
 /// The live shards, by the time of their records.
 fn shards(site: &Site) -> Vec<ShardMeta> {
@@ -71,8 +57,8 @@ fn found(up: &Up<'_>) -> (u64, Value) {
 #[test]
 fn what_was_tampered_with_is_named_and_the_rest_is_served() {
     let site = Site::new(BINARY);
-    let mut up = site.up(&settings(&site)).started();
-    (0..SHARDS).for_each(|number| publish_a_shard(&site, &up, number));
+    let mut up = site.up(&rounds::settings(&site, "")).started();
+    (0..SHARDS).for_each(|number| rounds::publish(&site, &up, number));
     let clean = verify(&up);
     assert_eq!(clean.code, Some(0), "{}{}", clean.stdout, clean.stderr);
     assert!(clean.stderr.contains(&format!("{SHARDS} shards, ")), "{}", clean.stderr);
@@ -117,8 +103,8 @@ fn what_was_tampered_with_is_named_and_the_rest_is_served() {
 #[test]
 fn a_changed_trail_is_named() {
     let site = Site::new(BINARY);
-    let up = site.up(&settings(&site)).started();
-    (0..3).for_each(|number| publish_a_shard(&site, &up, number));
+    let up = site.up(&rounds::settings(&site, "")).started();
+    (0..3).for_each(|number| rounds::publish(&site, &up, number));
     let catalogue = site.path("data/catalogue.db");
     sqlite(
         &catalogue,
@@ -137,7 +123,7 @@ fn a_changed_trail_is_named() {
 #[test]
 fn a_busy_system_verifies_and_one_that_is_not_there_is_told() {
     let site = Site::new(BINARY);
-    let busy = settings(&site).replace(
+    let busy = rounds::settings(&site, "").replace(
         "seal_age = \"1h\"",
         "seal_age = \"100ms\"\nexpired_grace = \"100ms\"\n[streams.logs]\nretention = \"1h\"",
     );
