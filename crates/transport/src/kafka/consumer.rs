@@ -2,6 +2,7 @@
 
 mod context;
 mod poller;
+mod roster;
 
 use super::{Inner, client};
 use crate::{

@@ -2,7 +2,7 @@
 
 use crate::world::{
     PARTITIONS, Sender, World, assigned, delete_topic, from_start, messages, number, payload,
-    read_from_start, read_numbers, remove_records, revoked, soon, until,
+    read_from_start, read_numbers, remove_records, revoked, soon, until, until_group,
 };
 use millrace_model::{Partition, SystemClock, TopicId, wire};
 use millrace_test_support::kafka::Broker;
@@ -12,6 +12,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// Within this time all members of a group have heard that another one wants in.
+const NOTICED: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
@@ -182,6 +185,48 @@ async fn a_topic_made_again_under_a_reader_is_assigned_afresh() {
     }
     assert_eq!(found, (100..108).collect());
     consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_shared_out_an_absent_topic_reads_it_when_it_is_back() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(settings) = &world.settings else { unreachable!() };
+    let topic = world.open().await;
+    Sender::new(&topic, 64).send_all(0..40).await;
+    let mut first = read_from_start(&topic, "pair").await;
+    read_numbers(&mut first, 40).await;
+    // The second asks to be let in; before the first has heard of it the topic is gone, and there is nothing to share.
+    let mut second = topic.consumer("pair").unwrap();
+    soon(until_group(settings, "pair", "PreparingRebalance", 2)).await;
+    delete_topic(settings).await;
+    // A member that happens to notice that the topic is gone does not come: then there is no need to wait for it.
+    let shared_out = tokio::time::timeout(NOTICED, until_group(settings, "pair", "Stable", 2));
+    tokio::pin!(shared_out);
+    loop {
+        tokio::select! {
+            _ = &mut shared_out => break,
+            event = first.next() => if let Some(ConsumerEvent::Revoked(revocation)) = event { revocation.done() },
+        }
+    }
+
+    let topic = world.open().await;
+    Sender::new(&topic, 64).send_all(100..140).await;
+    let mut found = BTreeSet::new();
+    while found.len() < 40 {
+        let event = soon(async {
+            tokio::select! { event = first.next() => event, event = second.next() => event }
+        });
+        match event.await.unwrap() {
+            ConsumerEvent::Messages(messages) => found.extend(messages.iter().filter_map(number)),
+            ConsumerEvent::Revoked(revocation) => revocation.done(),
+            ConsumerEvent::Assigned(assignment) => {
+                let at = from_start(&assignment);
+                assignment.start(at);
+            }
+        }
+    }
+    assert_eq!(found, (100..140).collect());
+    tokio::join!(first.close(), second.close());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -141,6 +141,22 @@ pub(crate) async fn delete_topic(settings: &KafkaSettings) {
     }
 }
 
+/// Waits until a group's coordinator tells of this state, and so many members.
+pub(crate) async fn until_group(settings: &KafkaSettings, group: &str, state: &str, members: usize) {
+    let (group, state) = (format!("{}.{group}", settings.name), state.to_owned());
+    let client: BaseConsumer = config(settings).create().unwrap();
+    let ask = Arc::new(move || {
+        let groups = client.fetch_group_list(Some(&group), PATIENCE).unwrap();
+        groups.groups().iter().any(|found| found.state() == state && found.members().len() == members)
+    });
+    loop {
+        let ask = Arc::clone(&ask);
+        if tokio::task::spawn_blocking(move || ask()).await.unwrap() {
+            return;
+        }
+    }
+}
+
 /// Removes all messages of a partition that lie before an offset, as a broker's retention does.
 pub(crate) async fn remove_records(settings: &KafkaSettings, partition: Partition, before: i64) {
     let admin: AdminClient<DefaultClientContext> = config(settings).create().unwrap();

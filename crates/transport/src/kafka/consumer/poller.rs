@@ -4,7 +4,7 @@
 //! ([`scout`]), offered to the pipeline, and read from where the pipeline says. librdkafka is told only in the last
 //! one; until then it waits, and holds further rebalances back.
 
-use super::{Shared, Turn, context::Context};
+use super::{Shared, Turn, context::Context, roster};
 use crate::{
     AssignedPartition, Assignment, Message, Start,
     events::{HAND_OVER, UNHURRIED},
@@ -34,6 +34,10 @@ const SURVEY: Duration = Duration::from_secs(2);
 /// How often the topic's id is read again: librdkafka goes on in a topic that was made anew as if it were the old one,
 /// if its offsets reach as far.
 const IDENTITY: Duration = Duration::from_mins(1);
+/// How often the group is asked for partitions that none of its members has: by a member that has none itself, and by one
+/// that reads.
+const ROLL_OF_IDLE: Duration = Duration::from_secs(5);
+const ROLL_OF_READING: Duration = Duration::from_mins(1);
 /// Before an assignment that nobody started is offered again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -56,6 +60,8 @@ pub(super) struct Poller {
     identified: Instant,
     /// The id being read again.
     check: Option<mpsc::Receiver<Vec<AssignedPartition>>>,
+    /// When the group was last asked, or had something to say, of who reads what.
+    called: Instant,
 }
 
 enum Phase {
@@ -83,6 +89,7 @@ impl Poller {
             identity: None,
             identified: now,
             check: None,
+            called: now,
         }
     }
 
@@ -112,8 +119,12 @@ impl Poller {
 
     fn client(&self) -> KafkaResult<Client> {
         let client = Client::from_config_and_context(&self.config, Context(Arc::clone(&self.shared)))?;
-        client.subscribe(&[&self.shared.topic.settings.name])?;
+        self.join(&client)?;
         Ok(client)
+    }
+
+    fn join(&self, client: &Client) -> KafkaResult<()> {
+        client.subscribe(&[&self.shared.topic.settings.name])
     }
 
     fn poll_until_broken(&mut self, client: &Client) {
@@ -124,6 +135,7 @@ impl Poller {
             self.pause(client);
             self.survey(client);
             self.identify();
+            self.call_the_roll(client);
             if self.astray && self.shared.events.is_drained() {
                 self.begin_afresh(client);
             }
@@ -140,6 +152,9 @@ impl Poller {
         let Turn { revoked, assigned } = std::mem::take(&mut *lock(&self.shared.turn));
         if revoked {
             self.forget();
+        }
+        if revoked || assigned.is_some() {
+            self.called = Instant::now();
         }
         match assigned {
             Some(partitions) if partitions.is_empty() => {
@@ -295,6 +310,30 @@ impl Poller {
                 self.check = look.ok();
             }
             Some(Err(mpsc::TryRecvError::Empty)) | None => {}
+        }
+    }
+
+    /// Asks the group now and then whether all of the topic is read, and has it assign everything anew if not.
+    fn call_the_roll(&mut self, client: &Client) {
+        let every = match self.phase {
+            Phase::Idle => ROLL_OF_IDLE,
+            Phase::Reading(_) => ROLL_OF_READING,
+            Phase::Scouting(..) | Phase::Offered(..) => return,
+        };
+        if self.called.elapsed() < every {
+            return;
+        }
+        self.called = Instant::now();
+        let (topic, group) = (&self.shared.topic.settings.name, self.config.get("group.id"));
+        match roster::unread(client, topic, group.unwrap_or_default()) {
+            Ok(unread) if unread.is_empty() => {}
+            Ok(unread) => {
+                tracing::warn!(topic, partitions = ?unread, "nobody was given these partitions; joining the group again");
+                client.unsubscribe();
+                self.tell("join the group again", self.join(client));
+            }
+            // Another member may ask, or this one next time.
+            Err(error) => tracing::debug!(topic, %error, "the group does not say who reads what"),
         }
     }
 
