@@ -46,8 +46,9 @@ pub(crate) enum Damage {
     /// One byte is another: the first, one in the middle, the last.
     Flip(Place),
     Removed,
-    /// Its second half is gone.
-    CutInHalf,
+    /// More than its second half is gone. Not the half itself: of a segment with two messages of one length that would be a whole
+    /// message, and nothing left in the file could tell.
+    CutShort,
     /// A folder lies in its place: whoever runs this, and may read everything, cannot read that.
     Unreadable,
 }
@@ -64,7 +65,7 @@ pub(crate) const DAMAGES: [Damage; 6] = [
     Damage::Flip(Place::Middle),
     Damage::Flip(Place::End),
     Damage::Removed,
-    Damage::CutInHalf,
+    Damage::CutShort,
     Damage::Unreadable,
 ];
 
@@ -109,13 +110,13 @@ pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> 
     Some(match (kind, damage) {
         (AgentLock | TopicLock, _) => "nothing is in it, and a new one is made",
         (AgentIdentityBefore | CheckpointBefore, Damage::Removed) => "the next generation makes it",
-        (CatalogueIndex, Damage::Flip(_) | Damage::Removed | Damage::CutInHalf) => {
+        (CatalogueIndex, Damage::Flip(_) | Damage::Removed | Damage::CutShort) => {
             "SQLite makes it again out of the log"
         }
-        (CatalogueLog, Damage::Flip(_) | Damage::Removed | Damage::CutInHalf) => {
+        (CatalogueLog, Damage::Flip(_) | Damage::Removed | Damage::CutShort) => {
             "the catalogue goes back to before; the topic has what came after"
         }
-        (QuietSegment, Damage::Removed | Damage::Flip(_) | Damage::CutInHalf) => "there is nothing in it",
+        (QuietSegment, Damage::Removed | Damage::Flip(_) | Damage::CutShort) => "there is nothing in it",
         (OlderSegment, Damage::Removed) => "the oldest goes as by retention: all of it is published",
         _ => return None,
     })

@@ -310,14 +310,14 @@ fn copy(from: &Path, to: &Path) {
 fn inflict(path: &Path, damage: Damage) -> bool {
     let mut bytes = fs::read(path).unwrap();
     match damage {
-        Damage::Flip(_) | Damage::CutInHalf if bytes.is_empty() => return false,
+        Damage::Flip(_) | Damage::CutShort if bytes.is_empty() => return false,
         Damage::Flip(place) => {
             let at = place_in(&bytes, path, place);
             bytes[at] ^= 0x15;
             fs::write(path, bytes).unwrap();
         }
         Damage::Removed => remove(path),
-        Damage::CutInHalf => fs::write(path, &bytes[..bytes.len() / 2]).unwrap(),
+        Damage::CutShort => fs::write(path, &bytes[..bytes.len() * 3 / 7]).unwrap(),
         Damage::Unreadable => {
             remove(path);
             fs::create_dir(path).unwrap();
