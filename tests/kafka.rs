@@ -23,16 +23,6 @@ fn plan<'a>(broker: &'a Broker, topic: &'a str) -> Plan<'a> {
     Plan::new(&broker.bootstrap, topic)
 }
 
-/// The audit says complete, of so many records, with exit code 0.
-#[track_caller]
-fn assert_audit_is_complete(site: &Site, cluster: &Cluster<'_>, records: u64) {
-    wait::until_true("everything is published", DEADLINE, || {
-        cluster.server.get("/api/v1/audit")["records"] == json!(records)
-    });
-    let outcome = site.run(&["audit", "--server", &cluster.server.url()]);
-    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
-}
-
 #[test]
 fn every_line_is_found_once_whoever_is_killed() {
     let broker = kafka::shared();
@@ -63,7 +53,7 @@ fn every_line_is_found_once_whoever_is_killed() {
     cluster.agent.start();
     cluster.server.wait_for_total(numbers::QUERY, 20_000, DEADLINE);
     numbers::assert_each_once(&cluster.server, 20_000);
-    assert_audit_is_complete(&site, &cluster, 20_000);
+    cluster.assert_audit_is_complete(20_000);
 }
 
 #[test]
@@ -88,7 +78,7 @@ fn a_zombie_that_wakes_after_its_successor_published_changes_nothing() {
     cluster.indexers[zombie].process().signal("CONT");
     writer.write_until(7000);
     cluster.server.wait_for_total(numbers::QUERY, 7000, DEADLINE);
-    assert_audit_is_complete(&site, &cluster, 7000);
+    cluster.assert_audit_is_complete(7000);
     cluster.server.wait_for_total(numbers::QUERY, 7000, DEADLINE);
     numbers::assert_each_once(&cluster.server, 7000);
     // No bundle of the zombie's stays, published or not.
@@ -132,7 +122,7 @@ fn a_broker_that_is_away_is_waited_for() {
     broker.restart();
     cluster.wait_until_ready();
     cluster.server.wait_for_total("before OR away", 2, DEADLINE);
-    assert_audit_is_complete(&site, &cluster, 2);
+    cluster.assert_audit_is_complete(2);
 }
 
 /// An answer while the storage fails: never too many, and what was found whole before only where it does not say that
@@ -157,7 +147,7 @@ fn nothing_is_lost_where_the_bucket_and_the_database_fail() {
     let mut writer = Writer::new(&site.path("logs"), 4, 900);
     writer.write_until(4000);
     cluster.server.wait_for_total(numbers::QUERY, 4000, DEADLINE);
-    assert_audit_is_complete(&site, &cluster, 4000);
+    cluster.assert_audit_is_complete(4000);
     assert!(server.requests(Kind::Put) > 0);
 
     // It refuses everything while lines come in: they are found in memory, and the indexers say what they wait for.
@@ -196,7 +186,7 @@ fn nothing_is_lost_where_the_bucket_and_the_database_fail() {
     cluster.server.wait_for_total(numbers::QUERY, 10_000, DEADLINE);
     server.heal();
     numbers::assert_each_once(&cluster.server, 10_000);
-    assert_audit_is_complete(&site, &cluster, 10_000);
+    cluster.assert_audit_is_complete(10_000);
 
     // All of it lies in the bucket: other nodes, with copies of nothing, find it there.
     for indexer in &mut cluster.indexers {
@@ -342,7 +332,7 @@ fn a_message_that_is_missing_is_a_hole_with_a_name() {
         site.append("app.log", lines.concat());
         cluster.server.wait_for_total("line", chunk * 100, DEADLINE);
     }
-    assert_audit_is_complete(&site, &cluster, 500);
+    cluster.assert_audit_is_complete(500);
     let messages = foreign(&broker.bootstrap, &["consume", "whole"], "");
     let missing = messages.iter().find(|message| message["records"].to_string().contains("chunk3")).unwrap();
     let records = missing["records"].as_array().unwrap().len() as u64;

@@ -15,15 +15,6 @@ fn audit(site: &Site, cluster: &Cluster<'_>) -> Outcome {
     site.run(&["audit", "--verify", "--server", &cluster.server.url()])
 }
 
-#[track_caller]
-fn assert_complete(site: &Site, cluster: &Cluster<'_>, records: u64) {
-    wait::until_true("everything is published", DEADLINE, || {
-        cluster.server.get("/api/v1/audit")["records"] == json!(records)
-    });
-    let outcome = audit(site, cluster);
-    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
-}
-
 /// The ends of all partitions.
 fn ends(broker: &str, topic: &str) -> Vec<i64> {
     foreign(broker, &["ends", topic], "").iter().map(|one| one["end"].as_i64().unwrap()).collect()
@@ -41,7 +32,7 @@ fn what_the_topic_removed_unread_is_in_the_audit() {
     cluster.start();
     site.append("app.log", lines("before", 100));
     cluster.server.wait_for_total("line", 100, DEADLINE);
-    assert_complete(&site, &cluster, 100);
+    cluster.assert_audit_is_complete(100);
     cluster.indexers[0].stop();
     let stood = next_offsets(&catalogue(&cluster));
     site.append("app.log", lines("meanwhile", 50));
@@ -101,7 +92,7 @@ fn partitions_that_are_added_are_read_and_known_and_move_nothing() {
     cluster.start();
     site.append("app.log", lines("before", 100));
     cluster.server.wait_for_total("line", 100, DEADLINE);
-    assert_complete(&site, &cluster, 100);
+    cluster.assert_audit_is_complete(100);
     let places = || {
         let answer = cluster.server.get("/api/v1/audit");
         let sources = answer["sources"].as_array().unwrap().clone();
@@ -118,7 +109,7 @@ fn partitions_that_are_added_are_read_and_known_and_move_nothing() {
     site.append("app.log", lines("after", 100));
     cluster.server.wait_for_total("maker", 2, DEADLINE);
     cluster.server.wait_for_total("line", 200, DEADLINE);
-    assert_complete(&site, &cluster, 200);
+    cluster.assert_audit_is_complete(200);
     assert_eq!(places(), place, "a source keeps its partition");
     assert_eq!(next_offsets(&catalogue(&cluster))[4..], [1, 1]);
     assert_eq!(missing(&cluster), BTreeSet::new());
@@ -147,14 +138,14 @@ fn a_topic_made_anew_goes_on_and_loses_nothing_that_was_published() {
         site.append("app.log", lines("before", 20));
         cluster.server.wait_for_total("before", (round + 1) * 20, DEADLINE);
     }
-    assert_complete(&site, &cluster, 100);
+    cluster.assert_audit_is_complete(100);
     cluster.agent.stop();
     foreign(broker, &["delete", "anew"], "");
     // Whoever comes first makes it again; the indexers have been reading all the time.
     cluster.agent.start();
     site.append("app.log", lines("after", 50));
     cluster.server.wait_for_total("line", 150, DEADLINE);
-    assert_complete(&site, &cluster, 150);
+    cluster.assert_audit_is_complete(150);
     let answer = cluster.server.get("/api/v1/audit");
     assert_eq!(holes(&answer), [], "all of the old topic had been read");
     let next = next_offsets(&catalogue(&cluster));
@@ -164,5 +155,5 @@ fn a_topic_made_anew_goes_on_and_loses_nothing_that_was_published() {
         indexer.start();
     }
     cluster.server.wait_for_total("line", 150, DEADLINE);
-    assert_complete(&site, &cluster, 150);
+    cluster.assert_audit_is_complete(150);
 }

@@ -1,10 +1,16 @@
 //! Every role as a process of its own, over one Kafka topic, one catalogue and one store of shards.
 
 use crate::{Site, http, ports, process::Process, server, server::Server, wait};
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_mins(1);
+
+/// How long a session of a killed member, a rebalance and a cut may take on a busy machine.
+const COMPLETE: Duration = Duration::from_mins(2);
 
 /// The site's file with the secret that its nodes share; read at each start.
 pub const SECRET_FILE: &str = "cluster.secret";
@@ -87,6 +93,26 @@ impl<'a> Cluster<'a> {
     pub fn wait_until_ready(&self) {
         for role in self.indexers.iter().chain([&self.query, &self.agent]) {
             role.server().wait_until_ready(START);
+        }
+    }
+
+    /// Waits until so many records are published, and the audit says complete and sound with exit code 0: while partitions change hands it
+    /// says what it cannot account for.
+    ///
+    /// # Panics
+    /// When it does not come to that: with what the audit says.
+    #[track_caller]
+    pub fn assert_audit_is_complete(&self, records: u64) {
+        let begun = Instant::now();
+        loop {
+            let published = self.server.get("/api/v1/audit")["records"].as_u64() == Some(records);
+            let outcome = self.query.site.run(&["audit", "--verify", "--server", &self.server.url()]);
+            if published && outcome.code == Some(0) {
+                return;
+            }
+            let said = format!("{}{}", outcome.stdout, outcome.stderr);
+            assert!(begun.elapsed() < COMPLETE, "not complete with {records} records: {said}");
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
