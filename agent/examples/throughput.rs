@@ -55,7 +55,7 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let file = fs::canonicalize(arguments.next().unwrap()).unwrap();
     let parser = arguments.next().unwrap_or_else(|| "auto".to_owned());
-    let parser = Parser::NAMES.iter().find(|(name, _)| *name == parser).unwrap().1;
+    let parser = Parser::NAMES.iter().find(|(name, _)| *name == parser).unwrap().1.clone();
     let size = fs::metadata(&file).unwrap().len();
     let state = tempfile::tempdir().unwrap();
     let (sender, reports) = mpsc::channel(1000);
@@ -75,7 +75,7 @@ async fn main() {
         } else {
             file.display().to_string()
         }],
-        parse: [parser].into_iter().collect(),
+        parse: [parser.clone()].into_iter().collect(),
         ..FileSettings::default()
     };
     let settings = Settings {

@@ -19,6 +19,12 @@ pub(crate) struct Reason {
     pub(crate) reason: &'static str,
 }
 
+/// What found something to take out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Rule {
+    pub(crate) rule: String,
+}
+
 /// The counters of one agent. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -31,6 +37,7 @@ pub struct Metrics {
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) in_flight_records: Gauge,
     pub(crate) truncated_records: Counter,
+    pub(crate) redactions: Family<Rule, Counter>,
     pub(crate) lost_entries: Counter,
     pub(crate) sources: Family<Kind, Gauge>,
     pub(crate) closed_sources: Family<Reason, Counter>,
@@ -54,6 +61,7 @@ impl Metrics {
         add("in_flight_bytes", "Bytes of records that are not acknowledged yet", &m.in_flight_bytes);
         add("in_flight_records", "Records that are not acknowledged yet", &m.in_flight_records);
         add("truncated_records", "Records whose body or attributes were cut", &m.truncated_records);
+        add("redactions", "What was taken out of records, by the rule that found it", &m.redactions);
         add("lost_entries", "Numbers of journals whose entries never came", &m.lost_entries);
         add("sources", "Open sources, by kind", &m.sources);
         add("closed_sources", "Sources that ended, by reason", &m.closed_sources);

@@ -12,7 +12,7 @@ use crate::{
     source::{Context, file, journald, removed},
     status::Status,
 };
-use millrace_intake::{Limits, Policy};
+use millrace_intake::Limits;
 use millrace_model::{Clock, StreamName};
 use millrace_transport::{DeliveryReport, Producer};
 use std::{path::Path, sync::Arc, thread::JoinHandle};
@@ -66,7 +66,7 @@ pub async fn run<P: Producer>(
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
         limits: Limits::default(),
-        policy: Policy::nothing(),
+        policy: settings.redact.clone(),
         stop: stop.clone(),
     };
     let mut readers = Vec::new();

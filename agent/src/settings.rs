@@ -1,7 +1,10 @@
 //! The agent's settings: `[agent]` and its sources. Plain data, with the defaults in one place.
 
-use millrace_config::{Age, ByteSize, FromValue, Section, Value};
-use millrace_intake::{Parser, Parsers};
+mod parse;
+mod redact;
+
+use millrace_config::{Age, ByteSize, Section};
+use millrace_intake::{Parsers, Policy};
 use millrace_model::StreamName;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -16,6 +19,8 @@ pub struct Settings {
     pub host: String,
     /// How many bytes may wait for the topic's acknowledgement before reading stops.
     pub in_flight: u64,
+    /// What is taken out of records.
+    pub redact: Policy,
     /// What is read.
     pub sources: Vec<SourceSettings>,
 }
@@ -62,7 +67,7 @@ impl Default for FileSettings {
         Self {
             include: Vec::new(),
             exclude: Vec::new(),
-            parse: Parsers::default(),
+            parse: parse::of_this_host(),
             max_line: 1 << 20,
             rotate_wait: Duration::from_secs(5),
             rescan: Duration::from_secs(1),
@@ -94,6 +99,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
             host: host_name(),
             in_flight: 64 << 20,
+            redact: Policy::nothing(),
             sources: Vec::new(),
         }
     }
@@ -113,20 +119,6 @@ enum KindName {
 }
 millrace_config::choices!(KindName { "file" => KindName::File, "journald" => KindName::Journald });
 
-struct ParserName(Parser);
-
-impl FromValue for ParserName {
-    const EXPECTED: &'static str = "a parser that this version knows: \"auto\", \"json\" or \"none\"";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        value.choose(&Parser::NAMES).map(Self)
-    }
-
-    fn example() -> String {
-        "\"json\"".to_owned()
-    }
-}
-
 impl Settings {
     /// Reads `[agent]`. What is wrong is noted in the document; what comes back then is of no use.
     pub fn read(section: &mut Section<'_>) -> Self {
@@ -136,31 +128,18 @@ impl Settings {
             listen: section.or("listen", default.listen),
             host: section.or("host", default.host),
             in_flight: section.or("in_flight", ByteSize(default.in_flight)).0,
+            redact: section.section("redact").map_or(default.redact, |mut redact| redact::read(&mut redact)),
             sources: section
                 .sections("sources")
                 .into_iter()
                 .filter_map(|(name, mut source)| SourceSettings::read(name, &mut source))
                 .collect(),
         };
-        if let Some(mut redact) = section.section("redact") {
-            read_redact(&mut redact);
-        }
         if settings.host.is_empty() {
             section.error("host", "a host needs a name");
         }
         settings
     }
-}
-
-/// Only what takes nothing out can be promised yet.
-fn read_redact(section: &mut Section<'_>) {
-    if section.optional::<Vec<String>>("kinds").is_some_and(|kinds| !kinds.is_empty()) {
-        section.error(
-            "kinds",
-            "this version cannot take anything out of records yet, so it refuses to start rather than ship them whole",
-        );
-    }
-    section.ignore("action");
 }
 
 impl SourceSettings {
@@ -200,10 +179,8 @@ impl FileSettings {
         let default = Self::default();
         let include: Option<Vec<String>> = section.required("include");
         let exclude = section.or("exclude", Vec::new());
-        let parse = section.optional::<Vec<ParserName>>("parse");
         let settings = Self {
-            parse: parse
-                .map_or(default.parse, |names| names.into_iter().map(|ParserName(parser)| parser).collect()),
+            parse: parse::read(section, default.parse),
             max_line: read_max_line(section, default.max_line),
             rotate_wait: section.or("rotate_wait", Age(default.rotate_wait)).0,
             rescan: section.or("rescan", Age(default.rescan)).0,

@@ -1,7 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use chrono_tz::Tz;
 use millrace_config::{Layers, load};
+use millrace_intake::{
+    Parser,
+    parse::{Csv, Format, GrokPattern, KeyValue, Pattern, Times},
+    redact::{Action, Kind, Rule, Search},
+};
 
 /// The settings, or all that is wrong with them.
 fn read(toml: &str) -> Result<Settings, String> {
@@ -23,7 +29,7 @@ fn everything_has_a_default_but_what_to_read() {
     assert!(!settings.host.is_empty());
     let SourceKind::File(file) = &settings.sources[0].kind else { panic!() };
     assert_eq!((settings.sources[0].stream.as_str(), file.max_line), ("logs", 1 << 20));
-    assert_eq!(file.parse, Parsers::default());
+    assert_eq!(file.parse, parse::of_this_host());
 }
 
 #[test]
@@ -39,8 +45,77 @@ fn what_is_set_is_taken() {
     let SourceKind::Journald(journal) = &settings.sources[0].kind else { panic!() };
     assert_eq!(journal.directory, Some("/j".into()));
     let SourceKind::File(file) = &settings.sources[1].kind else { panic!() };
-    assert_eq!(file.parse, [Parser::Json, Parser::Plain].into_iter().collect());
+    let parsers: Parsers = [Parser::Json, Parser::Plain].into_iter().collect();
+    assert_eq!(file.parse, parsers.with_times(times()));
     assert_eq!((file.max_line, file.rotate_wait), (64 << 10, Duration::from_secs(30)));
+}
+
+fn times() -> Times {
+    Times { host_zone: parse::host_zone(), ..Times::default() }
+}
+
+/// The parsers of a source that says this of them.
+fn parsers(text: &str) -> Result<Parsers, String> {
+    let settings = read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n"))?;
+    match settings.sources.into_iter().next().unwrap().kind {
+        SourceKind::File(file) => Ok(file.parse),
+        SourceKind::Journald(_) => panic!("a journal"),
+    }
+}
+
+#[test]
+fn parsers_can_be_spelled_out() {
+    let read = parsers(
+        "parse = [\"syslog\", { regex = '^(?<a>x)' }, { grok = '%{WORD:b}' }, { csv = [\"a\", \"\"], delimiter = \"\\t\" }, \
+         { key_value = { pair = \";\" } }]\ntimezone = \"Europe/Berlin\"\ntimestamp = { field = \"t\", format = \"%s\" }\n",
+    );
+    let expected: Parsers = [
+        Parser::Syslog,
+        Parser::Regex(Pattern::new("^(?<a>x)").unwrap()),
+        Parser::Grok(GrokPattern::new("%{WORD:b}").unwrap()),
+        Parser::Csv(Csv { columns: vec!["a".to_owned(), String::new()], delimiter: b'\t' }),
+        Parser::KeyValue(KeyValue { pair: ";".to_owned(), separator: "=".to_owned() }),
+    ]
+    .into_iter()
+    .collect();
+    let field = Some("t".to_owned());
+    let times =
+        Times { zone: Some(Tz::Europe__Berlin), field, format: Some(Format::new("%s").unwrap()), ..times() };
+    assert_eq!(read.unwrap(), expected.with_times(times));
+    for (text, expected) in [
+        ("parse = [{ regex = '(' }]", "unclosed group"),
+        ("parse = [{ regex = 'a' }]", "no group has a name"),
+        ("parse = [{ grok = '%{NOTHING:x}' }]", "no pattern has the name NOTHING"),
+        ("parse = [{ grok = 1 }]", "grok needs a text"),
+        ("parse = [{ csv = 'a' }]", "names of the columns"),
+        ("parse = [{ csv = ['a'], delimiter = 'ab' }]", "one character"),
+        ("parse = [{ csv = ['a'], quote = 'a' }]", "csv has no setting quote"),
+        ("parse = [{ key_value = { separator = ' ' } }]", "blanks alone"),
+        ("parse = [{ key_value = { sep = ' ' } }]", "pair and separator"),
+        ("parse = [{}]", "exactly one of regex, grok, csv, key_value"),
+        ("timezone = \"Mars/Base\"", "no time zone has the name \"Mars/Base\""),
+        ("timestamp = { format = \"%Q\" }", "not a format of times"),
+        ("timestamp = { formt = \"%s\" }", "format"),
+    ] {
+        let error = parsers(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn what_is_taken_out_can_be_said_of_each_kind() {
+    let settings = read(
+        "[agent.redact]\nkinds = [\"email\", \"ipv4\"]\naction = \"hash\"\nhash_key = \"0123456789abcdef\"\n\
+         [agent.redact.patterns]\nstaff = 'E-[0-9]{6}'\n[agent.redact.actions]\nipv4 = \"drop\"\n",
+    );
+    let rule = |name: &str, search, action| Rule { name: name.to_owned(), search, action };
+    let rules = vec![
+        rule("staff", Search::Pattern("E-[0-9]{6}".to_owned()), Action::Hash),
+        rule("email", Search::Kind(Kind::Email), Action::Hash),
+        rule("ipv4", Search::Kind(Kind::Ipv4), Action::Drop),
+    ];
+    assert_eq!(settings.unwrap().redact, Policy::new(rules, b"0123456789abcdef").unwrap());
+    assert_eq!(read("[agent.redact]\nkinds = []\n").unwrap().redact, Policy::nothing());
 }
 
 #[test]
@@ -52,12 +127,18 @@ fn what_is_wrong_is_told_with_what_is_understood() {
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a[\"]\n", "agent.sources.a.include"),
         (
             "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nparse = [\"grok\"]\n",
-            "\"auto\", \"json\" or \"none\"",
+            "\"leef\", \"none\", or { regex",
         ),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmultiline = \"java\"\n", "multiline"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nstream = \"A B\"\n", "stream name"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmax_line = \"1GiB\"\n", "64MiB"),
-        ("[agent.redact]\nkinds = [\"email\"]\naction = \"mask\"\n", "refuses to start"),
+        ("[agent.redact]\nkinds = [\"emails\"]\n", "did you mean \"email\"?"),
+        ("[agent.redact]\nkinds = [\"email\"]\naction = \"encrypt\"\n", "\"mask\", \"hash\", \"drop\""),
+        ("[agent.redact]\nkinds = [\"email\"]\naction = \"hash\"\n", "hash_key: is missing"),
+        ("[agent.redact]\nkinds = [\"email\"]\naction = \"hash\"\nhash_key = \"short\"\n", "16 characters"),
+        ("[agent.redact]\npatterns = { mine = 'a(' }\n", "unclosed group"),
+        ("[agent.redact]\npatterns = { mine = 'a*' }\n", "empty text"),
+        ("[agent.redact]\nactions = { email = \"drop\" }\n", "neither among the kinds"),
         ("[agent]\nstat_dir = \"/x\"\n", "state_dir"),
     ] {
         let error = read(toml).unwrap_err();

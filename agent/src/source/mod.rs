@@ -10,11 +10,11 @@ pub(crate) use outbox::Outbox;
 use crate::{
     budget::{Budget, Hold, Stopped},
     checkpoint::{Closing, Entry},
-    metrics::Metrics,
+    metrics::{Metrics, Rule},
 };
 use file::{FileIdentity, Fingerprint};
-use millrace_intake::{Limits, Policy, Sealed};
-use millrace_model::{Clock, SourceId, StreamName, wire::Sender};
+use millrace_intake::{Limits, Policy, Redacted, Sealed};
+use millrace_model::{Clock, LogRecord, SourceId, StreamName, wire::Sender};
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +85,13 @@ impl Context {
     /// Waits while the shipper is behind. Blocks.
     pub(crate) fn tell(&self, reading: Reading) -> Result<(), Stopped> {
         self.readings.blocking_send(reading).map_err(|_| Stopped)
+    }
+
+    /// Takes out of the record what must not leave this host.
+    pub(crate) fn redact(&self, record: LogRecord) -> Redacted {
+        self.policy.redact(record, &mut |rule| {
+            self.metrics.redactions.get_or_create(&Rule { rule: rule.to_owned() }).inc();
+        })
     }
 
     pub(crate) fn stopping(&self) -> bool {

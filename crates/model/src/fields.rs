@@ -55,6 +55,10 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("status", &["http.response.status_code", "http.status_code"]),
     ("method", &["http.request.method", "http.method"]),
     ("user", &["user.name", "enduser.id"]),
+    ("path", &["url.path", "url.original"]),
+    ("bytes", &["http.response.body.size", "http.response.body.bytes"]),
+    ("user_agent", &["user_agent.original"]),
+    ("referer", &["http.request.header.referer", "http.request.referrer"]),
 ];
 
 impl FieldRef {

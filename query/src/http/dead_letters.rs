@@ -135,7 +135,7 @@ fn mend(body: &ReplayBody) -> Result<Mend, ApiError> {
         let known = Parser::NAMES.iter().find(|(known, _)| known == name);
         let names = || Parser::NAMES.map(|(name, _)| name).join(", ");
         known
-            .map(|(_, parser)| *parser)
+            .map(|(_, parser)| parser.clone())
             .ok_or_else(|| wrong("parse", format!("{} expected, found {name:?}", names())))
     };
     let parsers = body.parse.as_ref().map(|names| names.iter().map(parser).collect::<Result<Parsers, _>>());

@@ -32,14 +32,14 @@ pub(super) fn put(
     match *piece {
         Piece::Line { text, raw } => {
             let record = context.settings.parse.parse(text, observed, resource);
-            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.policy.redact(record));
+            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.redact(record));
         }
         Piece::OverLong { kept, rest, rest_length, length } => {
             let mut record = context.settings.parse.parse(kept, observed, resource);
             record.attributes.set(TRUNCATED, true);
             record.attributes.set(ORIGINAL_LENGTH, length as i64);
             shared.metrics.truncated_records.inc();
-            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.policy.redact(record));
+            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.redact(record));
             outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
         }
         Piece::Skipped { reason, raw, length } => outbox.skip(length, raw, reason, shared),

@@ -180,7 +180,7 @@ impl Reader {
         }
         let raw = Raw::Digest { crc32c: entry.crc32c, length: entry.length };
         let record = self.records.make(entry, self.context.clock.now());
-        let redacted = self.context.policy.redact(record);
+        let redacted = self.context.redact(record);
         if let Some(sequence) = self.sequences.get_mut(&cursor.sequence) {
             if sequence.outbox.since().is_none() {
                 self.begun.push(cursor.sequence.clone());

@@ -13,7 +13,7 @@ pub(crate) fn heading() -> Heading {
 
 pub(crate) fn redacted(line: &str) -> Redacted {
     let record = Parsers::default().parse(line.as_bytes(), Timestamp(1), &Arc::new(Attributes::new()));
-    Policy::nothing().redact(record)
+    Policy::nothing().redact(record, &mut |_| {})
 }
 
 /// A batch of these lines; an empty one is blank.

@@ -3,8 +3,8 @@
 //! Bounds, so that no line can make a message that a reader must refuse or be slow over: values nested deeper than
 //! [`MAX_DEPTH`] stay JSON text, and beyond [`MAX_VALUES`] values the rest is only in the body, and counted.
 
-use super::{DROPPED_ATTRIBUTES, names};
-use millrace_model::{Attributes, LogRecord, Value};
+use super::{DROPPED_ATTRIBUTES, Reading, names};
+use millrace_model::{Attributes, Value};
 use serde::de::{DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{cell::Cell, fmt};
@@ -15,7 +15,7 @@ pub(super) const MAX_DEPTH: usize = 16;
 pub(super) const MAX_VALUES: usize = 1000;
 
 /// Reads the object and places its fields in the record; an error leaves the record as it was.
-pub(super) fn read(text: &str, record: &mut LogRecord) -> Result<(), String> {
+pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), String> {
     let limits = Limits { left: Cell::new(MAX_VALUES), dropped: Cell::new(0) };
     let mut json = serde_json::Deserializer::from_str(text);
     let map = json
@@ -23,9 +23,9 @@ pub(super) fn read(text: &str, record: &mut LogRecord) -> Result<(), String> {
         .and_then(|map| json.end().map(|()| map))
         .map_err(|error| reason(&error))?;
     let Value::Map(attributes) = map else { return Err("not an object".to_owned()) };
-    names::place(attributes, record);
+    names::place(attributes, reading);
     if limits.dropped.get() > 0 {
-        record.attributes.set(DROPPED_ATTRIBUTES, limits.dropped.get() as i64);
+        reading.record.attributes.set(DROPPED_ATTRIBUTES, limits.dropped.get() as i64);
     }
     Ok(())
 }

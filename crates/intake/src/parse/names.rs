@@ -1,8 +1,8 @@
 //! Which attributes are a record's time, level, trace and span, by the names that loggers use for them. What is
 //! understood moves to its place in the record; what is not stays an attribute.
 
-use super::time;
-use millrace_model::{Attributes, LogRecord, Severity, Timestamp, Value};
+use super::{Reading, time};
+use millrace_model::{Attributes, Severity, Timestamp, Value};
 
 /// Best first; of several only the best that can be read is taken.
 const TIMESTAMP: &[&str] = &["@timestamp", "timestamp", "timeUnixNano", "time", "ts"];
@@ -16,8 +16,15 @@ const SPAN_ID: &[&str] = &["span_id", "spanId", "span.id", "spanid", "spanID"];
 const MAX_LEVEL_BYTES: usize = 32;
 
 /// Moves what `attributes` say of time, level, trace and span into the record, and the rest to its attributes.
-pub(super) fn place(mut attributes: Attributes, record: &mut LogRecord) {
-    record.timestamp = take(&mut attributes, TIMESTAMP, timestamp);
+pub(super) fn place(mut attributes: Attributes, reading: &mut Reading<'_>) {
+    let Reading { record, times } = reading;
+    let observed = record.observed_timestamp;
+    let read = |value: &Value| timestamp(value, |text| times.read(text, observed));
+    let named = times.field.as_deref();
+    record.timestamp = named.and_then(|name| take(&mut attributes, &[name], read));
+    if record.timestamp.is_none() {
+        record.timestamp = take(&mut attributes, TIMESTAMP, read);
+    }
     if let Some((text, severity)) = take(&mut attributes, SEVERITY_TEXT, level) {
         record.severity_text = text;
         record.severity = severity;
@@ -27,7 +34,14 @@ pub(super) fn place(mut attributes: Attributes, record: &mut LogRecord) {
     }
     record.trace_id = take(&mut attributes, TRACE_ID, hex_id::<16>);
     record.span_id = take(&mut attributes, SPAN_ID, hex_id::<8>);
-    record.attributes = attributes;
+    if record.attributes.is_empty() {
+        record.attributes = attributes;
+    } else {
+        // An event within a syslog message.
+        for (name, value) in attributes.iter() {
+            record.attributes.set(name, value.clone());
+        }
+    }
 }
 
 /// The first of `names` whose value `read` understands; it is taken out. `a.b` is also looked for inside a map `a`.
@@ -54,13 +68,18 @@ fn take<T>(attributes: &mut Attributes, names: &[&str], read: impl Fn(&Value) ->
     None
 }
 
-fn timestamp(value: &Value) -> Option<Timestamp> {
+fn timestamp(value: &Value, from_text: impl Fn(&str) -> Option<Timestamp>) -> Option<Timestamp> {
     match value {
-        Value::String(text) => time::from_text(text),
-        Value::Int(number) => time::from_epoch(*number),
+        Value::String(text) => from_text(text),
+        Value::Int(number) => time::from_epoch(*number).or_else(|| from_text(&number.to_string())),
         Value::Double(number) => time::from_fraction(*number),
         _ => None,
     }
+}
+
+/// Does a field of this name hold an id, which is text even if it has digits alone?
+pub(super) fn is_id(name: &str) -> bool {
+    TRACE_ID.contains(&name) || SPAN_ID.contains(&name)
 }
 
 /// A text stays as it is spelled, whether it is known or not. The numbers are those of pino and bunyan.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
 fn parse(parsers: &[Parser], line: &[u8]) -> LogRecord {
-    parsers.iter().copied().collect::<Parsers>().parse(line, NOW, &Arc::new(Attributes::new()))
+    parsers.iter().cloned().collect::<Parsers>().parse(line, NOW, &Arc::new(Attributes::new()))
 }
 
 fn json(line: &str) -> LogRecord {
@@ -183,3 +183,5 @@ proptest! {
         }
     }
 }
+
+mod formats;

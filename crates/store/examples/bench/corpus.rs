@@ -143,7 +143,12 @@ impl Feed {
                 batch.skip(length, Raw::Bytes(line), SkipReason::Blank);
             } else {
                 let record = record(line, self.observed, resource);
-                batch.record(length, line.len(), Raw::Bytes(line), Policy::nothing().redact(record));
+                batch.record(
+                    length,
+                    line.len(),
+                    Raw::Bytes(line),
+                    Policy::nothing().redact(record, &mut |_| {}),
+                );
             }
         }
         let raw = batch.end() - reading.at;

@@ -1,0 +1,140 @@
+//! How a source's lines are read: `parse`, `timezone` and `timestamp`.
+
+use chrono_tz::Tz;
+use millrace_config::{FromValue, Section, Value};
+use millrace_intake::{
+    Parser, Parsers,
+    parse::{Csv, Format, GrokPattern, KeyValue, Pattern, Times},
+};
+
+/// A parser: its name, or a table that spells one out.
+struct ParserChoice(Parser);
+
+/// The keys that spell a parser out.
+const SPELLED: [&str; 4] = ["regex", "grok", "csv", "key_value"];
+
+impl FromValue for ParserChoice {
+    const EXPECTED: &'static str = "a parser: \"auto\", \"json\", \"logfmt\", \"syslog\", \"access\", \"cef\", \"leef\", \"none\", or { regex = \"…\" } and the like";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        if !value.is_table() {
+            return value.choose(&Parser::NAMES).map(Self);
+        }
+        let mut kinds = SPELLED.iter().filter(|key| value.get(key).is_some());
+        let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+            return Err(format!("a table needs exactly one of {}", SPELLED.join(", ")));
+        };
+        let options: &[&str] = if *kind == "csv" { &["delimiter"] } else { &[] };
+        if let Some(unknown) = value.keys().find(|key| key != kind && !options.contains(key)) {
+            return Err(format!("{kind} has no setting {unknown}"));
+        }
+        let spelled = value.get(kind).ok_or("nothing")?;
+        let text = || spelled.as_str().ok_or_else(|| format!("{kind} needs a text, not {}", spelled.found()));
+        Ok(Self(match *kind {
+            "regex" => Parser::Regex(Pattern::new(text()?)?),
+            "grok" => Parser::Grok(GrokPattern::new(text()?)?),
+            "csv" => Parser::Csv(csv(spelled, value.get("delimiter"))?),
+            _ => Parser::KeyValue(key_value(spelled)?),
+        }))
+    }
+
+    fn example() -> String {
+        "\"json\"".to_owned()
+    }
+}
+
+fn csv(columns: &Value, delimiter: Option<&Value>) -> Result<Csv, String> {
+    let names =
+        columns.as_list().map(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+    let columns: Vec<String> = names
+        .flatten()
+        .ok_or("csv needs the names of the columns: [\"time\", \"level\", \"\", \"message\"]")?;
+    if columns.iter().all(String::is_empty) {
+        return Err("no column has a name".to_owned());
+    }
+    let delimiter = match delimiter.map(|delimiter| delimiter.as_str().map(str::as_bytes)) {
+        None => b',',
+        Some(Some([delimiter])) if delimiter.is_ascii() && !b"\"\r\n".contains(delimiter) => *delimiter,
+        Some(_) => return Err("a delimiter is one character: \";\" or \"\\t\"".to_owned()),
+    };
+    Ok(Csv { columns, delimiter })
+}
+
+fn key_value(settings: &Value) -> Result<KeyValue, String> {
+    let KeyValue { pair, separator } = KeyValue::default();
+    if let Some(unknown) = settings.keys().find(|key| !["pair", "separator"].contains(key)) {
+        return Err(format!("key_value has no setting {unknown}: it has pair and separator"));
+    }
+    let text = |key, default| match settings.get(key) {
+        None => Ok(default),
+        Some(value) => {
+            let text = value.as_str().filter(|text| !text.is_empty());
+            text.map(str::to_owned).ok_or_else(|| format!("{key} needs a text, not {}", value.found()))
+        }
+    };
+    let read = KeyValue { pair: text("pair", pair)?, separator: text("separator", separator)? };
+    if read.separator.trim().is_empty() {
+        return Err("a separator of blanks alone cannot be told from the end of a pair".to_owned());
+    }
+    Ok(read)
+}
+
+/// A time zone by its name.
+struct Zone(Tz);
+
+impl FromValue for Zone {
+    const EXPECTED: &'static str =
+        "a time zone's name, such as \"Europe/Berlin\" or \"UTC\", or \"local\" for this host's";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let name = value.as_str().ok_or_else(|| format!("found {}", value.found()))?;
+        if name == "local" {
+            return Ok(Self(host_zone()));
+        }
+        name.parse().map(Self).map_err(|_| format!("no time zone has the name {name:?}"))
+    }
+
+    fn example() -> String {
+        "\"Europe/Berlin\"".to_owned()
+    }
+}
+
+struct TimeFormat(Format);
+
+impl FromValue for TimeFormat {
+    const EXPECTED: &'static str = "a format of times as strftime has it, such as \"%d/%b/%Y:%H:%M:%S %z\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().ok_or_else(|| format!("found {}", value.found()))?;
+        Format::new(text).map(Self)
+    }
+
+    fn example() -> String {
+        "\"%Y-%m-%d %H:%M:%S%.f\"".to_owned()
+    }
+}
+
+/// The zone that this host's clock shows; UTC where nothing says.
+pub(super) fn host_zone() -> Tz {
+    let name = iana_time_zone::get_timezone().ok();
+    name.and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+}
+
+/// What is done where nothing is said.
+pub(super) fn of_this_host() -> Parsers {
+    Parsers::default().with_times(Times { host_zone: host_zone(), ..Times::default() })
+}
+
+/// Reads what says how lines become records.
+pub(super) fn read(section: &mut Section<'_>, default: Parsers) -> Parsers {
+    let parsers = section.optional::<Vec<ParserChoice>>("parse");
+    let zone = section.optional::<Zone>("timezone").map(|Zone(zone)| zone);
+    let mut times = Times { zone, host_zone: host_zone(), ..Times::default() };
+    if let Some(mut timestamp) = section.section("timestamp") {
+        times.field = timestamp.optional("field");
+        times.format = timestamp.optional::<TimeFormat>("format").map(|TimeFormat(format)| format);
+    }
+    let parsers =
+        parsers.map_or(default, |chosen| chosen.into_iter().map(|ParserChoice(parser)| parser).collect());
+    parsers.with_times(times)
+}
