@@ -12,6 +12,9 @@ const START: Duration = Duration::from_mins(1);
 /// How long a session of a killed member, a rebalance and a cut may take on a busy machine.
 const COMPLETE: Duration = Duration::from_mins(2);
 
+/// Of every topic of a cluster.
+const PARTITIONS: usize = 4;
+
 /// The site's file with the secret that its nodes share; read at each start.
 pub const SECRET_FILE: &str = "cluster.secret";
 
@@ -76,7 +79,8 @@ impl<'a> Cluster<'a> {
         Self { agent: Role::agent(site, plan, "agent", "*"), indexers, query, server }
     }
 
-    /// Starts everything and waits until all of it is ready.
+    /// Starts everything and waits until all of it is ready, and every indexer has its share of the topic: one that is let into the
+    /// group later takes partitions away from the others, and while they change hands answers lack what is in memory.
     pub fn start(&mut self) {
         for indexer in &mut self.indexers {
             indexer.start();
@@ -84,6 +88,10 @@ impl<'a> Cluster<'a> {
         self.query.start();
         self.agent.start();
         self.wait_until_ready();
+        wait::until_true("the topic is shared out", START, || {
+            let shares: Vec<usize> = self.indexers.iter().map(Role::partitions).collect();
+            shares.iter().all(|share| *share > 0) && shares.iter().sum::<usize>() == PARTITIONS
+        });
     }
 
     /// Waits until every role says that it is ready.
@@ -164,7 +172,7 @@ impl<'a> Role<'a> {
         let brokers: Vec<&str> = plan.brokers.split(',').collect();
         let config = format!(
             "[cluster]\nsecret = {{ file = \"{2}\" }}\n[{kind}]\nlisten = \"{address}\"\n{more}\
-             [topic]\ntype = \"kafka\"\nbrokers = {brokers:?}\nname = \"{0}\"\npartitions = 4\nreplication = {1}\n\
+             [topic]\ntype = \"kafka\"\nbrokers = {brokers:?}\nname = \"{0}\"\npartitions = {PARTITIONS}\nreplication = {1}\n\
              [topic.librdkafka]\nsession.timeout.ms = 6000\nheartbeat.interval.ms = 1000\n\
              [catalogue]\nurl = \"{catalogue}\"\n[storage]\n{storage}",
             plan.topic,
@@ -263,6 +271,12 @@ impl<'a> Role<'a> {
         let log = self.process().log();
         assert!(status.success(), "{} ended with {status}: {log}", self.name);
         self.process = None;
+    }
+
+    /// How many partitions this indexer has: it tells the lag of each.
+    fn partitions(&self) -> usize {
+        let answer = http::get(&self.address, "/metrics").map(|answer| answer.text()).unwrap_or_default();
+        answer.lines().filter(|line| line.starts_with("millrace_indexer_lag_messages{")).count()
     }
 
     /// The value of one of its metrics.
