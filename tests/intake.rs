@@ -10,7 +10,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Each source: its name, what its settings say of its lines, and a line.
-const SOURCES: [(&str, &str, &str); 7] = [
+const SOURCES: [(&str, &str, &str); 8] = [
     ("auto", "", r#"{"level":"error","kind":"json","user":{"name":"ann"}}"#),
     (
         "web",
@@ -31,6 +31,11 @@ const SOURCES: [(&str, &str, &str); 7] = [
         "backup took 1500 ms at 02.10.2026 03:04",
     ),
     (
+        "trace",
+        "multiline = \"java\"",
+        "ERROR it failed\njava.lang.Exception: no key\n\tat com.example.Door.open(Door.java:12)",
+    ),
+    (
         "table",
         "parse = [{ csv = [\"time\", \"sensor\", \"value\"], delimiter = \";\" }]",
         "2026-10-02T03:04:05Z;roof;21.5",
@@ -38,7 +43,7 @@ const SOURCES: [(&str, &str, &str); 7] = [
 ];
 
 /// Queries, each with the source whose line it finds.
-const ANSWERS: [(&str, &str); 14] = [
+const ANSWERS: [(&str, &str); 15] = [
     ("kind:json level:error user.name:ann", "auto"),
     ("status:>=500 path:\"/cart\" method:GET", "web"),
     ("client_ip:192.0.2.0/24 bytes:[2000 TO 3000]", "web"),
@@ -50,6 +55,7 @@ const ANSWERS: [(&str, &str); 14] = [
     ("level:fatal event.name:denied", "firewall"),
     ("task:backup took:>1000", "own"),
     ("timestamp:\"2026-10-02T03:04:00Z\"", "own"),
+    ("level:error \"it failed\" Door.java", "trace"),
     ("sensor:roof value:>20", "table"),
     ("timestamp:\"2026-10-02T03:04:05Z\"", "table"),
     ("log.parse_error:*", ""),

@@ -83,7 +83,7 @@ async fn main() {
         sources: vec![SourceSettings {
             name: "bench".to_owned(),
             stream: StreamName::default(),
-            kind: SourceKind::File(source),
+            kind: SourceKind::File(Box::new(source)),
         }],
         ..Settings::default()
     };

@@ -123,6 +123,15 @@ impl Book {
         }
     }
 
+    pub(crate) fn cut(&mut self, source: SourceId, at: u64) {
+        let source = self.resolve(source);
+        if let Some(entry) = self.checkpoint.sources.get_mut(&source) {
+            entry.cuts.push(at);
+            self.changed = true;
+            self.urgent = true;
+        }
+    }
+
     pub(crate) fn moved(&mut self, source: SourceId, path: PathBuf, identity: FileIdentity) {
         let source = self.resolve(source);
         if let Some(Entry { place: Place::File(place), .. }) = self.checkpoint.sources.get_mut(&source) {
@@ -190,6 +199,7 @@ impl Book {
             self.changed = true;
             let Some(entry) = self.checkpoint.sources.get_mut(&source) else { continue };
             entry.position = flight.end;
+            entry.cuts.retain(|cut| *cut > flight.end);
             if let (Place::File(place), Mark::File { head, marker, size }) = (&mut entry.place, flight.mark) {
                 (place.head, place.marker, place.size) = (head, marker, size);
             }

@@ -35,6 +35,9 @@ pub(crate) struct Entry {
     pub(crate) continues: Option<SourceId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) because: Option<String>,
+    /// Positions, not delivered yet, where a record was ended though its line had not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cuts: Vec<u64>,
     /// Its end is decided, but not yet delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) closing: Option<Closing>,
@@ -97,6 +100,7 @@ impl Entry {
             partition: None,
             continues: None,
             because: None,
+            cuts: Vec::new(),
             closing: None,
             closed: false,
         }

@@ -107,6 +107,7 @@ impl Desk {
                 let partition = self.own_partition();
                 self.book.opened(sources, partition);
             }
+            Reading::Cut(source, at) => self.book.cut(source, at),
             Reading::Closing(source, closing) => self.book.closing(source, closing),
             Reading::Moved(source, path, identity) => self.book.moved(source, path, identity),
             Reading::Forgotten(sources) => self.book.forgotten(&sources),

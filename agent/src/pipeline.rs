@@ -92,7 +92,7 @@ pub async fn run<P: Producer>(
 fn start(kind: &SourceKind, context: Context, folder: &StateFolder) -> Result<JoinHandle<()>, Error> {
     let known = folder.checkpoint.of_name(&context.name);
     match kind {
-        SourceKind::File(settings) => file::spawn(context, settings.clone(), known),
+        SourceKind::File(settings) => file::spawn(context, (**settings).clone(), known),
         SourceKind::Journald(settings) => {
             let cursor = folder.checkpoint.cursors.get(&*context.name).cloned();
             journald::spawn(context, settings.clone(), known, cursor)

@@ -3,6 +3,7 @@
 mod parse;
 mod redact;
 
+use crate::framing::Multiline;
 use millrace_config::{Age, ByteSize, Section};
 use millrace_intake::{Parsers, Policy};
 use millrace_model::StreamName;
@@ -40,7 +41,7 @@ pub struct SourceSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceKind {
     /// Files by glob.
-    File(FileSettings),
+    File(Box<FileSettings>),
     /// A journal of systemd.
     Journald(JournaldSettings),
 }
@@ -52,6 +53,12 @@ pub struct FileSettings {
     pub include: Vec<String>,
     /// But not these; without a `/` a pattern is for names.
     pub exclude: Vec<String>,
+    /// Which lines belong together; `None`: none do.
+    pub multiline: Option<Multiline>,
+    /// Lines that may belong together wait so long for the next.
+    pub multiline_wait: Duration,
+    /// A line waits so long for its end; zero: for ever.
+    pub line_wait: Duration,
     /// How lines are read, tried in order.
     pub parse: Parsers,
     /// The longest line that is kept whole, in bytes.
@@ -67,6 +74,9 @@ impl Default for FileSettings {
         Self {
             include: Vec::new(),
             exclude: Vec::new(),
+            multiline: None,
+            multiline_wait: Duration::from_secs(1),
+            line_wait: Duration::from_secs(5),
             parse: parse::of_this_host(),
             max_line: 1 << 20,
             rotate_wait: Duration::from_secs(5),
@@ -154,7 +164,7 @@ impl SourceSettings {
             }
         };
         let kind = match kind {
-            KindName::File => SourceKind::File(FileSettings::read(section)?),
+            KindName::File => SourceKind::File(Box::new(FileSettings::read(section)?)),
             KindName::Journald => SourceKind::Journald(JournaldSettings::read(section)),
         };
         Some(Self { name, stream, kind })
@@ -180,6 +190,9 @@ impl FileSettings {
         let include: Option<Vec<String>> = section.required("include");
         let exclude = section.or("exclude", Vec::new());
         let settings = Self {
+            multiline: section.optional::<Multiline>("multiline"),
+            multiline_wait: section.or("multiline_wait", Age(default.multiline_wait)).0,
+            line_wait: section.or("line_wait", Age(default.line_wait)).0,
             parse: parse::read(section, default.parse),
             max_line: read_max_line(section, default.max_line),
             rotate_wait: section.or("rotate_wait", Age(default.rotate_wait)).0,
@@ -196,6 +209,9 @@ impl FileSettings {
                     section.error(key, error.to_string());
                 }
             }
+        }
+        if settings.multiline_wait.is_zero() {
+            section.error("multiline_wait", "must be longer than nothing");
         }
         if settings.rescan.is_zero() {
             section.error("rescan", "must be longer than nothing");

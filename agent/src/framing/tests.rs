@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use proptest::prelude::*;
 
@@ -20,7 +22,7 @@ fn crc_of(raw: Raw<'_>) -> u32 {
 }
 
 fn frame(blocks: &[&[u8]], max_line: usize, finish: bool) -> (Vec<Owned>, Framer) {
-    let mut framer = Framer::new(0, max_line);
+    let mut framer = Framer::new(0, max_line, None);
     let (mut pieces, mut at) = (Vec::new(), 0);
     let mut take = |piece: Piece<'_>| {
         let mut push = |length, skipped, text: &[u8], original, crc32c| {
@@ -76,7 +78,7 @@ fn the_last_line_waits_for_its_end() {
 #[test]
 fn an_endless_line_is_not_held() {
     let block = vec![b'x'; 1 << 20];
-    let mut framer = Framer::new(0, 1000);
+    let mut framer = Framer::new(0, 1000, None);
     for _ in 0..50 {
         framer.push(&block, &mut |piece| panic!("too early: {piece:?}"));
     }
@@ -141,7 +143,7 @@ proptest! {
         let from = edges[at.index(edges.len())];
         let start = whole[from].at;
         prop_assume!(start > 0);
-        let mut framer = Framer::new(start, 20);
+        let mut framer = Framer::new(start, 20, None);
         let mut length = 0;
         let mut pieces = 0;
         let mut count = |piece: Piece<'_>| {
@@ -156,5 +158,203 @@ proptest! {
         framer.push(&bytes[start as usize..], &mut count);
         framer.finish(&mut count);
         prop_assert_eq!((pieces, start + length), (whole.len() - from, bytes.len() as u64));
+    }
+}
+
+/// The records that lines become, by these rules.
+fn gathered(multiline: &Multiline, text: &str) -> Vec<String> {
+    let mut framer = Framer::new(0, 1 << 20, Some(multiline.clone()));
+    let mut records = Vec::new();
+    let mut take = |piece: Piece<'_>| {
+        if let Piece::Line { text, .. } = piece {
+            records.push(String::from_utf8_lossy(text).into_owned());
+        }
+    };
+    framer.push(text.as_bytes(), &mut take);
+    framer.finish(&mut take);
+    records
+}
+
+/// Records as a preset must find them: each with all of its lines.
+fn assert_gathers(preset: &str, records: &[&str]) {
+    let text = records.join("\n") + "\n";
+    assert_eq!(gathered(&Multiline::preset(preset).unwrap(), &text), records, "{preset}");
+}
+
+#[test]
+fn a_records_first_line_may_be_told_by_an_expression() {
+    let dated = Multiline::start(r"^\d{4}-").unwrap();
+    let text = "  before\n2026-01-01 a\n\n  b\r\nc\r\n2026-01-02 d\n\n\n2026-01-03 e";
+    assert_eq!(
+        gathered(&dated, text),
+        ["  before", "2026-01-01 a\n\n  b\r\nc", "2026-01-02 d", "2026-01-03 e"]
+    );
+}
+
+#[test]
+fn stack_traces_of_java() {
+    assert_gathers(
+        "java",
+        &[
+            "2026-01-01 INFO started",
+            "2026-01-01 ERROR it failed\njava.lang.Exception: not open\n\tat com.example.Door.enter(Door.java:12)\n\
+             \tat com.example.Main.main(Main.java:5)\nCaused by: java.io.IOException: no key\n\tat com.example.Key.turn(Key.java:3)\n\
+             \t... 2 more\n\tSuppressed: java.lang.Exception: x\n\t\tat a.b.C.d(C.java:1)",
+            "Exception in thread \"main\" java.lang.Error: y\n\tat a.B.c(B.java:1)",
+            "2026-01-01 INFO going on",
+            "java is a language",
+        ],
+    );
+}
+
+#[test]
+fn stack_traces_of_python() {
+    assert_gathers(
+        "python",
+        &[
+            "INFO:root:started",
+            "ERROR:root:it failed\nTraceback (most recent call last):\n  File \"a.py\", line 3, in f\n    g()\n    ~^^\n\
+             ValueError: no\n\nDuring handling of the above exception, another exception occurred:\n\n\
+             Traceback (most recent call last):\n  File \"a.py\", line 5, in <module>\n    f()\nmypackage.errors.Failed: x",
+            "Traceback (most recent call last):\n  File \"b.py\", line 1\nKeyboardInterrupt",
+            "INFO:root:going on",
+        ],
+    );
+}
+
+#[test]
+fn stack_traces_of_go() {
+    assert_gathers(
+        "go",
+        &[
+            "started",
+            "panic: runtime error: index out of range [3] with length 3\n\ngoroutine 1 [running]:\nmain.(*Door).Enter(0x1)\n\
+             \t/app/main.go:12 +0x1d\nmain.main()\n\t/app/main.go:5 +0x20\ncreated by main.run in goroutine 7\n\t/app/main.go:9 +0x5\nexit status 2",
+            "started again",
+        ],
+    );
+}
+
+#[test]
+fn stack_traces_of_ruby_and_node() {
+    assert_gathers(
+        "ruby",
+        &[
+            "started",
+            "/app/door.rb:3:in `enter': no key (RuntimeError)\n\tfrom /app/door.rb:9:in `block in run'\n\tfrom /app/main.rb:1:in `<main>'",
+            "E, it failed\n  app/models/door.rb:10:in `open'\n  app/main.rb:1:in `run'",
+            "going on",
+        ],
+    );
+    assert_gathers(
+        "node",
+        &[
+            "started",
+            "/app/door.js:3\n    throw new Error('no key');\n    ^\n\nError: no key\n    at enter (/app/door.js:3:11)\n    at main (/app/main.js:1:1) {\n  code: 'NO_KEY'\n}\n\nNode.js v20.1.0",
+            "TypeError: x is not a function\n    at /app/a.js:1:2",
+            "going on",
+        ],
+    );
+}
+
+#[test]
+fn gathered_lines_are_no_longer_than_a_line_may_be() {
+    let rules = Multiline::start("^x").unwrap();
+    let mut framer = Framer::new(0, 10, Some(rules));
+    let (mut texts, mut length) = (Vec::new(), 0);
+    let mut take = |piece: Piece<'_>| {
+        length += match piece {
+            Piece::Line { text, raw } => {
+                texts.push(String::from_utf8_lossy(text).into_owned());
+                raw.len() as u64
+            }
+            Piece::OverLong { kept, rest_length, .. } => {
+                texts.push(String::from_utf8_lossy(kept).into_owned());
+                kept.len() as u64 + rest_length
+            }
+            Piece::Skipped { length, .. } => length,
+        }
+    };
+    framer.push(b"x1\n22\n33\n44\n\n\n\n55\nlonger than ten\n66\n\0\0\x0077\n", &mut take);
+    assert_eq!(framer.cut_at(), Some(43));
+    framer.cut(&mut take);
+    assert_eq!(texts, ["x1\n22\n33", "44\n\n\n\n55", "longer tha", "66", "77"]);
+    assert_eq!((length, framer.at(), framer.cut_at()), (43, 43, None));
+}
+
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: [&[u8]; 16] = [
+        b"x",
+        b"\tat a",
+        b"Traceback (most recent call last):",
+        b"ValueError: a",
+        b"/a.js:1",
+        b"  ^",
+        b"panic: x",
+        b"\n",
+        b"\r\n",
+        b"\n\n",
+        b" ",
+        b"\0",
+        b"\xff",
+        b"0123456789",
+        b"a.bException: ",
+        b"\xef\xbb\xbf",
+    ];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..30).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// However the bytes are cut into blocks, the same records come out, they tile the bytes, and a second reading that knows the cuts
+    /// of the first makes the same of them.
+    #[test]
+    fn gathered_lines_tile_and_cuts_can_be_repeated(
+        bytes in lines(), preset in prop::sample::select(Multiline::PRESETS.to_vec()), at in prop::collection::vec(0..120_usize, 0..4), whole in any::<bool>(),
+    ) {
+        let multiline = Multiline::preset(preset);
+        let read = |blocks: &[&[u8]], cut: &dyn Fn(u64) -> bool| {
+            let mut framer = Framer::new(0, 30, multiline.clone());
+            let (mut records, mut raws, mut cuts, mut seen) = (Vec::new(), Vec::new(), Vec::new(), 0);
+            let mut take = |piece: Piece<'_>| match piece {
+                Piece::Line { text, raw } => {
+                    records.push(text.to_vec());
+                    raws.push(crc32c::crc32c(raw));
+                }
+                Piece::OverLong { kept, rest, .. } => {
+                    records.push(kept.to_vec());
+                    raws.push(crc_of(rest));
+                }
+                Piece::Skipped { raw, .. } => raws.push(crc_of(raw)),
+            };
+            for block in blocks {
+                framer.push(block, &mut take);
+                seen += block.len() as u64;
+                if cut(seen) && let Some(at) = framer.cut_at() {
+                    cuts.push(at);
+                    framer.cut(&mut take);
+                    assert_eq!(framer.at(), at);
+                }
+                assert_eq!(framer.at() + framer.pending(), seen);
+            }
+            framer.finish(&mut take);
+            (records, raws, cuts, framer.at())
+        };
+        let mut places: Vec<usize> = at.into_iter().map(|at| at.min(bytes.len())).chain([0, bytes.len()]).collect();
+        places.sort_unstable();
+        let blocks: Vec<&[u8]> = places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(read(&blocks, &|_| false), read(&[&bytes], &|_| false));
+
+        // Cut wherever a block ended, as time would have it; then again with other blocks.
+        let (records, raws, cuts, end) = read(&blocks, &|_| true);
+        prop_assert_eq!(end, bytes.len() as u64);
+        let mut places: Vec<usize> = cuts.iter().map(|cut| *cut as usize).chain([0, bytes.len()]).collect();
+        if !whole {
+            places.extend((0..bytes.len()).step_by(7));
+        }
+        places.sort_unstable();
+        let blocks: Vec<&[u8]> = places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let again = read(&blocks, &|seen| cuts.contains(&seen));
+        prop_assert_eq!((records, raws, end), (again.0, again.1, again.3));
     }
 }

@@ -1,5 +1,6 @@
 //! How a source's lines are read: `parse`, `timezone` and `timestamp`.
 
+use crate::framing::Multiline;
 use chrono_tz::Tz;
 use millrace_config::{FromValue, Section, Value};
 use millrace_intake::{
@@ -77,6 +78,24 @@ fn key_value(settings: &Value) -> Result<KeyValue, String> {
         return Err("a separator of blanks alone cannot be told from the end of a pair".to_owned());
     }
     Ok(read)
+}
+
+impl FromValue for Multiline {
+    const EXPECTED: &'static str = "one of \"java\", \"python\", \"go\", \"ruby\", \"node\", or { start = \"…\" }, which matches a record's first line";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        if !value.is_table() {
+            let name = value.choose(&Self::PRESETS.map(|name| (name, name)))?;
+            return Self::preset(name).ok_or_else(|| format!("{name:?} is not known here"));
+        }
+        let start = value.get("start").filter(|_| value.keys().count() == 1);
+        let start = start.ok_or("a table needs start, and nothing else")?;
+        Self::start(start.as_str().ok_or_else(|| format!("start needs a text, not {}", start.found()))?)
+    }
+
+    fn example() -> String {
+        "\"java\"".to_owned()
+    }
 }
 
 /// A time zone by its name.

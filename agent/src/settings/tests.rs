@@ -103,6 +103,32 @@ fn parsers_can_be_spelled_out() {
 }
 
 #[test]
+fn lines_can_be_said_to_belong_together() {
+    let read = |text: &str| {
+        let settings = read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n"))?;
+        match settings.sources.into_iter().next().unwrap().kind {
+            SourceKind::File(file) => Ok((file.multiline, file.multiline_wait, file.line_wait)),
+            SourceKind::Journald(_) => panic!("a journal"),
+        }
+    };
+    let (second, five) = (Duration::from_secs(1), Duration::from_secs(5));
+    assert_eq!(read("").unwrap(), (None, second, five));
+    let java = read("multiline = \"java\"\nmultiline_wait = \"2s\"\nline_wait = \"0s\"").unwrap();
+    assert_eq!(java, (Multiline::preset("java"), Duration::from_secs(2), Duration::ZERO));
+    let own = read("multiline = { start = '^\\d' }").unwrap().0;
+    assert_eq!(own, Some(Multiline::start(r"^\d").unwrap()));
+    for (text, expected) in [
+        ("multiline = { start = '(' }", "unclosed group"),
+        ("multiline = { begin = 'a' }", "a table needs start"),
+        ("multiline = \"pyton\"", "did you mean \"python\"?"),
+        ("multiline_wait = \"0s\"", "longer than nothing"),
+    ] {
+        let error: String = read(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}
+
+#[test]
 fn what_is_taken_out_can_be_said_of_each_kind() {
     let settings = read(
         "[agent.redact]\nkinds = [\"email\", \"ipv4\"]\naction = \"hash\"\nhash_key = \"0123456789abcdef\"\n\
@@ -129,7 +155,10 @@ fn what_is_wrong_is_told_with_what_is_understood() {
             "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nparse = [\"grok\"]\n",
             "\"leef\", \"none\", or { regex",
         ),
-        ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmultiline = \"java\"\n", "multiline"),
+        (
+            "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmultiline = \"cobol\"\n",
+            "\"ruby\", \"node\"",
+        ),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nstream = \"A B\"\n", "stream name"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmax_line = \"1GiB\"\n", "64MiB"),
         ("[agent.redact]\nkinds = [\"emails\"]\n", "did you mean \"email\"?"),

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Reading {
     /// New sources. Durable before anything that follows is shipped.
     Opened(Vec<(SourceId, Entry)>),
+    /// What is pending was taken as complete at this position. Durable before anything that follows is shipped.
+    Cut(SourceId, u64),
     /// A source will end. Durable before anything that follows is shipped.
     Closing(SourceId, Closing),
     /// A batch.

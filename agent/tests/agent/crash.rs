@@ -80,7 +80,11 @@ async fn killed_again_and_again(matching_rotated: bool) {
         let done: Vec<usize> = paces.iter().map(|pace| pace.done.load(Ordering::SeqCst)).collect();
         if !matching_rotated {
             // A file that is renamed before any agent has seen it is nobody's.
-            until("the agent knows the files", || host.knows_its_files()).await;
+            until("the agent knows the files", || {
+                let written = writers.iter().enumerate().filter(|(_, writer)| !writer.is_finished());
+                host.knows(&written.map(|(number, _)| format!("f{number}.log")).collect::<Vec<_>>())
+            })
+            .await;
         }
         for (pace, done) in paces.iter().zip(done) {
             pace.allowed.store(done + 1, Ordering::SeqCst);

@@ -5,6 +5,7 @@
 mod crash;
 mod files;
 mod journal;
+mod pending;
 mod state;
 mod support;
 mod topic;

@@ -4,6 +4,7 @@
 //! under our hands, however large it has grown since.
 
 mod ending;
+mod pending;
 
 use super::{
     FileContext, FileIdentity, Fingerprint, HEAD, MARKER,
@@ -12,11 +13,13 @@ use super::{
 use crate::{
     budget::Stopped,
     checkpoint::{Closing, Entry, FilePlace},
-    framing::Framer,
+    framing::{Framer, Piece},
     source::{Mark, Outbox},
 };
 use millrace_model::{Attributes, SourceId};
+use pending::mark_at;
 use std::{
+    collections::VecDeque,
     fs::File,
     io,
     os::{fd::AsRawFd, unix::fs::FileExt},
@@ -91,6 +94,8 @@ pub(crate) struct Generation {
     /// Everything before was given to framing.
     read_to: u64,
     framer: Framer,
+    /// Where waiting for a line's end was given up in an earlier life, and what came of it may have been shipped.
+    cuts: VecDeque<u64>,
     /// The bytes before `read_to`; empty with `unverified` set until they were read again.
     tail: Vec<u8>,
     /// What the bytes before `read_to` must be.
@@ -138,7 +143,8 @@ impl Generation {
             trouble: None,
             handle: None,
             read_to: position,
-            framer: Framer::new(position, context.settings.max_line),
+            framer: Framer::new(position, context.settings.max_line, context.settings.multiline.clone()),
+            cuts: entry.cuts.iter().copied().filter(|cut| *cut > position).collect(),
             tail: Vec::new(),
             unverified: (position > 0).then_some(place.marker),
             head: place.head,
@@ -342,22 +348,36 @@ impl Generation {
             leaving.quiet = self.active;
         }
         self.extend_head(file, window, from)?;
+        let mut next = &window[before..];
+        let mut at = from + before as u64;
         let observed = context.shared.clock.now();
-        let Self { framer, outbox, mark, head, size, resource, .. } = self;
-        let mut stopped = Ok(());
-        framer.push(&window[before..], &mut |piece| {
-            if stopped.is_err() {
+        let Self { framer, outbox, mark, head, size, resource, cuts, .. } = self;
+        let mut outcome = Ok(());
+        let take = &mut |piece: Piece<'_>| {
+            if outcome.is_err() {
                 return;
             }
             if outbox.is_full_for(piece.weight(), &context.shared) {
-                *mark = mark_at(*mark, outbox.end(), window, from);
-                let place = Mark::File { head: *head, marker: mark.1, size: *size };
-                stopped = outbox.seal(place, None, &context.shared);
+                outcome =
+                    mark_at(*mark, outbox.end(), file, window, from).map_err(Failure::Io).and_then(|at| {
+                        *mark = at;
+                        let place = Mark::File { head: *head, marker: mark.1, size: *size };
+                        outbox.seal(place, None, &context.shared).map_err(|Stopped| Failure::Stopped)
+                    });
             }
             put(&piece, outbox, observed, resource, context);
-        });
-        stopped.map_err(|_| Failure::Stopped)?;
-        *mark = mark_at(*mark, outbox.end(), window, from);
+        };
+        // What was cut once is cut there again: it may have been shipped so.
+        while let Some(cut) = cuts.front().copied().filter(|cut| *cut <= at + next.len() as u64) {
+            cuts.pop_front();
+            let (part, rest) = next.split_at(cut.saturating_sub(at) as usize);
+            framer.push(part, take);
+            framer.cut(take);
+            (next, at) = (rest, cut.max(at));
+        }
+        framer.push(next, take);
+        outcome?;
+        *mark = mark_at(*mark, outbox.end(), file, window, from)?;
         self.tail.clear();
         self.tail.extend_from_slice(&window[window.len().saturating_sub(MARKER)..]);
         Ok(())
@@ -395,12 +415,4 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// The fingerprint before `position`, which lies in the window that begins at `from`, or is where the mark is already.
-fn mark_at(mark: (u64, Fingerprint), position: u64, window: &[u8], from: u64) -> (u64, Fingerprint) {
-    if mark.0 == position {
-        return mark;
-    }
-    (position, Fingerprint::before((position - from) as usize, window))
 }

@@ -109,6 +109,8 @@ struct Reader {
     begun: Vec<SourceId>,
     /// When the first of their batches may have waited long enough.
     batch_due: Option<Instant>,
+    /// Sources with something pending that waits for its end.
+    pending: Vec<SourceId>,
     open_files: usize,
     walks: u64,
     last_walk: Instant,
@@ -134,6 +136,7 @@ impl Reader {
             queue: VecDeque::new(),
             begun: Vec::new(),
             batch_due: None,
+            pending: Vec::new(),
             open_files: 0,
             walks: 0,
             last_walk: Instant::now(),
@@ -179,6 +182,7 @@ impl Reader {
             self.turn(source)?;
             self.seal_aged()?;
         }
+        self.cut_aged()?;
         let batch_due = self.seal_aged()?;
         let wait = if self.queue.is_empty() {
             batch_due.unwrap_or(LOOK).min(self.walk_due()).min(LOOK)
@@ -254,6 +258,9 @@ impl Reader {
             self.begun.push(source);
             self.batch_due.get_or_insert(since + self.context.shared.limits.age);
         }
+        if generation.cut_due(&self.context).is_some() && !self.pending.contains(&source) {
+            self.pending.push(source);
+        }
         if !matches!(turn, Turn::Trouble(_)) && generation.trouble.take().is_some() {
             tracing::info!(path = %generation.at.display(), "the file can be read again");
         }
@@ -286,6 +293,27 @@ impl Reader {
         let Some(generation) = self.remove(source) else { return Ok(()) };
         if let Some(place) = generation.close(reason, remember, &self.context)? {
             self.ended.insert(place.identity, Ended { source, place, walk: self.walks, missing: None });
+        }
+        Ok(())
+    }
+
+    /// Takes what has waited for its end long enough as complete.
+    fn cut_aged(&mut self) -> Result<(), Stopped> {
+        let now = Instant::now();
+        for source in std::mem::take(&mut self.pending) {
+            let Some(generation) = self.generations.get_mut(&source) else { continue };
+            match generation.cut_due(&self.context) {
+                Some(due) if due > now || generation.queued => self.pending.push(source),
+                Some(_) => {
+                    let waited = generation.batch_since().is_some();
+                    generation.cut(&self.context)?;
+                    if !waited && let Some(since) = generation.batch_since() {
+                        self.begun.push(source);
+                        self.batch_due.get_or_insert(since + self.context.shared.limits.age);
+                    }
+                }
+                None => {}
+            }
         }
         Ok(())
     }

@@ -1,0 +1,60 @@
+//! What waits for its end: a line for its newline, lines for the next that begins. After a while that is given up.
+
+use super::{
+    super::{FileContext, Fingerprint, MARKER, records::put},
+    Generation,
+};
+use crate::{budget::Stopped, source::Reading};
+use std::{fs::File, io, os::unix::fs::FileExt, time::Instant};
+
+impl Generation {
+    /// When what is pending has waited long enough for its end: a line for its newline, lines for the next that begins.
+    pub(crate) fn cut_due(&self, context: &FileContext) -> Option<Instant> {
+        self.framer.cut_at().filter(|_| self.is_open() && !self.unread && self.settled.is_some())?;
+        let settings = &context.settings;
+        let wait = if self.framer.is_within_line() { settings.line_wait } else { settings.multiline_wait };
+        (!wait.is_zero()).then(|| self.active + wait)
+    }
+
+    /// Gives up waiting for the end of what is pending. That is made durable before it is shipped: read again, it must become the
+    /// same record.
+    pub(crate) fn cut(&mut self, context: &FileContext) -> Result<(), Stopped> {
+        let (Some(cut), Some(file)) = (self.framer.cut_at(), &self.handle) else { return Ok(()) };
+        let from = self.read_to - self.tail.len() as u64;
+        let mark = match mark_at(self.mark, cut, file, &self.tail, from) {
+            Ok(mark) => mark,
+            Err(error) => {
+                tracing::debug!(path = %self.at.display(), %error, "the bytes before a cut cannot be read");
+                return Ok(());
+            }
+        };
+        let shared = &context.shared;
+        shared.tell(Reading::Cut(self.source, cut))?;
+        let observed = shared.clock.now();
+        let Self { framer, outbox, resource, .. } = self;
+        framer.cut(&mut |piece| put(&piece, outbox, observed, resource, context));
+        self.mark = mark;
+        Ok(())
+    }
+}
+
+/// The fingerprint before `position`: out of the window that begins at `from`, where it lies in that; out of the file, where a record
+/// ends that is known to only now.
+pub(super) fn mark_at(
+    mark: (u64, Fingerprint),
+    position: u64,
+    file: &File,
+    window: &[u8],
+    from: u64,
+) -> io::Result<(u64, Fingerprint)> {
+    if mark.0 == position {
+        return Ok(mark);
+    }
+    let reach = position.min(MARKER as u64);
+    if let Some(at) = position.checked_sub(from).filter(|at| *at >= reach) {
+        return Ok((position, Fingerprint::before(at as usize, window)));
+    }
+    let mut bytes = vec![0; reach as usize];
+    file.read_exact_at(&mut bytes, position - reach)?;
+    Ok((position, Fingerprint::of(&bytes)))
+}
