@@ -3,11 +3,15 @@
 //!
 //! Of a folder it measures what its files (`*.log`) cost while nothing happens to them.
 //!
-//! `cargo run --release -p millrace-agent --example throughput FILE|FOLDER [auto|json|none]`
+//! `cargo run --release -p millrace-agent --example throughput FILE|FOLDER [auto|json|access|…] [redact]`
+//! `redact`: all kinds are looked for and masked.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
 use millrace_agent::{Components, FileSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run};
-use millrace_intake::Parser;
+use millrace_intake::{
+    Parser, Policy,
+    redact::{Action, Kind, Rule, Search},
+};
 use millrace_model::{Partition, StreamName, SystemClock, wire::Payload};
 use millrace_transport::{DeliveryReport, Error, Producer};
 use prometheus_client::registry::Registry;
@@ -50,12 +54,21 @@ impl Producer for Sink {
     }
 }
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let file = fs::canonicalize(arguments.next().unwrap()).unwrap();
     let parser = arguments.next().unwrap_or_else(|| "auto".to_owned());
     let parser = Parser::NAMES.iter().find(|(name, _)| *name == parser).unwrap().1.clone();
+    let redact = match arguments.next().as_deref() {
+        Some("redact") => all_kinds(),
+        None => Policy::nothing(),
+        Some(other) => panic!("{other}?"),
+    };
     let size = fs::metadata(&file).unwrap().len();
     let state = tempfile::tempdir().unwrap();
     let (sender, reports) = mpsc::channel(1000);
@@ -80,6 +93,7 @@ async fn main() {
     };
     let settings = Settings {
         state_dir: state.path().to_owned(),
+        redact,
         sources: vec![SourceSettings {
             name: "bench".to_owned(),
             stream: StreamName::default(),
@@ -106,6 +120,15 @@ async fn main() {
         bytes.load(Ordering::Relaxed) as f64 / 1e6,
         peak_memory(),
     );
+}
+
+fn all_kinds() -> Policy {
+    let rule = |(name, kind): (&str, Kind)| Rule {
+        name: name.to_owned(),
+        search: Search::Kind(kind),
+        action: Action::Mask,
+    };
+    Policy::new(Kind::NAMES.into_iter().map(rule).collect(), &[]).unwrap()
 }
 
 /// What an agent costs in 30 seconds in which nothing happens, 10 seconds after its start.
