@@ -70,6 +70,20 @@ async fn a_trace_is_one_record_when_the_next_line_or_nothing_has_come() {
     host.check_conservation();
 }
 
+#[tokio::test]
+async fn more_files_than_may_be_open_are_not_waited_for_either() {
+    let mut host = Host::new();
+    file(&mut host).line_wait = Duration::from_millis(50);
+    let names: Vec<String> = (0..300).map(|number| format!("half {number:03}")).collect();
+    for name in &names {
+        host.append(&format!("{name}.log"), name);
+    }
+    host.start();
+    host.shipped_bodies(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    host.stop().await;
+    host.check_conservation();
+}
+
 /// However often it is killed: what was cut is cut there again, and every byte is in one record.
 #[tokio::test]
 async fn cuts_are_repeated_after_a_crash() {

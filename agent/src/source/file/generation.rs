@@ -358,8 +358,9 @@ impl Generation {
                 return;
             }
             if outbox.is_full_for(piece.weight(), &context.shared) {
-                outcome =
-                    mark_at(*mark, outbox.end(), file, window, from).map_err(Failure::Io).and_then(|at| {
+                outcome = mark_at(*mark, outbox.end(), Some(file), window, from)
+                    .map_err(Failure::Io)
+                    .and_then(|at| {
                         *mark = at;
                         let place = Mark::File { head: *head, marker: mark.1, size: *size };
                         outbox.seal(place, None, &context.shared).map_err(|Stopped| Failure::Stopped)
@@ -377,7 +378,7 @@ impl Generation {
         }
         framer.push(next, take);
         outcome?;
-        *mark = mark_at(*mark, outbox.end(), file, window, from)?;
+        *mark = mark_at(*mark, outbox.end(), Some(file), window, from)?;
         self.tail.clear();
         self.tail.extend_from_slice(&window[window.len().saturating_sub(MARKER)..]);
         Ok(())

@@ -10,7 +10,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, time::Instant};
 impl Generation {
     /// When what is pending has waited long enough for its end: a line for its newline, lines for the next that begins.
     pub(crate) fn cut_due(&self, context: &FileContext) -> Option<Instant> {
-        self.framer.cut_at().filter(|_| self.is_open() && !self.unread && self.settled.is_some())?;
+        self.framer.cut_at().filter(|_| !self.unread && self.settled.is_some())?;
         let settings = &context.settings;
         let wait = if self.framer.is_within_line() { settings.line_wait } else { settings.multiline_wait };
         (!wait.is_zero()).then(|| self.active + wait)
@@ -19,9 +19,9 @@ impl Generation {
     /// Gives up waiting for the end of what is pending. That is made durable before it is shipped: read again, it must become the
     /// same record.
     pub(crate) fn cut(&mut self, context: &FileContext) -> Result<(), Stopped> {
-        let (Some(cut), Some(file)) = (self.framer.cut_at(), &self.handle) else { return Ok(()) };
+        let Some(cut) = self.framer.cut_at() else { return Ok(()) };
         let from = self.read_to - self.tail.len() as u64;
-        let mark = match mark_at(self.mark, cut, file, &self.tail, from) {
+        let mark = match mark_at(self.mark, cut, self.handle.as_ref(), &self.tail, from) {
             Ok(mark) => mark,
             Err(error) => {
                 tracing::debug!(path = %self.at.display(), %error, "the bytes before a cut cannot be read");
@@ -43,7 +43,7 @@ impl Generation {
 pub(super) fn mark_at(
     mark: (u64, Fingerprint),
     position: u64,
-    file: &File,
+    file: Option<&File>,
     window: &[u8],
     from: u64,
 ) -> io::Result<(u64, Fingerprint)> {
@@ -55,6 +55,7 @@ pub(super) fn mark_at(
         return Ok((position, Fingerprint::before(at as usize, window)));
     }
     let mut bytes = vec![0; reach as usize];
+    let file = file.ok_or(io::ErrorKind::NotFound)?;
     file.read_exact_at(&mut bytes, position - reach)?;
     Ok((position, Fingerprint::of(&bytes)))
 }
