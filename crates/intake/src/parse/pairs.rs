@@ -104,8 +104,9 @@ fn each(
         }
         rest = &rest[at + settings.separator.len()..];
         let value = if rest.starts_with('"') {
+            let column = text.len() - rest.len() + 1;
             let (value, after) =
-                unquote(rest).ok_or_else(|| format!("the value of {key:?} has no closing quote"))?;
+                unquote(rest).ok_or_else(|| format!("no closing quote after column {column}"))?;
             rest = after;
             Found::Quoted(value)
         } else {
@@ -125,7 +126,7 @@ fn skip_pair_ends<'a>(rest: &'a str, settings: &KeyValue, blank: bool) -> &'a st
         return rest.trim_start();
     }
     let mut rest = rest.trim_start();
-    while let Some(after) = rest.strip_prefix(settings.pair.as_str()) {
+    while let Some(after) = rest.strip_prefix(settings.pair.trim()) {
         rest = after.trim_start();
     }
     rest

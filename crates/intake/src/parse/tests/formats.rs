@@ -64,6 +64,10 @@ fn key_value_with_other_separators() {
     assert_eq!((text(&record, "user"), text(&record, "path")), ("anna".to_owned(), "/a;b".to_owned()));
     assert_eq!(field(&record, "code"), Some(&Value::Int(7)));
     assert_eq!(record.attributes.len(), 3);
+    let parser = Parser::KeyValue(KeyValue { pair: " | ".to_owned(), separator: "=".to_owned() });
+    let record = parse(&[parser], b"user=anna b | code=7 | ");
+    assert_eq!((text(&record, "user"), text(&record, "code")), ("anna b".to_owned(), "7".to_owned()));
+    assert_eq!(record.attributes.len(), 2);
 }
 
 #[test]
