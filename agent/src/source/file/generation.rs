@@ -352,19 +352,18 @@ impl Generation {
         let mut at = from + before as u64;
         let observed = context.shared.clock.now();
         let Self { framer, outbox, mark, head, size, resource, cuts, .. } = self;
-        let mut outcome = Ok(());
+        let mut stopped = Ok(());
         let take = &mut |piece: Piece<'_>| {
-            if outcome.is_err() {
+            if stopped.is_err() {
                 return;
             }
-            if outbox.is_full_for(piece.weight(), &context.shared) {
-                outcome = mark_at(*mark, outbox.end(), Some(file), window, from)
-                    .map_err(Failure::Io)
-                    .and_then(|at| {
-                        *mark = at;
-                        let place = Mark::File { head: *head, marker: mark.1, size: *size };
-                        outbox.seal(place, None, &context.shared).map_err(|Stopped| Failure::Stopped)
-                    });
+            // Where the mark cannot be read now the batch grows, until it can.
+            if outbox.is_full_for(piece.weight(), &context.shared)
+                && let Ok(at) = mark_at(*mark, outbox.end(), Some(file), window, from)
+            {
+                *mark = at;
+                let place = Mark::File { head: *head, marker: mark.1, size: *size };
+                stopped = outbox.seal(place, None, &context.shared);
             }
             put(&piece, outbox, observed, resource, context);
         };
@@ -377,8 +376,10 @@ impl Generation {
             (next, at) = (rest, cut.max(at));
         }
         framer.push(next, take);
-        outcome?;
-        *mark = mark_at(*mark, outbox.end(), Some(file), window, from)?;
+        stopped.map_err(|Stopped| Failure::Stopped)?;
+        if let Ok(at) = mark_at(*mark, outbox.end(), Some(file), window, from) {
+            *mark = at;
+        }
         self.tail.clear();
         self.tail.extend_from_slice(&window[window.len().saturating_sub(MARKER)..]);
         Ok(())
@@ -400,8 +401,10 @@ impl Generation {
         Ok(())
     }
 
-    /// Ships what waits.
+    /// Ships what waits; later, if what stands before its end cannot be read now.
     pub(crate) fn seal(&mut self, context: &FileContext) -> Result<(), Stopped> {
+        let Some(mark) = self.mark_before(self.outbox.end()) else { return Ok(()) };
+        self.mark = mark;
         let mark = Mark::File { head: self.head, marker: self.mark.1, size: self.size };
         self.outbox.seal(mark, None, &context.shared)
     }

@@ -307,6 +307,9 @@ impl Reader {
                 Some(_) => {
                     let waited = generation.batch_since().is_some();
                     generation.cut(&self.context)?;
+                    if generation.cut_due(&self.context).is_some() {
+                        self.pending.push(source);
+                    }
                     if !waited && let Some(since) = generation.batch_since() {
                         self.begun.push(source);
                         self.batch_due.get_or_insert(since + self.context.shared.limits.age);
@@ -329,12 +332,16 @@ impl Reader {
         for source in std::mem::take(&mut self.begun) {
             let Some(generation) = self.generations.get_mut(&source) else { continue };
             let Some(since) = generation.batch_since() else { continue };
-            if since + age <= now {
+            let mut due = since + age;
+            if due <= now {
                 generation.seal(&self.context)?;
-            } else {
-                self.batch_due = Some(self.batch_due.map_or(since + age, |due| due.min(since + age)));
-                self.begun.push(source);
+                if generation.batch_since().is_none() {
+                    continue;
+                }
+                due = now + age;
             }
+            self.batch_due = Some(self.batch_due.map_or(due, |earlier| earlier.min(due)));
+            self.begun.push(source);
         }
         Ok(self.batch_due.map(|due| due - now))
     }

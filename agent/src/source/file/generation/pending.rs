@@ -20,14 +20,7 @@ impl Generation {
     /// same record.
     pub(crate) fn cut(&mut self, context: &FileContext) -> Result<(), Stopped> {
         let Some(cut) = self.framer.cut_at() else { return Ok(()) };
-        let from = self.read_to - self.tail.len() as u64;
-        let mark = match mark_at(self.mark, cut, self.handle.as_ref(), &self.tail, from) {
-            Ok(mark) => mark,
-            Err(error) => {
-                tracing::debug!(path = %self.at.display(), %error, "the bytes before a cut cannot be read");
-                return Ok(());
-            }
-        };
+        let Some(mark) = self.mark_before(cut) else { return Ok(()) };
         let shared = &context.shared;
         shared.tell(Reading::Cut(self.source, cut))?;
         let observed = shared.clock.now();
@@ -35,6 +28,16 @@ impl Generation {
         framer.cut(&mut |piece| put(&piece, outbox, observed, resource, context));
         self.mark = mark;
         Ok(())
+    }
+
+    /// What stands before a position; `None`: it cannot be read now.
+    pub(super) fn mark_before(&self, position: u64) -> Option<(u64, Fingerprint)> {
+        let from = self.read_to - self.tail.len() as u64;
+        let mark = mark_at(self.mark, position, self.handle.as_ref(), &self.tail, from);
+        let trouble = |error: &io::Error| {
+            tracing::debug!(path = %self.at.display(), position, %error, "what stands before it cannot be read");
+        };
+        mark.inspect_err(trouble).ok()
     }
 }
 
