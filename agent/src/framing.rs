@@ -134,9 +134,8 @@ impl Framer {
 
     /// Where [`Self::cut`] would end; `None`: there is nothing to give up waiting for. Zero bytes alone may yet be overwritten.
     pub fn cut_at(&self) -> Option<u64> {
-        let within = if self.length > 0 { self.nuls + self.length } else { 0 };
-        let cut = self.at + self.group.held.len() as u64 + within;
-        (cut > self.at).then_some(cut)
+        let waiting = self.group.held.len() as u64 + self.length;
+        (waiting > 0).then_some(self.at + waiting)
     }
 
     /// Forgets the pending bytes: they will come again.

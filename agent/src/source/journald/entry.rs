@@ -3,14 +3,12 @@
 
 use super::export::{Field, JournalEntry};
 use millrace_intake::{
-    parse::DROPPED_ATTRIBUTES,
+    parse::{DROPPED_ATTRIBUTES, set_syslog_level},
     smaller::{ORIGINAL_LENGTH, TRUNCATED},
 };
-use millrace_model::{Attributes, LogRecord, Severity, Timestamp, Value};
+use millrace_model::{Attributes, LogRecord, Timestamp, Value};
 use std::{collections::HashMap, sync::Arc};
 
-/// Syslog's names of the priorities 0 to 7.
-const PRIORITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 /// So many resources are kept to be shared; then it begins anew.
 const MAX_RESOURCES: usize = 1024;
 
@@ -61,9 +59,7 @@ impl Records {
             .and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok()?.checked_mul(1000))
             .map(Timestamp);
         if let Some([digit @ b'0'..=b'7']) = entry.get("PRIORITY") {
-            let level = digit - b'0';
-            record.severity = Severity::from_syslog(level);
-            PRIORITIES[usize::from(level)].clone_into(&mut record.severity_text);
+            set_syslog_level(&mut record, digit - b'0');
         }
         if entry.dropped > 0 {
             record.attributes.set(DROPPED_ATTRIBUTES, entry.dropped as i64);
@@ -134,6 +130,7 @@ fn value(bytes: Vec<u8>) -> Value {
 mod tests {
     use super::*;
     use crate::source::journald::export::Parser;
+    use millrace_model::Severity;
 
     fn record(export: &str) -> LogRecord {
         let mut records = Vec::new();

@@ -16,6 +16,7 @@ mod time;
 
 pub use pairs::KeyValue;
 pub use pattern::{Csv, GrokPattern, Pattern};
+pub use syslog::set_syslog_level;
 pub use time::{Format, Times, from_epoch, from_text};
 
 use millrace_model::{Attributes, LogRecord, Timestamp, Value};

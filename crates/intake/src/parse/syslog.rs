@@ -3,8 +3,8 @@
 
 use super::{Reading, event, fields::Fields, plain, time::Times};
 use chrono_tz::Tz;
-use millrace_model::{Severity, Timestamp, Value};
-use syslog_loose::{Message, ProcId, SyslogFacility, SyslogSeverity, Variant};
+use millrace_model::{LogRecord, Severity, Timestamp, Value};
+use syslog_loose::{Message, ProcId, SyslogFacility, Variant};
 
 /// The names of the severities 0 to 7.
 const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
@@ -68,14 +68,20 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), String> 
     }
     match message.severity {
         Some(severity) => {
-            let level = level(severity);
-            record.severity = Severity::from_syslog(level);
-            SEVERITIES[usize::from(level)].clone_into(&mut record.severity_text);
+            set_syslog_level(record, severity as u8);
         }
         None if record.severity == Severity::UNKNOWN => plain::level_of(message.msg.as_bytes(), record),
         None => {}
     }
     Ok(())
+}
+
+/// Gives a record the level of a syslog severity, 0 (emergency) to 7 (debug), under syslog's name; any other changes nothing.
+pub fn set_syslog_level(record: &mut LogRecord, severity: u8) {
+    if let Some(name) = SEVERITIES.get(usize::from(severity)) {
+        record.severity = Severity::from_syslog(severity);
+        (*name).clone_into(&mut record.severity_text);
+    }
 }
 
 fn place(message: &Message<&str>, fields: &mut Fields) {
@@ -92,18 +98,5 @@ fn place(message: &Message<&str>, fields: &mut Fields) {
         for (name, value) in element.params() {
             fields.push(&format!("syslog.{}.{name}", element.id), Value::String(value.clone()));
         }
-    }
-}
-
-fn level(severity: SyslogSeverity) -> u8 {
-    match severity {
-        SyslogSeverity::SEV_EMERG => 0,
-        SyslogSeverity::SEV_ALERT => 1,
-        SyslogSeverity::SEV_CRIT => 2,
-        SyslogSeverity::SEV_ERR => 3,
-        SyslogSeverity::SEV_WARNING => 4,
-        SyslogSeverity::SEV_NOTICE => 5,
-        SyslogSeverity::SEV_INFO => 6,
-        SyslogSeverity::SEV_DEBUG => 7,
     }
 }
