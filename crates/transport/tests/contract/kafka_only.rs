@@ -139,6 +139,19 @@ async fn of_two_that_create_at_once_one_writes_the_marker() {
     consumer.close().await;
 }
 
+/// Does what an event asks for, reading everything from its start; the numbers that it brought.
+fn numbers_of(event: ConsumerEvent) -> Vec<u64> {
+    match event {
+        ConsumerEvent::Messages(messages) => return messages.iter().filter_map(number).collect(),
+        ConsumerEvent::Revoked(revocation) => revocation.done(),
+        ConsumerEvent::Assigned(assignment) => {
+            let at = from_start(&assignment);
+            assignment.start(at);
+        }
+    }
+    Vec::new()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_made_again_under_a_reader_is_assigned_afresh() {
     let world = World::kafka();
@@ -174,14 +187,7 @@ async fn a_topic_made_again_under_a_reader_is_assigned_afresh() {
     assert_ne!(new, Some(old));
     let mut found = BTreeSet::new();
     while found.len() < 8 {
-        match soon(consumer.next()).await.unwrap() {
-            ConsumerEvent::Messages(messages) => found.extend(messages.iter().filter_map(number)),
-            ConsumerEvent::Revoked(revocation) => revocation.done(),
-            ConsumerEvent::Assigned(assignment) => {
-                let at = from_start(&assignment);
-                assignment.start(at);
-            }
-        }
+        found.extend(numbers_of(soon(consumer.next()).await.unwrap()));
     }
     assert_eq!(found, (100..108).collect());
     consumer.close().await;
@@ -216,14 +222,7 @@ async fn a_group_that_shared_out_an_absent_topic_reads_it_when_it_is_back() {
         let event = soon(async {
             tokio::select! { event = first.next() => event, event = second.next() => event }
         });
-        match event.await.unwrap() {
-            ConsumerEvent::Messages(messages) => found.extend(messages.iter().filter_map(number)),
-            ConsumerEvent::Revoked(revocation) => revocation.done(),
-            ConsumerEvent::Assigned(assignment) => {
-                let at = from_start(&assignment);
-                assignment.start(at);
-            }
-        }
+        found.extend(numbers_of(event.await.unwrap()));
     }
     assert_eq!(found, (100..140).collect());
     tokio::join!(first.close(), second.close());
