@@ -132,11 +132,18 @@ impl Book {
         }
     }
 
-    pub(crate) fn moved(&mut self, source: SourceId, path: PathBuf, identity: FileIdentity) {
+    pub(crate) fn moved(
+        &mut self,
+        source: SourceId,
+        path: PathBuf,
+        identity: FileIdentity,
+        packed: Option<u64>,
+    ) {
         let source = self.resolve(source);
         if let Some(Entry { place: Place::File(place), .. }) = self.checkpoint.sources.get_mut(&source) {
             place.at = path;
             place.identity = identity;
+            place.packed = packed;
             self.changed = true;
         }
     }

@@ -69,6 +69,9 @@ pub(crate) struct FilePlace {
     pub(crate) marker: Fingerprint,
     /// The size when it was last read.
     pub(crate) size: u64,
+    /// The size as it lies there, if it is compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) packed: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +91,13 @@ pub(crate) struct Closing {
     pub(crate) lost_at_least: Option<u64>,
     /// The file may still lie there: it must not be taken for a new one.
     pub(crate) remember: bool,
+}
+
+impl FilePlace {
+    /// The size that a file has which was read to its end.
+    pub(crate) fn lies_as(&self) -> u64 {
+        self.packed.unwrap_or(self.size)
+    }
 }
 
 impl Entry {
@@ -206,8 +216,15 @@ mod tests {
         let path = PathBuf::from(OsString::from_vec(b"/var/log/\xff.log".to_vec()));
         let identity = FileIdentity { device: 1, inode: 2, born: Some(3) };
         let print = Fingerprint::of(b"abc");
-        let place =
-            FilePlace { at: "/var/log/x".into(), path, identity, head: print, marker: print, size: 9 };
+        let place = FilePlace {
+            at: "/var/log/x".into(),
+            path,
+            identity,
+            head: print,
+            marker: print,
+            size: 9,
+            packed: None,
+        };
         let mut entry = Entry::new("app".to_owned(), Place::File(place), 5);
         entry.closing =
             Some(Closing { end: 9, reason: "deleted".into(), lost_at_least: Some(0), remember: false });

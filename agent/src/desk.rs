@@ -109,7 +109,9 @@ impl Desk {
             }
             Reading::Cut(source, at) => self.book.cut(source, at),
             Reading::Closing(source, closing) => self.book.closing(source, closing),
-            Reading::Moved(source, path, identity) => self.book.moved(source, path, identity),
+            Reading::Moved(source, path, identity, packed) => {
+                self.book.moved(source, path, identity, packed);
+            }
             Reading::Forgotten(sources) => self.book.forgotten(&sources),
             Reading::Shipment(shipment) => self.take_shipment(*shipment),
         }

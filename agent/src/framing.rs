@@ -3,29 +3,46 @@
 //!
 //! A line longer than the longest that is kept is never held: its first bytes are, the rest passes by into a checksum.
 //! Nothing is handed out before its newline has come, but at the very end of a file ([`Framer::finish`]), and where waiting for it
-//! was given up ([`Framer::cut`]). Lines that belong together ([`Multiline`]) come as one, once the next has begun.
+//! was given up ([`Framer::cut`]). Lines that belong together come as one, once the next has begun (`gather`).
 
+mod charset;
+mod container;
+mod gather;
 mod multiline;
 
+pub use charset::Charset;
+pub use container::{Envelope, Output};
 pub use multiline::Multiline;
 
+use gather::Gather;
 use millrace_intake::batch::Raw;
 use millrace_model::wire::SkipReason;
-use multiline::State;
-use std::ops::Range;
+use std::borrow::Cow;
 
 /// What a stretch of bytes is.
 #[derive(Debug)]
 pub enum Piece<'a> {
-    /// A line.
+    /// A line, or several that are one record.
     Line {
-        /// Without its line end.
+        /// In UTF-8, without its line end.
         text: &'a [u8],
-        /// With it.
-        raw: &'a [u8],
+        /// The bytes that it is the run of.
+        raw: Raw<'a>,
+        /// How many.
+        length: u64,
+        /// It is no text in the file's encoding, and `text` is what the file has.
+        malformed: bool,
+        /// What the container's runtime says of it.
+        envelope: Option<&'a Envelope>,
+        /// The piece before and this one may not be parted: they hold bytes of the same record.
+        joined: bool,
     },
     /// A line that is too long: its head, and what is known of the rest.
     OverLong {
+        /// The head, in UTF-8.
+        text: &'a [u8],
+        /// The head is no text in the file's encoding.
+        malformed: bool,
         /// The first bytes, as many as are kept.
         kept: &'a [u8],
         /// The rest, line end included.
@@ -43,14 +60,61 @@ pub enum Piece<'a> {
         raw: Raw<'a>,
         /// How many.
         length: u64,
+        /// As in [`Piece::Line`].
+        joined: bool,
     },
+}
+
+impl Piece<'_> {
+    /// May what comes before it be shipped without it?
+    pub fn begins(&self) -> bool {
+        !matches!(self, Self::Line { joined: true, .. } | Self::Skipped { joined: true, .. })
+    }
+}
+
+/// How bytes become lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Framing {
+    /// The longest line that is kept whole, in bytes, without the line end; lines that belong together are not longer either.
+    pub max_line: usize,
+    /// Which lines belong together; `None`: none do.
+    pub multiline: Option<Multiline>,
+    /// The lines are a container runtime's.
+    pub containers: bool,
+    /// What they are written in.
+    pub charset: Charset,
+}
+
+impl Framing {
+    /// Lines of UTF-8, each by itself.
+    pub fn lines(max_line: usize) -> Self {
+        Self { max_line, multiline: None, containers: false, charset: Charset::UTF_8 }
+    }
+}
+
+/// A line that is whole.
+#[derive(Debug)]
+struct Line<'a> {
+    raw: &'a [u8],
+    /// In UTF-8, or as it is if it is malformed.
+    text: Cow<'a, [u8]>,
+    /// Its line end.
+    end: &'a [u8],
+    malformed: bool,
+}
+
+impl Line<'_> {
+    fn is_blank(&self) -> bool {
+        self.text.trim_ascii_start().is_empty()
+    }
 }
 
 /// Cuts the bytes of one file into lines.
 #[derive(Debug)]
 pub struct Framer {
     max_line: usize,
-    /// Where the pending line (or the zero bytes before it) begins.
+    charset: Charset,
+    /// Where the pending lines (or the zero bytes before them) begin.
     at: u64,
     /// The pending line's first bytes, at most `max_line` and a line end.
     held: Vec<u8>,
@@ -58,62 +122,35 @@ pub struct Framer {
     length: u64,
     /// The checksum of those that are not held.
     passed_crc: u32,
-    /// The last two bytes that came.
-    last: [u8; 2],
+    /// The last bytes that came.
+    last: [u8; LINE_END],
     /// Zero bytes before the pending line, as a disordered writer leaves them.
     nuls: u64,
     nuls_crc: u32,
-    /// Which lines belong together, and those that are gathered so far; they lie before all else that is pending.
-    multiline: Option<Multiline>,
-    group: Group,
+    /// Lines that wait for others; they lie before all else that is pending.
+    gather: Gather,
 }
 
-/// Lines that belong together.
-#[derive(Debug)]
-struct Group {
-    /// Their bytes, and blank lines that may turn out to be within.
-    held: Vec<u8>,
-    /// Where their text begins and ends in that; a line end does not belong to it.
-    text: Range<usize>,
-    /// Where the last of them ends, and the blank ones after it begin.
-    end: usize,
-    state: State,
-}
-
-impl Group {
-    const EMPTY: Self = Self { held: Vec::new(), text: 0..0, end: 0, state: State::Line };
-
-    fn add(&mut self, raw: &[u8], text: &Range<usize>, state: State) {
-        if self.held.is_empty() {
-            self.text.start = text.start;
-        }
-        self.text.end = self.held.len() + text.end;
-        self.held.extend_from_slice(raw);
-        self.end = self.held.len();
-        self.state = state;
-    }
-}
-
-/// `\r\n`.
-const LINE_END: usize = 2;
+/// `\r\n` in UTF-16.
+const LINE_END: usize = 4;
 /// A line that was held is not worth more idle memory than this.
 const KEPT_CAPACITY: usize = 4 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Framer {
-    /// Starts between two lines. `max_line` is in bytes, without the line end; lines that belong together are not longer either.
-    pub fn new(at: u64, max_line: usize, multiline: Option<Multiline>) -> Self {
+    /// Starts between two lines.
+    pub fn new(at: u64, framing: &Framing) -> Self {
+        let Framing { max_line, multiline, containers, charset } = framing.clone();
         Self {
             max_line,
+            charset,
             at,
             held: Vec::new(),
             length: 0,
             passed_crc: 0,
-            last: [0; 2],
+            last: [0; LINE_END],
             nuls: 0,
             nuls_crc: 0,
-            multiline,
-            group: Group::EMPTY,
+            gather: Gather::new(containers, multiline, max_line),
         }
     }
 
@@ -124,7 +161,7 @@ impl Framer {
 
     /// How many bytes have come since.
     pub fn pending(&self) -> u64 {
-        self.group.held.len() as u64 + self.nuls + self.length
+        self.gather.bytes() + self.nuls + self.length
     }
 
     /// Is a line pending of which the end has not come?
@@ -132,22 +169,40 @@ impl Framer {
         self.length > 0
     }
 
+    /// Changes whenever something is handed out, or the first of what waits grows.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.at, self.gather.first_length() + self.length)
+    }
+
+    /// How many zero bytes came last, after everything else.
+    pub fn trailing_zeros(&self) -> u64 {
+        if self.length == 0 { self.nuls } else { 0 }
+    }
+
     /// Where [`Self::cut`] would end; `None`: there is nothing to give up waiting for. Zero bytes alone may yet be overwritten.
     pub fn cut_at(&self) -> Option<u64> {
-        let waiting = self.group.held.len() as u64 + self.length;
+        let waiting = self.gather.bytes() + self.length;
         (waiting > 0).then_some(self.at + waiting)
     }
 
     /// Forgets the pending bytes: they will come again.
     pub fn rewind(&mut self) {
-        *self = Self::new(self.at, self.max_line, self.multiline.take());
+        self.gather = self.gather.emptied();
+        self.held = Vec::new();
+        (self.length, self.passed_crc, self.last) = (0, 0, [0; LINE_END]);
+        self.forget_zeros();
+    }
+
+    /// Forgets the zero bytes that came last: they will come again, perhaps as something else.
+    pub fn forget_zeros(&mut self) {
+        (self.nuls, self.nuls_crc) = (0, 0);
     }
 
     /// Takes the next bytes and hands out what is complete.
     pub fn push(&mut self, bytes: &[u8], take: &mut impl FnMut(Piece<'_>)) {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
-            if self.length == 0 && *first == 0 {
+            if self.length == 0 && *first == 0 && self.charset.has_no_zeros() {
                 let count = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
                 self.nuls_crc = crc32c::crc32c_append(self.nuls_crc, &rest[..count]);
                 self.nuls += count as u64;
@@ -155,21 +210,45 @@ impl Framer {
                 continue;
             }
             self.hand_out_nuls(take);
-            match memchr::memchr(b'\n', rest) {
-                Some(at) if self.length == 0 => {
-                    self.hand_out(&rest[..=at], take);
-                    rest = &rest[at + 1..];
+            let at = self.at + self.gather.bytes() + self.length;
+            match self.charset.line_end(rest, at, self.last[LINE_END - 1]) {
+                Some(end) if self.length == 0 => {
+                    self.hand_out(&rest[..end], take);
+                    rest = &rest[end..];
                 }
-                Some(at) => {
-                    self.hold(&rest[..=at]);
+                Some(end) => {
+                    self.hold(&rest[..end]);
                     self.hand_out_held(take);
-                    rest = &rest[at + 1..];
+                    rest = &rest[end..];
                 }
                 None => {
                     self.hold(rest);
                     return;
                 }
             }
+        }
+    }
+
+    /// Takes so many zero bytes, as a file has them where nothing was ever written.
+    pub fn push_zeros(&mut self, count: u64, take: &mut impl FnMut(Piece<'_>)) {
+        if self.length == 0 && self.charset.has_no_zeros() {
+            self.nuls_crc = crc32c::crc32c_combine(self.nuls_crc, crc_of_zeros(count), count as usize);
+            self.nuls += count;
+            return;
+        }
+        let zeros = [0; 4096];
+        let mut left = count;
+        while left > 0 {
+            if self.held.len() >= self.max_line + LINE_END {
+                // Nothing more of the line is kept.
+                self.passed_crc = crc32c::crc32c_combine(self.passed_crc, crc_of_zeros(left), left as usize);
+                self.length += left;
+                self.last = [0; LINE_END];
+                return;
+            }
+            let now = left.min(zeros.len() as u64);
+            self.push(&zeros[..now as usize], take);
+            left -= now;
         }
     }
 
@@ -184,16 +263,22 @@ impl Framer {
         if self.length > 0 {
             self.hand_out_held(take);
         }
-        self.hand_out_group(take);
+        self.end_gathered(take);
+    }
+
+    fn end_gathered(&mut self, take: &mut impl FnMut(Piece<'_>)) {
+        let before = self.gather.bytes();
+        self.gather.end(take);
+        self.at += before - self.gather.bytes();
     }
 
     fn hand_out_nuls(&mut self, take: &mut impl FnMut(Piece<'_>)) {
         if self.nuls > 0 {
-            self.hand_out_group(take);
+            self.end_gathered(take);
             let raw = Raw::Digest { crc32c: self.nuls_crc, length: self.nuls };
-            take(Piece::Skipped { reason: SkipReason::Nul, raw, length: self.nuls });
+            take(Piece::Skipped { reason: SkipReason::Nul, raw, length: self.nuls, joined: false });
             self.at += self.nuls;
-            (self.nuls, self.nuls_crc) = (0, 0);
+            self.forget_zeros();
         }
     }
 
@@ -202,11 +287,9 @@ impl Framer {
         self.held.extend_from_slice(&bytes[..room]);
         self.passed_crc = crc32c::crc32c_append(self.passed_crc, &bytes[room..]);
         self.length += bytes.len() as u64;
-        match bytes {
-            [.., a, b] => self.last = [*a, *b],
-            [b] => self.last = [self.last[1], *b],
-            [] => {}
-        }
+        let new = bytes.len().min(LINE_END);
+        self.last.copy_within(new.., 0);
+        self.last[LINE_END - new..].copy_from_slice(&bytes[bytes.len() - new..]);
     }
 
     fn hand_out_held(&mut self, take: &mut impl FnMut(Piece<'_>)) {
@@ -215,93 +298,77 @@ impl Framer {
         if passed == 0 {
             self.hand_out(&held, take);
         } else {
-            let line_end = match self.last {
-                [b'\r', b'\n'] => 2,
-                [_, b'\n'] => 1,
-                _ => 0,
-            };
-            let kept = &held[..floor_char(&held, self.max_line)];
+            let line_end = self.charset.end_length(&self.last) as u64;
+            let kept = &held[..self.charset.floor(&held, self.max_line)];
             let rest_length = self.length - kept.len() as u64;
             let crc32c =
                 crc32c::crc32c_combine(crc32c::crc32c(&held[kept.len()..]), self.passed_crc, passed as usize);
             let rest = Raw::Digest { crc32c, length: rest_length };
-            self.hand_out_group(take);
-            take(Piece::OverLong { kept, rest, rest_length, length: self.length - line_end });
-            self.at += self.length;
+            self.hand_out_over_long(kept, rest, rest_length, self.length - line_end, take);
         }
         self.held = held;
         self.held.clear();
         self.held.shrink_to(KEPT_CAPACITY);
-        (self.length, self.passed_crc, self.last) = (0, 0, [0; 2]);
+        (self.length, self.passed_crc, self.last) = (0, 0, [0; LINE_END]);
     }
 
     /// Hands out a line of which every byte is at hand.
     fn hand_out(&mut self, raw: &[u8], take: &mut impl FnMut(Piece<'_>)) {
-        let mut text = raw;
-        if let [before @ .., b'\n'] = text {
-            text = before.strip_suffix(b"\r").unwrap_or(before);
-        }
-        if text.len() > self.max_line {
-            self.hand_out_group(take);
-            let (kept, rest) = raw.split_at(floor_char(raw, self.max_line));
-            let rest_length = rest.len() as u64;
-            take(Piece::OverLong { kept, rest: Raw::Bytes(rest), rest_length, length: text.len() as u64 });
-        } else if text.trim_ascii_start().is_empty() {
-            if !self.group.held.is_empty() && self.group.held.len() + raw.len() <= self.max_line {
-                self.group.held.extend_from_slice(raw);
-                return;
-            }
-            self.hand_out_group(take);
-            let raw_bytes = Raw::Bytes(raw);
-            take(Piece::Skipped { reason: SkipReason::Blank, raw: raw_bytes, length: raw.len() as u64 });
-        } else {
-            let marked = self.at == 0 && self.group.held.is_empty() && text.starts_with(BYTE_ORDER_MARK);
-            let text = if marked { BYTE_ORDER_MARK.len() } else { 0 }..text.len();
-            if self.gather(raw, &text, take) {
-                return;
-            }
-            take(Piece::Line { text: &raw[text], raw });
-        }
-        self.at += raw.len() as u64;
-    }
-
-    /// Takes the line in with those that it belongs to; `false`: every line is by itself.
-    fn gather(&mut self, raw: &[u8], text: &Range<usize>, take: &mut impl FnMut(Piece<'_>)) -> bool {
-        let Some(multiline) = &self.multiline else { return false };
-        let line = &raw[text.clone()];
-        let fits = self.group.held.len() + raw.len() <= self.max_line;
-        let goes_on = !self.group.held.is_empty() && fits;
-        let goes_on = if goes_on { multiline.go_on(self.group.state, line) } else { None };
-        let state = goes_on.unwrap_or_else(|| multiline.begin(line));
-        if goes_on.is_none() {
-            self.hand_out_group(take);
-        }
-        self.group.add(raw, text, state);
-        true
-    }
-
-    fn hand_out_group(&mut self, take: &mut impl FnMut(Piece<'_>)) {
-        if self.group.held.is_empty() {
+        let (line, end) = raw.split_at(raw.len() - self.charset.end_length(raw));
+        if line.len() > self.max_line {
+            let (kept, rest) = raw.split_at(self.charset.floor(raw, self.max_line));
+            self.hand_out_over_long(kept, Raw::Bytes(rest), rest.len() as u64, line.len() as u64, take);
             return;
         }
-        let Group { mut held, text, end, .. } = std::mem::replace(&mut self.group, Group::EMPTY);
-        let (lines, blank) = held.split_at(end);
-        take(Piece::Line { text: &lines[text], raw: lines });
-        if !blank.is_empty() {
-            let length = blank.len() as u64;
-            take(Piece::Skipped { reason: SkipReason::Blank, raw: Raw::Bytes(blank), length });
+        let first = self.at == 0 && self.gather.bytes() == 0;
+        let marked = if first { self.charset.mark_length(line) } else { 0 };
+        let decoded = self.charset.decode(&line[marked..]);
+        let malformed = decoded.is_none();
+        let line = Line { raw, text: decoded.unwrap_or(Cow::Borrowed(line)), end, malformed };
+        if !self.gather.is_idle() {
+            let before = self.gather.bytes() + raw.len() as u64;
+            self.gather.line(&line, take);
+            self.at += before - self.gather.bytes();
+            return;
         }
-        self.at += held.len() as u64;
-        held.clear();
-        held.shrink_to(KEPT_CAPACITY);
-        self.group.held = held;
+        let (raw, length) = (Raw::Bytes(raw), raw.len() as u64);
+        take(if line.is_blank() {
+            Piece::Skipped { reason: SkipReason::Blank, raw, length, joined: false }
+        } else {
+            Piece::Line { text: &line.text, raw, length, malformed, envelope: None, joined: false }
+        });
+        self.at += length;
+    }
+
+    fn hand_out_over_long(
+        &mut self,
+        kept: &[u8],
+        rest: Raw<'_>,
+        rest_length: u64,
+        length: u64,
+        take: &mut impl FnMut(Piece<'_>),
+    ) {
+        self.end_gathered(take);
+        let decoded = self.charset.decode(kept);
+        let malformed = decoded.is_none();
+        let text = &decoded.unwrap_or(Cow::Borrowed(kept));
+        take(Piece::OverLong { text, malformed, kept, rest, rest_length, length });
+        self.at += kept.len() as u64 + rest_length;
     }
 }
 
-/// The last place at or before `at` that does not cut a UTF-8 character, if there is one within its length.
-fn floor_char(bytes: &[u8], at: usize) -> usize {
-    let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
-    (at.saturating_sub(3)..=at).rev().find(|at| !continues(*at)).filter(|at| *at > 0).unwrap_or(at)
+/// The checksum of so many zero bytes, in as many steps as their number has binary digits.
+fn crc_of_zeros(count: u64) -> u32 {
+    let (mut crc, mut block, mut length, mut left) = (0, crc32c::crc32c(&[0]), 1_u64, count);
+    while left > 0 {
+        if left & 1 == 1 {
+            crc = crc32c::crc32c_combine(crc, block, length as usize);
+        }
+        block = crc32c::crc32c_combine(block, block, length as usize);
+        length = length.wrapping_mul(2);
+        left >>= 1;
+    }
+    crc
 }
 
 #[cfg(test)]

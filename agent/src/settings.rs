@@ -3,7 +3,7 @@
 mod parse;
 mod redact;
 
-use crate::framing::Multiline;
+use crate::framing::{Charset, Multiline};
 use millrace_config::{Age, ByteSize, Section};
 use millrace_intake::{Parsers, Policy};
 use millrace_model::StreamName;
@@ -61,6 +61,10 @@ pub struct FileSettings {
     pub line_wait: Duration,
     /// How lines are read, tried in order.
     pub parse: Parsers,
+    /// Are lines a container runtime's? `None`: where such runtimes write, they are.
+    pub containers: Option<bool>,
+    /// What is written in; `None`: UTF-8, or what a byte order mark says.
+    pub charset: Option<Charset>,
     /// The longest line that is kept whole, in bytes.
     pub max_line: usize,
     /// A file that was renamed or deleted is let go once it was quiet for so long.
@@ -78,6 +82,8 @@ impl Default for FileSettings {
             multiline_wait: Duration::from_secs(1),
             line_wait: Duration::from_secs(5),
             parse: parse::of_this_host(),
+            containers: None,
+            charset: None,
             max_line: 1 << 20,
             rotate_wait: Duration::from_secs(5),
             rescan: Duration::from_secs(1),
@@ -189,11 +195,14 @@ impl FileSettings {
         let default = Self::default();
         let include: Option<Vec<String>> = section.required("include");
         let exclude = section.or("exclude", Vec::new());
+        let (containers, parse) = parse::read(section, default.parse);
         let settings = Self {
             multiline: section.optional::<Multiline>("multiline"),
             multiline_wait: section.or("multiline_wait", Age(default.multiline_wait)).0,
             line_wait: section.or("line_wait", Age(default.line_wait)).0,
-            parse: parse::read(section, default.parse),
+            parse,
+            containers,
+            charset: section.optional::<Charset>("encoding"),
             max_line: read_max_line(section, default.max_line),
             rotate_wait: section.or("rotate_wait", Age(default.rotate_wait)).0,
             rescan: section.or("rescan", Age(default.rescan)).0,

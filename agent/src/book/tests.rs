@@ -38,6 +38,7 @@ fn file() -> Place {
         head: print,
         marker: print,
         size: 0,
+        packed: None,
     })
 }
 

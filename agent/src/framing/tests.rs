@@ -22,7 +22,7 @@ fn crc_of(raw: Raw<'_>) -> u32 {
 }
 
 fn frame(blocks: &[&[u8]], max_line: usize, finish: bool) -> (Vec<Owned>, Framer) {
-    let mut framer = Framer::new(0, max_line, None);
+    let mut framer = Framer::new(0, &Framing::lines(max_line));
     let (mut pieces, mut at) = (Vec::new(), 0);
     let mut take = |piece: Piece<'_>| {
         let mut push = |length, skipped, text: &[u8], original, crc32c| {
@@ -30,12 +30,12 @@ fn frame(blocks: &[&[u8]], max_line: usize, finish: bool) -> (Vec<Owned>, Framer
             at += length;
         };
         match piece {
-            Piece::Line { text, raw } => push(raw.len() as u64, None, text, None, crc32c::crc32c(raw)),
-            Piece::OverLong { kept, rest, rest_length, length } => {
+            Piece::Line { text, raw, length, .. } => push(length, None, text, None, crc_of(raw)),
+            Piece::OverLong { kept, rest, rest_length, length, .. } => {
                 push(kept.len() as u64, None, kept, Some(length), crc32c::crc32c(kept));
                 push(rest_length, Some(SkipReason::OverLong), b"", None, crc_of(rest));
             }
-            Piece::Skipped { reason, raw, length } => push(length, Some(reason), b"", None, crc_of(raw)),
+            Piece::Skipped { reason, raw, length, .. } => push(length, Some(reason), b"", None, crc_of(raw)),
         }
     };
     for block in blocks {
@@ -78,7 +78,7 @@ fn the_last_line_waits_for_its_end() {
 #[test]
 fn an_endless_line_is_not_held() {
     let block = vec![b'x'; 1 << 20];
-    let mut framer = Framer::new(0, 1000, None);
+    let mut framer = Framer::new(0, &Framing::lines(1000));
     for _ in 0..50 {
         framer.push(&block, &mut |piece| panic!("too early: {piece:?}"));
     }
@@ -143,12 +143,12 @@ proptest! {
         let from = edges[at.index(edges.len())];
         let start = whole[from].at;
         prop_assume!(start > 0);
-        let mut framer = Framer::new(start, 20, None);
+        let mut framer = Framer::new(start, &Framing::lines(20));
         let mut length = 0;
         let mut pieces = 0;
         let mut count = |piece: Piece<'_>| {
             let (runs, bytes) = match piece {
-                Piece::Line { raw, .. } => (1, raw.len() as u64),
+                Piece::Line { length, .. } => (1, length),
                 Piece::OverLong { kept, rest_length, .. } => (2, kept.len() as u64 + rest_length),
                 Piece::Skipped { length, .. } => (1, length),
             };
@@ -163,7 +163,8 @@ proptest! {
 
 /// The records that lines become, by these rules.
 fn gathered(multiline: &Multiline, text: &str) -> Vec<String> {
-    let mut framer = Framer::new(0, 1 << 20, Some(multiline.clone()));
+    let mut framer =
+        Framer::new(0, &Framing { multiline: Some(multiline.clone()), ..Framing::lines(1 << 20) });
     let mut records = Vec::new();
     let mut take = |piece: Piece<'_>| {
         if let Piece::Line { text, .. } = piece {
@@ -260,13 +261,13 @@ fn stack_traces_of_ruby_and_node() {
 #[test]
 fn gathered_lines_are_no_longer_than_a_line_may_be() {
     let rules = Multiline::start("^x").unwrap();
-    let mut framer = Framer::new(0, 10, Some(rules));
+    let mut framer = Framer::new(0, &Framing { multiline: Some(rules), ..Framing::lines(10) });
     let (mut texts, mut length) = (Vec::new(), 0);
     let mut take = |piece: Piece<'_>| {
         length += match piece {
-            Piece::Line { text, raw } => {
+            Piece::Line { text, length, .. } => {
                 texts.push(String::from_utf8_lossy(text).into_owned());
-                raw.len() as u64
+                length
             }
             Piece::OverLong { kept, rest_length, .. } => {
                 texts.push(String::from_utf8_lossy(kept).into_owned());
@@ -314,12 +315,12 @@ proptest! {
     ) {
         let multiline = Multiline::preset(preset);
         let read = |blocks: &[&[u8]], cut: &dyn Fn(u64) -> bool| {
-            let mut framer = Framer::new(0, 30, multiline.clone());
+            let mut framer = Framer::new(0, &Framing { multiline: multiline.clone(), ..Framing::lines(30) });
             let (mut records, mut raws, mut cuts, mut seen) = (Vec::new(), Vec::new(), Vec::new(), 0);
             let mut take = |piece: Piece<'_>| match piece {
-                Piece::Line { text, raw } => {
+                Piece::Line { text, raw, .. } => {
                     records.push(text.to_vec());
-                    raws.push(crc32c::crc32c(raw));
+                    raws.push(crc_of(raw));
                 }
                 Piece::OverLong { kept, rest, .. } => {
                     records.push(kept.to_vec());
@@ -358,3 +359,6 @@ proptest! {
         prop_assert_eq!((records, raws, end), (again.0, again.1, again.3));
     }
 }
+
+mod charsets;
+mod containers;

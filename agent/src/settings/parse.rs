@@ -1,6 +1,6 @@
 //! How a source's lines are read: `parse`, `timezone` and `timestamp`.
 
-use crate::framing::Multiline;
+use crate::framing::{Charset, Multiline};
 use chrono_tz::Tz;
 use millrace_config::{FromValue, Section, Value};
 use millrace_intake::{
@@ -9,17 +9,27 @@ use millrace_intake::{
 };
 
 /// A parser: its name, or a table that spells one out.
-struct ParserChoice(Parser);
+enum ParserChoice {
+    /// What a container's runtime writes around a line.
+    Envelope,
+    Parser(Parser),
+}
+
+/// The names of container runtimes' formats: the Container Runtime Interface's, and Docker's.
+const ENVELOPES: [&str; 2] = ["cri", "docker"];
 
 /// The keys that spell a parser out.
 const SPELLED: [&str; 4] = ["regex", "grok", "csv", "key_value"];
 
 impl FromValue for ParserChoice {
-    const EXPECTED: &'static str = "a parser: \"auto\", \"json\", \"logfmt\", \"syslog\", \"access\", \"cef\", \"leef\", \"none\", or { regex = \"…\" } and the like";
+    const EXPECTED: &'static str = "a parser: \"auto\", \"json\", \"logfmt\", \"syslog\", \"access\", \"cef\", \"leef\", \"cri\" (first), \"none\", or { regex = \"…\" } and the like";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         if !value.is_table() {
-            return value.choose(&Parser::NAMES).map(Self);
+            let envelopes = ENVELOPES.map(|name| (name, None));
+            let parsers = Parser::NAMES.map(|(name, parser)| (name, Some(parser)));
+            let choices: Vec<(&str, Option<Parser>)> = parsers.into_iter().chain(envelopes).collect();
+            return value.choose(&choices).map(|parser| parser.map_or(Self::Envelope, Self::Parser));
         }
         let mut kinds = SPELLED.iter().filter(|key| value.get(key).is_some());
         let (Some(kind), None) = (kinds.next(), kinds.next()) else {
@@ -31,7 +41,7 @@ impl FromValue for ParserChoice {
         }
         let spelled = value.get(kind).ok_or("nothing")?;
         let text = || spelled.as_str().ok_or_else(|| format!("{kind} needs a text, not {}", spelled.found()));
-        Ok(Self(match *kind {
+        Ok(Self::Parser(match *kind {
             "regex" => Parser::Regex(Pattern::new(text()?)?),
             "grok" => Parser::Grok(GrokPattern::new(text()?)?),
             "csv" => Parser::Csv(csv(spelled, value.get("delimiter"))?),
@@ -98,6 +108,19 @@ impl FromValue for Multiline {
     }
 }
 
+impl FromValue for Charset {
+    const EXPECTED: &'static str = "an encoding's name, such as \"utf-16le\", \"latin1\" or \"shift_jis\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let name = value.as_str().ok_or_else(|| format!("found {}", value.found()))?;
+        Self::named(name).ok_or_else(|| format!("no encoding has the name {name:?}"))
+    }
+
+    fn example() -> String {
+        "\"utf-16le\"".to_owned()
+    }
+}
+
 /// A time zone by its name.
 struct Zone(Tz);
 
@@ -144,8 +167,8 @@ pub(super) fn of_this_host() -> Parsers {
     Parsers::default().with_times(Times { host_zone: host_zone(), ..Times::default() })
 }
 
-/// Reads what says how lines become records.
-pub(super) fn read(section: &mut Section<'_>, default: Parsers) -> Parsers {
+/// Reads what says how lines become records: whether they are a container runtime's, and how they are read.
+pub(super) fn read(section: &mut Section<'_>, default: Parsers) -> (Option<bool>, Parsers) {
     let parsers = section.optional::<Vec<ParserChoice>>("parse");
     let zone = section.optional::<Zone>("timezone").map(|Zone(zone)| zone);
     let mut times = Times { zone, host_zone: host_zone(), ..Times::default() };
@@ -153,7 +176,24 @@ pub(super) fn read(section: &mut Section<'_>, default: Parsers) -> Parsers {
         times.field = timestamp.optional("field");
         times.format = timestamp.optional::<TimeFormat>("format").map(|TimeFormat(format)| format);
     }
-    let parsers =
-        parsers.map_or(default, |chosen| chosen.into_iter().map(|ParserChoice(parser)| parser).collect());
-    parsers.with_times(times)
+    let Some(chosen) = parsers else { return (None, default.with_times(times)) };
+    let mut list = Vec::new();
+    let mut enveloped = false;
+    for (at, choice) in chosen.into_iter().enumerate() {
+        match choice {
+            ParserChoice::Parser(parser) => list.push(parser),
+            ParserChoice::Envelope if at == 0 => enveloped = true,
+            ParserChoice::Envelope => {
+                section.error(
+                    "parse",
+                    "a container runtime's format comes first, and what follows reads what is in it",
+                );
+            }
+        }
+    }
+    if list.is_empty() {
+        list.push(Parser::Auto);
+    }
+    let by_place = !enveloped && list == [Parser::Auto];
+    ((!by_place).then_some(enveloped), list.into_iter().collect::<Parsers>().with_times(times))
 }

@@ -30,8 +30,8 @@ pub(crate) enum Reading {
     Closing(SourceId, Closing),
     /// A batch.
     Shipment(Box<Shipment>),
-    /// A file was seen at another path (or on another device number).
-    Moved(SourceId, PathBuf, FileIdentity),
+    /// A file was seen at another path (or on another device number, or compressed, then with its size as it lies there).
+    Moved(SourceId, PathBuf, FileIdentity, Option<u64>),
     /// Sources that need not be remembered any longer.
     Forgotten(Vec<SourceId>),
 }

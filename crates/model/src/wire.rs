@@ -69,11 +69,13 @@ pub enum SkipReason {
     Lost,
     /// More than its stream or host may bring; kept in the dead-letter topic. Never said by an agent.
     Quota,
+    /// A part of a record that begins before it, at another run.
+    Merged,
 }
 
 impl SkipReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Blank,
         Self::OverLong,
         Self::Filtered,
@@ -82,6 +84,7 @@ impl SkipReason {
         Self::Nul,
         Self::Lost,
         Self::Quota,
+        Self::Merged,
     ];
 
     /// Its name in metrics and audits.
@@ -95,6 +98,7 @@ impl SkipReason {
             Self::Nul => "nul",
             Self::Lost => "lost",
             Self::Quota => "quota",
+            Self::Merged => "merged",
         }
     }
 

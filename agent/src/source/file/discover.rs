@@ -8,6 +8,7 @@ use std::{
     fs::{self, FileType, Metadata},
     io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Folders deeper than this below a pattern's prefix are not looked into.
@@ -35,7 +36,10 @@ struct Include {
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
     pub(crate) identity: FileIdentity,
+    /// As it lies there.
     pub(crate) size: u64,
+    /// When it was last written to, where that is known.
+    pub(crate) modified: Option<SystemTime>,
 }
 
 /// All that a walk saw.
@@ -154,8 +158,9 @@ impl Globs {
 }
 
 impl Found {
-    fn new(path: PathBuf, metadata: &Metadata) -> Self {
-        Self { path, identity: FileIdentity::of(metadata), size: metadata.len() }
+    pub(super) fn new(path: PathBuf, metadata: &Metadata) -> Self {
+        let modified = metadata.modified().ok();
+        Self { path, identity: FileIdentity::of(metadata), size: metadata.len(), modified }
     }
 }
 

@@ -5,15 +5,18 @@
 
 mod ending;
 mod pending;
+mod zeros;
 
 use super::{
     FileContext, FileIdentity, Fingerprint, HEAD, MARKER,
+    content::Content,
+    packed::Candidate,
     records::{put, resource},
 };
 use crate::{
     budget::Stopped,
     checkpoint::{Closing, Entry, FilePlace},
-    framing::{Framer, Piece},
+    framing::{Framer, Framing, Piece},
     source::{Mark, Outbox},
 };
 use millrace_model::{Attributes, SourceId};
@@ -22,10 +25,10 @@ use std::{
     collections::VecDeque,
     fs::File,
     io,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::fd::AsRawFd,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What is read at once.
@@ -90,10 +93,21 @@ pub(crate) struct Generation {
     pub(crate) missing: Option<Instant>,
     /// What its trouble is, so that it is said once.
     pub(crate) trouble: Option<io::ErrorKind>,
-    handle: Option<File>,
+    /// How large it was, when it was last looked at, if it is compressed; positions are those of what it holds.
+    pub(crate) packed: Option<u64>,
+    handle: Option<Content>,
     /// Everything before was given to framing.
     read_to: u64,
     framer: Framer,
+    framing: Framing,
+    /// What it is written in is known.
+    charset_known: bool,
+    /// How many zero bytes lie behind what was read, up to the end. They may be written over.
+    zeros: u64,
+    /// When it was last written to, as a walk saw it.
+    modified: Option<SystemTime>,
+    /// How far what waits for its end has come, and since when.
+    progress: ((u64, u64), Instant),
     /// Where waiting for a line's end was given up in an earlier life, and what came of it may have been shipped.
     cuts: VecDeque<u64>,
     /// The bytes before `read_to`; empty with `unverified` set until they were read again.
@@ -130,6 +144,8 @@ impl Generation {
     ) -> Self {
         let position = entry.position;
         let now = Instant::now();
+        let framing = context.framing(&place.path);
+        let framer = Framer::new(position, &framing);
         Self {
             source,
             path: place.path.clone(),
@@ -141,9 +157,15 @@ impl Generation {
             walk: 0,
             missing: None,
             trouble: None,
+            packed: place.packed,
             handle: None,
             read_to: position,
-            framer: Framer::new(position, context.settings.max_line, context.settings.multiline.clone()),
+            progress: (framer.progress(), now),
+            framer,
+            framing,
+            charset_known: context.settings.charset.is_some(),
+            zeros: 0,
+            modified: None,
             cuts: entry.cuts.iter().copied().filter(|cut| *cut > position).collect(),
             tail: Vec::new(),
             unverified: (position > 0).then_some(place.marker),
@@ -178,6 +200,19 @@ impl Generation {
         self.unread || self.settled != Some(size)
     }
 
+    /// Does it end in zero bytes, and was it written to since this was last asked?
+    pub(crate) fn is_rewritten(&mut self, modified: Option<SystemTime>) -> bool {
+        let known = std::mem::replace(&mut self.modified, modified);
+        self.zeros > 0 && known != modified
+    }
+
+    /// How a compressed copy of it would be known.
+    pub(super) fn as_candidate(&self) -> Option<Candidate> {
+        let (position, marker) = self.mark;
+        let candidate = Candidate { source: self.source, head: self.head, position, marker };
+        self.packed.is_none().then_some(candidate)
+    }
+
     pub(crate) fn batch_since(&self) -> Option<Instant> {
         self.outbox.since()
     }
@@ -194,8 +229,8 @@ impl Generation {
     }
 
     /// Reads through this handle.
-    pub(crate) fn hold(&mut self, file: File) {
-        self.handle = Some(file);
+    pub(crate) fn hold(&mut self, content: Content) {
+        self.handle = Some(content);
     }
 
     /// Lets go of the file, but not of the place in it.
@@ -211,7 +246,7 @@ impl Generation {
 
     /// Where the open file lies now, and whether it has still a name at all; `None` if it is not open.
     pub(crate) fn whereabouts(&self) -> Option<io::Result<(Option<PathBuf>, u64)>> {
-        let handle = self.handle.as_ref()?;
+        let handle = self.handle.as_ref()?.file();
         Some(handle.metadata().map(|metadata| {
             let named = std::os::unix::fs::MetadataExt::nlink(&metadata) > 0;
             let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
@@ -234,7 +269,7 @@ impl Generation {
                 self.unread = true;
                 return Ok(false);
             }
-            self.handle = Some(file);
+            self.handle = Some(Content::new(file, self.packed.is_some())?);
         }
         Ok(true)
     }
@@ -255,34 +290,46 @@ impl Generation {
     }
 
     fn read(&mut self, block: &mut ReadBlock, context: &FileContext) -> Result<Turn, Failure> {
-        let Some(handle) = self.handle.take() else { return Ok(Turn::Elsewhere) };
-        let outcome = self.read_from(&handle, block, context);
-        self.handle = Some(handle);
+        let Some(mut content) = self.handle.take() else { return Ok(Turn::Elsewhere) };
+        let outcome = self.read_from(&mut content, block, context);
+        self.handle = Some(content);
+        if self.framer.progress() != self.progress.0 {
+            self.progress = (self.framer.progress(), Instant::now());
+        }
         outcome
     }
 
     fn read_from(
         &mut self,
-        file: &File,
+        content: &mut Content,
         block: &mut ReadBlock,
         context: &FileContext,
     ) -> Result<Turn, Failure> {
-        let size = file.metadata()?.len();
-        if size < self.read_to {
-            return Ok(self.is_smaller());
+        let mut size = content.file().metadata()?.len();
+        if let Some(packed) = &mut self.packed {
+            // How much it holds is known at its end.
+            (self.settled, *packed, size) = (Some(size), size, u64::MAX);
+        } else {
+            if size < self.read_to {
+                return Ok(self.is_smaller());
+            }
+            self.size = self.size.max(size);
         }
-        if self.unverified.is_some() && !self.verify(file)? {
+        if self.unverified.is_some() && !self.verify(content)? {
             return Ok(Turn::Replaced);
         }
         self.shrunk = 0;
         self.unread = false;
-        self.size = self.size.max(size);
+        if !self.charset_known && !self.find_charset(content, size)? {
+            self.settled = (size == 0).then_some(0);
+            return Ok(Turn::Drained);
+        }
         let end = self.closing.as_ref().map_or(u64::MAX, |closing| closing.end);
         let mut left = TURN;
         while left > 0 && self.read_to < size.min(end) {
             let before = self.tail.len();
             let limit = usize::try_from(end - self.read_to).unwrap_or(usize::MAX).min(BLOCK);
-            let read = file.read_at(&mut block.0[..before + limit], self.read_to - before as u64)?;
+            let read = content.read_at(&mut block.0[..before + limit], self.read_to - before as u64)?;
             let window = &block.0[..read];
             if read < before {
                 return Ok(self.is_smaller());
@@ -293,15 +340,24 @@ impl Generation {
             if read == before {
                 break;
             }
-            self.take_in(file, window, before, context)?;
+            if self.zeros > 0 && self.settled == Some(size) && window[before..].iter().all(|byte| *byte == 0)
+            {
+                // As it was: nothing was written behind what was read.
+                return Ok(Turn::Drained);
+            }
+            self.take_in(content, window, before, context)?;
+            if window[before..].iter().all(|byte| *byte == 0) {
+                self.pass_hole(content, size.min(end), context)?;
+            }
             left = left.saturating_sub((read - before) as u64);
         }
-        if self.read_to >= end {
+        if self.read_to >= end || matches!(content, Content::Gzip(gzip) if gzip.is_ended()) {
             return Ok(Turn::Ended);
         }
         if self.read_to < size {
             return Ok(Turn::More);
         }
+        self.step_back_over_zeros(content)?;
         self.settled = Some(size);
         Ok(Turn::Drained)
     }
@@ -313,13 +369,14 @@ impl Generation {
     }
 
     /// Are head and marker what the checkpoint says? Then the bytes before the position are at hand again.
-    fn verify(&mut self, file: &File) -> io::Result<bool> {
+    fn verify(&mut self, content: &mut Content) -> io::Result<bool> {
         let Some(marker) = self.unverified else { return Ok(true) };
         let mut head = vec![0; usize::from(self.head.length)];
         let mut tail = vec![0; usize::from(marker.length)];
         let from = self.read_to.checked_sub(u64::from(marker.length));
-        let read = from
-            .map(|from| file.read_exact_at(&mut tail, from).and_then(|()| file.read_exact_at(&mut head, 0)));
+        let read = from.map(|from| {
+            content.read_exact_at(&mut head, 0).and_then(|()| content.read_exact_at(&mut tail, from))
+        });
         match read {
             Some(Ok(())) => {}
             Some(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
@@ -336,7 +393,7 @@ impl Generation {
     /// `ReadBlock` → `RawLine` → `LogRecord` → `Redacted` → `Batch`. The first `before` bytes of the window are old.
     fn take_in(
         &mut self,
-        file: &File,
+        content: &mut Content,
         window: &[u8],
         before: usize,
         context: &FileContext,
@@ -347,7 +404,7 @@ impl Generation {
         if let Some(leaving) = &mut self.leaving {
             leaving.quiet = self.active;
         }
-        self.extend_head(file, window, from)?;
+        self.extend_head(content, window, from)?;
         let mut next = &window[before..];
         let mut at = from + before as u64;
         let observed = context.shared.clock.now();
@@ -358,8 +415,9 @@ impl Generation {
                 return;
             }
             // Where the mark cannot be read now the batch grows, until it can.
-            if outbox.is_full_for(piece.weight(), &context.shared)
-                && let Ok(at) = mark_at(*mark, outbox.end(), Some(file), window, from)
+            if piece.begins()
+                && outbox.is_full_for(piece.weight(), &context.shared)
+                && let Ok(at) = mark_at(*mark, outbox.end(), Some(content), window, from)
             {
                 *mark = at;
                 let place = Mark::File { head: *head, marker: mark.1, size: *size };
@@ -377,7 +435,7 @@ impl Generation {
         }
         framer.push(next, take);
         stopped.map_err(|Stopped| Failure::Stopped)?;
-        if let Ok(at) = mark_at(*mark, outbox.end(), Some(file), window, from) {
+        if let Ok(at) = mark_at(*mark, outbox.end(), Some(content), window, from) {
             *mark = at;
         }
         self.tail.clear();
@@ -386,7 +444,7 @@ impl Generation {
     }
 
     /// The head is looked at again until all of it is there.
-    fn extend_head(&mut self, file: &File, window: &[u8], from: u64) -> io::Result<()> {
+    fn extend_head(&mut self, content: &mut Content, window: &[u8], from: u64) -> io::Result<()> {
         if usize::from(self.head.length) >= HEAD {
             return Ok(());
         }
@@ -395,7 +453,7 @@ impl Generation {
             self.head = Fingerprint::of(&window[..length]);
         } else {
             let mut bytes = vec![0; length];
-            file.read_exact_at(&mut bytes, 0)?;
+            content.read_exact_at(&mut bytes, 0)?;
             self.head = Fingerprint::of(&bytes);
         }
         Ok(())

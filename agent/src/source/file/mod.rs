@@ -8,10 +8,13 @@
 //! - What was begun is read to its end, wherever the file is moved, as long as it is to be found at all.
 //! - A new source is handed to the shipper before any of its bytes is.
 
+mod container;
+mod content;
 mod discover;
 mod generation;
 mod hints;
 mod identity;
+mod packed;
 mod records;
 mod walk;
 
@@ -21,14 +24,16 @@ use crate::{
     Error,
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
+    framing::Framing,
     metrics::{Kind, Reason},
     settings::FileSettings,
     source::{Context, Reading},
 };
-use discover::Globs;
+use discover::{Found, Globs};
 use generation::{Generation, ReadBlock, Turn};
 use hints::{Changes, Hints};
 use millrace_model::SourceId;
+use packed::Recognising;
 use std::{
     collections::{HashMap, VecDeque},
     io,
@@ -59,6 +64,17 @@ pub(crate) struct FileContext {
 }
 
 impl FileContext {
+    /// How the bytes of a file become lines, as far as its path tells.
+    fn framing(&self, path: &Path) -> Framing {
+        let FileSettings { max_line, multiline, containers, charset, .. } = &*self.settings;
+        Framing {
+            max_line: *max_line,
+            multiline: multiline.clone(),
+            containers: containers.unwrap_or_else(|| container::is_place(path)),
+            charset: charset.unwrap_or_default(),
+        }
+    }
+
     fn count_closed(&self, reason: &'static str) {
         self.shared.metrics.closed_sources.get_or_create(&Reason { reason }).inc();
     }
@@ -103,6 +119,10 @@ struct Reader {
     ended: HashMap<FileIdentity, Ended>,
     /// The source that was cut off by a truncation, until its file's next generation begins.
     truncated: HashMap<FileIdentity, SourceId>,
+    /// Compressed files of which it is being found out which source they are.
+    recognising: HashMap<FileIdentity, Recognising>,
+    /// Compressed copies of files that are still read.
+    twins: HashMap<FileIdentity, (SourceId, Found)>,
     /// Whose turn it is.
     queue: VecDeque<SourceId>,
     /// Sources with a batch begun.
@@ -133,6 +153,8 @@ impl Reader {
             by_path: HashMap::new(),
             ended: HashMap::new(),
             truncated: HashMap::new(),
+            recognising: HashMap::new(),
+            twins: HashMap::new(),
             queue: VecDeque::new(),
             begun: Vec::new(),
             batch_due: None,
@@ -290,6 +312,13 @@ impl Reader {
     }
 
     fn close(&mut self, source: SourceId, reason: &'static str, remember: bool) -> Result<(), Stopped> {
+        let (mut reason, mut remember) = (reason, remember);
+        if reason != "truncated"
+            && let Some(copy) = self.take_twin(source)
+        {
+            self.becomes(source, &copy)?;
+            (reason, remember) = ("rotated", true);
+        }
         let Some(generation) = self.remove(source) else { return Ok(()) };
         if let Some(place) = generation.close(reason, remember, &self.context)? {
             self.ended.insert(place.identity, Ended { source, place, walk: self.walks, missing: None });

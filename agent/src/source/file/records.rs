@@ -1,8 +1,9 @@
 //! What a piece of a file becomes: a record in the batch, or bytes that are accounted for.
 
-use super::FileContext;
+use super::{FileContext, container};
 use crate::{framing::Piece, source::Outbox};
 use millrace_intake::{
+    Parsers,
     batch::Raw,
     smaller::{ORIGINAL_LENGTH, TRUNCATED},
 };
@@ -13,8 +14,7 @@ impl Piece<'_> {
     /// How many bytes a batch keeps of it.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Line { text, .. } => text.len(),
-            Self::OverLong { kept, .. } => kept.len(),
+            Self::Line { text, .. } | Self::OverLong { text, .. } => text.len(),
             Self::Skipped { .. } => 0,
         }
     }
@@ -29,20 +29,30 @@ pub(super) fn put(
     context: &FileContext,
 ) {
     let shared = &context.shared;
-    match *piece {
-        Piece::Line { text, raw } => {
-            let record = context.settings.parse.parse(text, observed, resource);
-            outbox.record(raw.len() as u64, text.len(), Raw::Bytes(raw), shared.redact(record));
+    let parse = |text: &[u8], malformed: bool| {
+        if malformed {
+            Parsers::keep(text, "it is malformed in the encoding of its file", observed, resource)
+        } else {
+            context.settings.parse.parse(text, observed, resource)
         }
-        Piece::OverLong { kept, rest, rest_length, length } => {
-            let mut record = context.settings.parse.parse(kept, observed, resource);
+    };
+    match *piece {
+        Piece::Line { text, raw, length, malformed, envelope, .. } => {
+            let mut record = parse(text, malformed);
+            if let Some(envelope) = envelope {
+                container::describe(&mut record, envelope);
+            }
+            outbox.record(length, text.len(), raw, shared.redact(record));
+        }
+        Piece::OverLong { text, malformed, kept, rest, rest_length, length } => {
+            let mut record = parse(text, malformed);
             record.attributes.set(TRUNCATED, true);
             record.attributes.set(ORIGINAL_LENGTH, length as i64);
             shared.metrics.truncated_records.inc();
-            outbox.record(kept.len() as u64, kept.len(), Raw::Bytes(kept), shared.redact(record));
+            outbox.record(kept.len() as u64, text.len(), Raw::Bytes(kept), shared.redact(record));
             outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
         }
-        Piece::Skipped { reason, raw, length } => outbox.skip(length, raw, reason, shared),
+        Piece::Skipped { reason, raw, length, .. } => outbox.skip(length, raw, reason, shared),
     }
 }
 
@@ -51,5 +61,8 @@ pub(super) fn resource(host: &str, path: &Path) -> Arc<Attributes> {
     let mut resource = Attributes::new();
     resource.set("host.name", host);
     resource.set("log.file.path", path.display().to_string());
+    for (name, value) in container::of_path(path) {
+        resource.set(name, value);
+    }
     Arc::new(resource)
 }

@@ -1,8 +1,11 @@
 //! The walk over the globs: what is new, what was renamed, what is gone. What it finds is the truth.
 
 use super::{
-    Ended, FORGET_AFTER, FileIdentity, Fingerprint, OPEN_FILES, PARK_AFTER, Reader, discover::Found,
+    Ended, FORGET_AFTER, FileIdentity, Fingerprint, OPEN_FILES, PARK_AFTER, Reader,
+    content::{Content, is_packed},
+    discover::Found,
     generation::Generation,
+    packed::Verdict,
 };
 use crate::{
     budget::Stopped,
@@ -39,8 +42,8 @@ impl Reader {
         for found in findings.files {
             if let Some(source) = self.by_identity.get(&found.identity).copied() {
                 self.sighted(source, &found)?;
-            } else if let Some((entry, file)) = self.begin(&found)? {
-                new.push((found.identity, entry, file));
+            } else if let Some((entry, content)) = self.begin(&found)? {
+                new.push((found.identity, entry, content));
             }
         }
         self.mint(new)?;
@@ -65,7 +68,8 @@ impl Reader {
                 let at = generation.at.clone();
                 self.by_identity.remove(&old);
                 self.by_identity.insert(new, source);
-                self.context.shared.tell(Reading::Moved(source, at, new))?;
+                let packed = generation.packed;
+                self.context.shared.tell(Reading::Moved(source, at, new, packed))?;
             }
         }
         Ok(())
@@ -87,29 +91,29 @@ impl Reader {
         } else {
             generation.leave("rotated");
         }
-        if generation.differs_from(found.size) {
+        if generation.differs_from(found.size) || generation.is_rewritten(found.modified) {
             self.enqueue(source);
         }
         Ok(())
     }
 
-    fn moved(&mut self, source: SourceId, to: PathBuf) -> Result<(), Stopped> {
+    pub(super) fn moved(&mut self, source: SourceId, to: PathBuf) -> Result<(), Stopped> {
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         let from = std::mem::replace(&mut generation.at, to.clone());
-        let identity = generation.identity;
+        let (identity, packed) = (generation.identity, generation.packed);
         if self.by_path.get(&from) == Some(&source) {
             self.by_path.remove(&from);
         }
         self.by_path.insert(to.clone(), source);
-        self.context.shared.tell(Reading::Moved(source, to, identity))
+        self.context.shared.tell(Reading::Moved(source, to, identity, packed))
     }
 
     /// A file that is not being read was seen. `None`: it has ended and not grown since, or cannot be opened.
-    fn begin(&mut self, found: &Found) -> Result<Option<(Entry, File)>, Stopped> {
+    fn begin(&mut self, found: &Found) -> Result<Option<(Entry, Content)>, Stopped> {
         if let Some(ended) = self.ended.get_mut(&found.identity) {
             ended.walk = self.walks;
             ended.place.at.clone_from(&found.path);
-            if found.size == ended.place.size {
+            if found.size == ended.place.lies_as() {
                 return Ok(None);
             }
         }
@@ -125,25 +129,47 @@ impl Reader {
         if self.troubles.remove(&found.path).is_some() {
             tracing::info!(path = %found.path.display(), "the file can be read now");
         }
-        let mut entry = self.new_entry(found);
+        let packed = match is_packed(&found.path, &file) {
+            Ok(packed) => packed,
+            Err(error) => {
+                self.report_path(&found.path, &error);
+                return Ok(None);
+            }
+        };
+        let known = self.ended.contains_key(&found.identity);
+        let mut entry = if packed && !known {
+            match self.judge_packed(found, &file)? {
+                Verdict::Nothing => return Ok(None),
+                Verdict::Begin(entry) => *entry,
+            }
+        } else {
+            self.new_entry(found, packed)
+        };
         if let Some(Ended { source, place, .. }) = self.ended.remove(&found.identity) {
             self.context.shared.tell(Reading::Forgotten(vec![source]))?;
             entry.continues = Some(source);
-            if found.size < place.size {
+            if found.size < place.lies_as() {
                 entry.because = Some("truncated".to_owned());
             } else {
                 entry.because = Some("reopened".to_owned());
                 (entry.start, entry.position) = (place.size, place.size);
-                entry.place = Place::File(FilePlace { at: found.path.clone(), ..place });
+                let packed = place.packed.map(|_| found.size);
+                entry.place = Place::File(FilePlace { at: found.path.clone(), packed, ..place });
             }
         } else if let Some(source) = self.truncated.remove(&found.identity) {
             entry.continues = Some(source);
             entry.because = Some("truncated".to_owned());
         }
-        Ok(Some((entry, file)))
+        match Content::new(file, packed) {
+            Ok(content) => Ok(Some((entry, content))),
+            Err(error) => {
+                self.report_path(&found.path, &error);
+                Ok(None)
+            }
+        }
     }
 
-    fn new_entry(&self, found: &Found) -> Entry {
+    pub(super) fn new_entry(&self, found: &Found, packed: bool) -> Entry {
         let place = FilePlace {
             path: found.path.clone(),
             at: found.path.clone(),
@@ -151,16 +177,17 @@ impl Reader {
             head: Fingerprint::default(),
             marker: Fingerprint::default(),
             size: 0,
+            packed: packed.then_some(found.size),
         };
         Entry::new(self.context.shared.name.to_string(), Place::File(place), 0)
     }
 
     /// All new files become sources at once, so that they are made durable in one write.
-    fn mint(&mut self, new: Vec<(FileIdentity, Entry, File)>) -> Result<(), Stopped> {
+    fn mint(&mut self, new: Vec<(FileIdentity, Entry, Content)>) -> Result<(), Stopped> {
         let mut opened = Vec::new();
         let mut generations = Vec::new();
         let mut seen = HashSet::new();
-        for (identity, entry, file) in new {
+        for (identity, entry, content) in new {
             let Place::File(place) = &entry.place else { continue };
             if !seen.insert(identity) {
                 continue;
@@ -169,7 +196,7 @@ impl Reader {
             let mut generation = Generation::new(source, &entry, place, true, &self.context);
             generation.walk = self.walks;
             if self.open_files + generations.len() < OPEN_FILES {
-                generation.hold(file);
+                generation.hold(content);
             }
             generations.push(generation);
             opened.push((source, entry));
@@ -264,6 +291,8 @@ impl Reader {
                 None if is_elsewhere(&folder, generation.identity.device) => {
                     self.report(source, &io::Error::other("its file system is not mounted"));
                 }
+                // It may turn out to be what a compressed file holds.
+                None if !self.recognising.is_empty() => {}
                 None => {
                     if generation.missing.get_or_insert_with(Instant::now).elapsed() >= wait {
                         self.close(source, "deleted", false)?;
@@ -286,9 +315,8 @@ impl Reader {
             match fs::metadata(&ended.place.at) {
                 Ok(metadata) if FileIdentity::of(&metadata) == *identity => {
                     ended.missing = None;
-                    if metadata.len() > ended.place.size {
-                        let path = ended.place.at.clone();
-                        grown.push(Found { path, identity: *identity, size: metadata.len() });
+                    if metadata.len() > ended.place.lies_as() {
+                        grown.push(Found::new(ended.place.at.clone(), &metadata));
                     }
                 }
                 _ if ended.missing.get_or_insert_with(Instant::now).elapsed() < FORGET_AFTER => {}
@@ -306,8 +334,8 @@ impl Reader {
         // Written to after it had ended: no glob names it, but it was ours.
         let mut new = Vec::new();
         for found in grown {
-            if let Some((entry, file)) = self.begin(&found)? {
-                new.push((found.identity, entry, file));
+            if let Some((entry, content)) = self.begin(&found)? {
+                new.push((found.identity, entry, content));
             }
         }
         self.mint(new)

@@ -165,6 +165,18 @@ impl Parsers {
         Self { times, ..self }
     }
 
+    /// The record of bytes that no parser can read, and why.
+    pub fn keep(bytes: &[u8], reason: &str, observed: Timestamp, resource: &Arc<Attributes>) -> LogRecord {
+        let mut record = LogRecord {
+            observed_timestamp: observed,
+            resource: Arc::clone(resource),
+            body: Value::Bytes(bytes.to_owned()),
+            ..LogRecord::default()
+        };
+        record.attributes.set(PARSE_ERROR, reason);
+        record
+    }
+
     /// Reads a line, given without its line end. Never fails.
     pub fn parse(&self, line: &[u8], observed: Timestamp, resource: &Arc<Attributes>) -> LogRecord {
         let mut record = LogRecord {

@@ -29,13 +29,19 @@ impl Generation {
             return Ok(None);
         }
         self.seal(context)?;
+        let zeros = std::mem::take(&mut self.zeros);
         let closing = match self.closing.take() {
             Some(decided) if self.read_to >= decided.end => decided,
             Some(decided) => {
                 let missing = decided.end - self.read_to + decided.lost_at_least.unwrap_or(0);
                 Closing { end: self.read_to, lost_at_least: Some(missing), ..decided }
             }
-            None => Closing { end: self.read_to, reason: reason.to_owned(), lost_at_least, remember },
+            None => {
+                if !destroyed {
+                    self.keep_zeros(zeros);
+                }
+                Closing { end: self.read_to, reason: reason.to_owned(), lost_at_least, remember }
+            }
         };
         shared.tell(Reading::Closing(self.source, closing.clone()))?;
         context.count_closed(reason);
@@ -49,7 +55,15 @@ impl Generation {
         let close =
             SourceClose { end: closing.end, reason: closing.reason, lost_at_least: closing.lost_at_least };
         self.outbox.seal(mark, Some(close), shared)?;
-        let Self { path, at, identity, head, mark, read_to, .. } = self;
-        Ok(closing.remember.then_some(FilePlace { path, at, identity, head, marker: mark.1, size: read_to }))
+        let Self { path, at, identity, head, mark, read_to, packed, .. } = self;
+        Ok(closing.remember.then_some(FilePlace {
+            path,
+            at,
+            identity,
+            head,
+            marker: mark.1,
+            size: read_to,
+            packed,
+        }))
     }
 }

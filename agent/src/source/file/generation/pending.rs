@@ -1,19 +1,20 @@
 //! What waits for its end: a line for its newline, lines for the next that begins. After a while that is given up.
 
 use super::{
-    super::{FileContext, Fingerprint, MARKER, records::put},
+    super::{FileContext, Fingerprint, MARKER, content::Content, records::put},
     Generation,
 };
 use crate::{budget::Stopped, source::Reading};
-use std::{fs::File, io, os::unix::fs::FileExt, time::Instant};
+use std::{io, time::Instant};
 
 impl Generation {
     /// When what is pending has waited long enough for its end: a line for its newline, lines for the next that begins.
     pub(crate) fn cut_due(&self, context: &FileContext) -> Option<Instant> {
         self.framer.cut_at().filter(|_| !self.unread && self.settled.is_some())?;
         let settings = &context.settings;
-        let wait = if self.framer.is_within_line() { settings.line_wait } else { settings.multiline_wait };
-        (!wait.is_zero()).then(|| self.active + wait)
+        let whole = !self.framer.is_within_line() && settings.multiline.is_some();
+        let wait = if whole { settings.multiline_wait } else { settings.line_wait };
+        (!wait.is_zero()).then(|| self.progress.1 + wait)
     }
 
     /// Gives up waiting for the end of what is pending. That is made durable before it is shipped: read again, it must become the
@@ -31,9 +32,9 @@ impl Generation {
     }
 
     /// What stands before a position; `None`: it cannot be read now.
-    pub(super) fn mark_before(&self, position: u64) -> Option<(u64, Fingerprint)> {
+    pub(super) fn mark_before(&mut self, position: u64) -> Option<(u64, Fingerprint)> {
         let from = self.read_to - self.tail.len() as u64;
-        let mark = mark_at(self.mark, position, self.handle.as_ref(), &self.tail, from);
+        let mark = mark_at(self.mark, position, self.handle.as_mut(), &self.tail, from);
         let trouble = |error: &io::Error| {
             tracing::debug!(path = %self.at.display(), position, %error, "what stands before it cannot be read");
         };
@@ -46,7 +47,7 @@ impl Generation {
 pub(super) fn mark_at(
     mark: (u64, Fingerprint),
     position: u64,
-    file: Option<&File>,
+    content: Option<&mut Content>,
     window: &[u8],
     from: u64,
 ) -> io::Result<(u64, Fingerprint)> {
@@ -58,7 +59,7 @@ pub(super) fn mark_at(
         return Ok((position, Fingerprint::before(at as usize, window)));
     }
     let mut bytes = vec![0; reach as usize];
-    let file = file.ok_or(io::ErrorKind::NotFound)?;
-    file.read_exact_at(&mut bytes, position - reach)?;
+    let content = content.ok_or(io::ErrorKind::NotFound)?;
+    content.read_exact_at(&mut bytes, position - reach)?;
     Ok((position, Fingerprint::of(&bytes)))
 }
