@@ -2,7 +2,7 @@
 //! what deliveries do to it.
 
 use crate::{
-    checkpoint::{Checkpoint, Closing, Entry, Place},
+    checkpoint::{Checkpoint, Closing, Entry, GoesOn, Place},
     source::{Mark, Shipment, file::FileIdentity},
 };
 use millrace_model::{Partition, SourceId};
@@ -123,6 +123,17 @@ impl Book {
         }
     }
 
+    /// As [`Self::closing`]; what the other source has of this one is noted there in the same write.
+    pub(crate) fn goes_on(&mut self, source: SourceId, closing: Closing) {
+        if let Some(GoesOn { source, ranges }) = &closing.goes_on {
+            let other = self.resolve(*source);
+            if let Some(entry) = self.checkpoint.sources.get_mut(&other) {
+                entry.merged.clone_from(ranges);
+            }
+        }
+        self.closing(source, closing);
+    }
+
     pub(crate) fn cut(&mut self, source: SourceId, at: u64) {
         let source = self.resolve(source);
         if let Some(entry) = self.checkpoint.sources.get_mut(&source) {
@@ -207,6 +218,7 @@ impl Book {
             let Some(entry) = self.checkpoint.sources.get_mut(&source) else { continue };
             entry.position = flight.end;
             entry.cuts.retain(|cut| *cut > flight.end);
+            entry.merged.retain(|range| range.end > flight.end);
             if let (Place::File(place), Mark::File { head, marker, size }) = (&mut entry.place, flight.mark) {
                 (place.head, place.marker, place.size) = (head, marker, size);
             }

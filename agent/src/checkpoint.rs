@@ -5,7 +5,7 @@
 use crate::source::file::{FileIdentity, Fingerprint};
 use millrace_model::{AgentId, InstanceId, Partition, SourceId, wire::SourceOpen};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
 /// Everything, as it lies in `checkpoint.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub(crate) struct Entry {
     /// Positions, not delivered yet, where a record was ended though its line had not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cuts: Vec<u64>,
+    /// Bytes of whole lines that belong to records of the file before, and that are not delivered yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<Range<u64>>,
     /// Its end is decided, but not yet delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) closing: Option<Closing>,
@@ -91,6 +94,17 @@ pub(crate) struct Closing {
     pub(crate) lost_at_least: Option<u64>,
     /// The file may still lie there: it must not be taken for a new one.
     pub(crate) remember: bool,
+    /// Its last records go on in the file that follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) goes_on: Option<GoesOn>,
+}
+
+/// What another source has of a source's last records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoesOn {
+    pub(crate) source: SourceId,
+    /// Whole lines of it.
+    pub(crate) ranges: Vec<Range<u64>>,
 }
 
 impl FilePlace {
@@ -111,6 +125,7 @@ impl Entry {
             continues: None,
             because: None,
             cuts: Vec::new(),
+            merged: Vec::new(),
             closing: None,
             closed: false,
         }
@@ -226,8 +241,13 @@ mod tests {
             packed: None,
         };
         let mut entry = Entry::new("app".to_owned(), Place::File(place), 5);
-        entry.closing =
-            Some(Closing { end: 9, reason: "deleted".into(), lost_at_least: Some(0), remember: false });
+        entry.closing = Some(Closing {
+            end: 9,
+            reason: "deleted".into(),
+            lost_at_least: Some(0),
+            remember: false,
+            goes_on: None,
+        });
         let mut checkpoint = Checkpoint::new(AgentId(1), InstanceId(2));
         checkpoint.sources.insert(SourceId(3), entry);
         let text = serde_json::to_string(&checkpoint).unwrap();

@@ -108,6 +108,7 @@ impl Desk {
                 self.book.opened(sources, partition);
             }
             Reading::Cut(source, at) => self.book.cut(source, at),
+            Reading::GoesOn(source, closing) => self.book.goes_on(source, closing),
             Reading::Closing(source, closing) => self.book.closing(source, closing),
             Reading::Moved(source, path, identity, packed) => {
                 self.book.moved(source, path, identity, packed);

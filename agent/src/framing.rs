@@ -17,7 +17,7 @@ pub use multiline::Multiline;
 use gather::Gather;
 use millrace_intake::batch::Raw;
 use millrace_model::wire::SkipReason;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
 /// What a stretch of bytes is.
 #[derive(Debug)]
@@ -129,6 +129,8 @@ pub struct Framer {
     nuls_crc: u32,
     /// Lines that wait for others; they lie before all else that is pending.
     gather: Gather,
+    /// What belongs to records of the file before.
+    merged: VecDeque<Range<u64>>,
 }
 
 /// `\r\n` in UTF-16.
@@ -151,7 +153,66 @@ impl Framer {
             nuls: 0,
             nuls_crc: 0,
             gather: Gather::new(containers, multiline, max_line),
+            merged: VecDeque::new(),
         }
+    }
+
+    /// These bytes, whole lines at the beginning of the file, belong to records of the file before.
+    #[must_use]
+    pub fn with_merged(self, merged: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let at = self.at;
+        Self { merged: merged.into_iter().filter(|range| range.end > at).collect(), ..self }
+    }
+
+    /// One that begins where this one stands, by other rules.
+    #[must_use]
+    pub fn anew(&self, framing: &Framing) -> Self {
+        Self::new(self.at, framing).with_merged(self.merged.iter().cloned())
+    }
+
+    /// Do whole lines wait, and nothing else, so that lines of the file that follows may belong to them?
+    pub fn may_be_followed(&self) -> bool {
+        self.gather.bytes() > 0 && self.length == 0 && self.nuls == 0
+    }
+
+    /// Which of these bytes, with which the file that follows begins, belong to what waits here. `None`: the rest of them is not there
+    /// yet; with `last` no more is waited for.
+    pub fn followed_by(&self, bytes: &[u8], last: bool) -> Option<Vec<Range<u64>>> {
+        let mut copy = Self {
+            max_line: self.max_line,
+            charset: self.charset,
+            at: self.at,
+            held: Vec::new(),
+            length: 0,
+            passed_crc: 0,
+            last: [0; LINE_END],
+            nuls: 0,
+            nuls_crc: 0,
+            gather: self.gather.follow(),
+            merged: VecDeque::new(),
+        };
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        while !copy.gather.followed().1 {
+            let Some(line) = lines.next() else { break };
+            copy.push(line, &mut |_| {});
+        }
+        if last {
+            copy.gather.end(&mut |_| {});
+        }
+        let (found, all) = copy.gather.followed();
+        all.then_some(found)
+    }
+
+    /// A line of the file that follows: what waits here goes on with it.
+    pub fn lend(&mut self, line: &[u8], take: &mut impl FnMut(Piece<'_>)) {
+        let (text, end) = line.split_at(line.len() - self.charset.end_length(line));
+        let decoded = self.charset.decode(text);
+        let malformed = decoded.is_none();
+        // It is no byte of this file.
+        let line = Line { raw: &[], text: decoded.unwrap_or(Cow::Borrowed(text)), end, malformed };
+        let before = self.gather.bytes();
+        self.gather.line(&line, take);
+        self.at += before - self.gather.bytes();
     }
 
     /// The position after the last piece that was handed out.
@@ -174,11 +235,6 @@ impl Framer {
         (self.at, self.gather.first_length() + self.length)
     }
 
-    /// How many zero bytes came last, after everything else.
-    pub fn trailing_zeros(&self) -> u64 {
-        if self.length == 0 { self.nuls } else { 0 }
-    }
-
     /// Where [`Self::cut`] would end; `None`: there is nothing to give up waiting for. Zero bytes alone may yet be overwritten.
     pub fn cut_at(&self) -> Option<u64> {
         let waiting = self.gather.bytes() + self.length;
@@ -190,11 +246,6 @@ impl Framer {
         self.gather = self.gather.emptied();
         self.held = Vec::new();
         (self.length, self.passed_crc, self.last) = (0, 0, [0; LINE_END]);
-        self.forget_zeros();
-    }
-
-    /// Forgets the zero bytes that came last: they will come again, perhaps as something else.
-    pub fn forget_zeros(&mut self) {
         (self.nuls, self.nuls_crc) = (0, 0);
     }
 
@@ -202,7 +253,7 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8], take: &mut impl FnMut(Piece<'_>)) {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
-            if self.length == 0 && *first == 0 && self.charset.has_no_zeros() {
+            if self.length == 0 && *first == 0 && !self.charset.has_zeros() {
                 let count = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
                 self.nuls_crc = crc32c::crc32c_append(self.nuls_crc, &rest[..count]);
                 self.nuls += count as u64;
@@ -231,7 +282,7 @@ impl Framer {
 
     /// Takes so many zero bytes, as a file has them where nothing was ever written.
     pub fn push_zeros(&mut self, count: u64, take: &mut impl FnMut(Piece<'_>)) {
-        if self.length == 0 && self.charset.has_no_zeros() {
+        if self.length == 0 && !self.charset.has_zeros() {
             self.nuls_crc = crc32c::crc32c_combine(self.nuls_crc, crc_of_zeros(count), count as usize);
             self.nuls += count;
             return;
@@ -278,7 +329,7 @@ impl Framer {
             let raw = Raw::Digest { crc32c: self.nuls_crc, length: self.nuls };
             take(Piece::Skipped { reason: SkipReason::Nul, raw, length: self.nuls, joined: false });
             self.at += self.nuls;
-            self.forget_zeros();
+            (self.nuls, self.nuls_crc) = (0, 0);
         }
     }
 
@@ -320,7 +371,13 @@ impl Framer {
             self.hand_out_over_long(kept, Raw::Bytes(rest), rest.len() as u64, line.len() as u64, take);
             return;
         }
-        let first = self.at == 0 && self.gather.bytes() == 0;
+        let position = self.at + self.gather.bytes();
+        if self.is_merged(position) {
+            self.gather.merged(raw, take);
+            self.at += position + raw.len() as u64 - self.at - self.gather.bytes();
+            return;
+        }
+        let first = position == 0;
         let marked = if first { self.charset.mark_length(line) } else { 0 };
         let decoded = self.charset.decode(&line[marked..]);
         let malformed = decoded.is_none();
@@ -338,6 +395,14 @@ impl Framer {
             Piece::Line { text: &line.text, raw, length, malformed, envelope: None, joined: false }
         });
         self.at += length;
+    }
+
+    /// Does the line that begins here belong to a record of the file before?
+    fn is_merged(&mut self, position: u64) -> bool {
+        while self.merged.front().is_some_and(|range| range.end <= self.at) {
+            self.merged.pop_front();
+        }
+        self.merged.iter().any(|range| range.contains(&position))
     }
 
     fn hand_out_over_long(

@@ -24,7 +24,7 @@ mod source;
 mod status;
 
 pub use error::Error;
-pub use framing::Multiline;
+pub use framing::{Charset, Multiline};
 pub use metrics::Metrics;
 pub use pipeline::{Components, run};
 pub use settings::{FileSettings, JournaldSettings, Settings, SourceKind, SourceSettings};

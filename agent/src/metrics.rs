@@ -39,6 +39,8 @@ pub struct Metrics {
     pub(crate) truncated_records: Counter,
     pub(crate) redactions: Family<Rule, Counter>,
     pub(crate) lost_entries: Counter,
+    pub(crate) deleted_bytes: Gauge,
+    pub(crate) released_files: Counter,
     pub(crate) sources: Family<Kind, Gauge>,
     pub(crate) closed_sources: Family<Reason, Counter>,
     pub(crate) source_errors: Family<Reason, Counter>,
@@ -63,6 +65,16 @@ impl Metrics {
         add("truncated_records", "Records whose body or attributes were cut", &m.truncated_records);
         add("redactions", "What was taken out of records, by the rule that found it", &m.redactions);
         add("lost_entries", "Numbers of journals whose entries never came", &m.lost_entries);
+        add(
+            "deleted_bytes",
+            "Bytes of deleted files that are kept on the disk until they are read",
+            &m.deleted_bytes,
+        );
+        add(
+            "released_files",
+            "Deleted files that were let go of before they were read to their end",
+            &m.released_files,
+        );
         add("sources", "Open sources, by kind", &m.sources);
         add("closed_sources", "Sources that ended, by reason", &m.closed_sources);
         add("source_errors", "Trouble with files and journals, by what it was", &m.source_errors);

@@ -9,7 +9,7 @@ use crate::{
     metrics::Metrics,
     settings::{Settings, SourceKind},
     ship::Shipper,
-    source::{Context, file, journald, removed},
+    source::{Context, Deleted, file, journald, removed},
     status::Status,
 };
 use millrace_intake::Limits;
@@ -49,6 +49,7 @@ pub async fn run<P: Producer>(
     let Components { producer, reports, clock, metrics, status } = components;
     let folder = open_folder(&settings.state_dir).await?;
     let budget = Budget::new(usize::try_from(settings.in_flight).unwrap_or(usize::MAX));
+    let deleted = Deleted::new(settings.deleted_bytes);
     let host: Arc<str> = settings.host.as_str().into();
     let (tell, readings) = mpsc::channel(READINGS);
     let stop = shutdown.child_token();
@@ -62,7 +63,8 @@ pub async fn run<P: Producer>(
         sender: folder.sender,
         host: Arc::clone(&host),
         readings: tell.clone(),
-        budget: Arc::clone(&budget),
+        budget: budget.share(),
+        deleted: Arc::clone(&deleted),
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
         limits: Limits::default(),

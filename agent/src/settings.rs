@@ -20,6 +20,8 @@ pub struct Settings {
     pub host: String,
     /// How many bytes may wait for the topic's acknowledgement before reading stops.
     pub in_flight: u64,
+    /// How many bytes of deleted files may be kept on the disk, for they are still read. What is more is lost, and said to be.
+    pub deleted_bytes: u64,
     /// What is taken out of records.
     pub redact: Policy,
     /// What is read.
@@ -115,6 +117,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
             host: host_name(),
             in_flight: 64 << 20,
+            deleted_bytes: 1 << 30,
             redact: Policy::nothing(),
             sources: Vec::new(),
         }
@@ -144,6 +147,7 @@ impl Settings {
             listen: section.or("listen", default.listen),
             host: section.or("host", default.host),
             in_flight: section.or("in_flight", ByteSize(default.in_flight)).0,
+            deleted_bytes: section.or("deleted_bytes", ByteSize(default.deleted_bytes)).0,
             redact: section.section("redact").map_or(default.redact, |mut redact| redact::read(&mut redact)),
             sources: section
                 .sections("sources")

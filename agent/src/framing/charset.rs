@@ -41,9 +41,9 @@ impl Charset {
         self.0.is_some_and(|encoding| encoding == UTF_16LE || encoding == UTF_16BE)
     }
 
-    /// Are zero bytes what a writer left behind, rather than halves of characters?
-    pub(super) fn has_no_zeros(self) -> bool {
-        !self.is_wide()
+    /// Do texts have zero bytes in them? Where they do not, such bytes are what a writer left behind.
+    pub(crate) fn has_zeros(self) -> bool {
+        self.is_wide()
     }
 
     /// Where the first line ends that ends in these bytes: behind its `\n`. They lie at the position `at`, after the byte `before`.

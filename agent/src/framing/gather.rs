@@ -12,7 +12,10 @@ use super::{
 };
 use millrace_intake::batch::Raw;
 use millrace_model::wire::SkipReason;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 /// How lines are gathered, and what waits.
 #[derive(Debug, Clone)]
@@ -32,7 +35,24 @@ pub(super) struct Gather {
     outputs: [Pending; 2],
     /// Nothing is handed out before this record is complete.
     blocked: Option<u64>,
+    /// Lines of another file that follows are looked at, to see which belong to what waits here.
+    following: Option<Following>,
 }
+
+/// What was found of the file that follows.
+#[derive(Debug, Clone)]
+struct Following {
+    /// Records before this one began before it.
+    before: u64,
+    /// How many bytes were handed out; the first of them lie in the file before.
+    handed_out: u64,
+    starts: u64,
+    /// What lies in it of records that began before it.
+    found: Vec<Range<u64>>,
+}
+
+/// No record of this file has this number.
+const ELSEWHERE: u64 = u64::MAX;
 
 /// A line that waits.
 #[derive(Debug, Clone)]
@@ -79,6 +99,19 @@ struct Group {
     blank: Vec<u8>,
 }
 
+impl Following {
+    fn hand_out(&mut self, owner: Owner, length: u64) {
+        let from = self.handed_out.max(self.starts);
+        self.handed_out += length;
+        if let Owner::Record(number) = owner
+            && number < self.before
+            && self.handed_out > from
+        {
+            self.found.push(from - self.starts..self.handed_out - self.starts);
+        }
+    }
+}
+
 impl Gather {
     pub(super) fn new(containers: bool, multiline: Option<Multiline>, most: usize) -> Self {
         Self {
@@ -92,7 +125,28 @@ impl Gather {
             next_record: 0,
             outputs: Default::default(),
             blocked: None,
+            following: None,
         }
+    }
+
+    /// A copy for the lines of the file that follows.
+    pub(super) fn follow(&self) -> Self {
+        let following =
+            Following { before: self.next_record, handed_out: 0, starts: self.bytes, found: Vec::new() };
+        Self { following: Some(following), ..self.clone() }
+    }
+
+    /// Which bytes of the file that follows belong to records that began before it, and whether that is all of them.
+    pub(super) fn followed(&self) -> (Vec<Range<u64>>, bool) {
+        let Some(following) = &self.following else { return (Vec::new(), true) };
+        let all = self.records.iter().all(|(number, record)| *number >= following.before || record.complete);
+        (following.found.clone(), all && self.records.range(..following.before).next().is_none())
+    }
+
+    /// Bytes that belong to a record of the file before.
+    pub(super) fn merged(&mut self, raw: &[u8], take: &mut impl FnMut(Piece<'_>)) {
+        self.wait(raw, Owner::Record(ELSEWHERE));
+        self.hand_out(take);
     }
 
     /// The same rules, with nothing waiting.
@@ -350,6 +404,9 @@ impl Gather {
             }
             self.gone += 1;
             self.bytes -= length;
+            if let Some(following) = &mut self.following {
+                following.hand_out(owner, length);
+            }
             let raw = Raw::Digest { crc32c, length };
             let record = match owner {
                 Owner::Record(number) => self.records.remove(&number).ok_or(SkipReason::Merged),

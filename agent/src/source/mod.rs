@@ -8,14 +8,20 @@ pub(crate) mod removed;
 pub(crate) use outbox::Outbox;
 
 use crate::{
-    budget::{Budget, Hold, Stopped},
+    budget::{Hold, Share, Stopped},
     checkpoint::{Closing, Entry},
     metrics::{Metrics, Rule},
 };
 use file::{FileIdentity, Fingerprint};
 use millrace_intake::{Limits, Policy, Redacted, Sealed};
 use millrace_model::{Clock, LogRecord, SourceId, StreamName, wire::Sender};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +32,8 @@ pub(crate) enum Reading {
     Opened(Vec<(SourceId, Entry)>),
     /// What is pending was taken as complete at this position. Durable before anything that follows is shipped.
     Cut(SourceId, u64),
+    /// A source will end, and another has the rest of its last records. Durable as the next.
+    GoesOn(SourceId, Closing),
     /// A source will end. Durable before anything that follows is shipped.
     Closing(SourceId, Closing),
     /// A batch.
@@ -75,12 +83,34 @@ pub(crate) struct Context {
     pub(crate) sender: Sender,
     pub(crate) host: Arc<str>,
     pub(crate) readings: mpsc::Sender<Reading>,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Share,
+    /// How many bytes of deleted files may be kept from being freed.
+    pub(crate) deleted: Arc<Deleted>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) policy: Policy,
     pub(crate) stop: CancellationToken,
+}
+
+/// Deleted files that are still read keep their bytes on the disk. All readers together keep no more than a bound.
+#[derive(Debug)]
+pub(crate) struct Deleted {
+    limit: u64,
+    bytes: AtomicU64,
+}
+
+impl Deleted {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, bytes: AtomicU64::new(0) })
+    }
+
+    /// A reader keeps so many bytes now, and kept so many before. How many are too many?
+    pub(crate) fn change(&self, before: u64, now: u64) -> u64 {
+        let others = self.bytes.fetch_sub(before, Ordering::Relaxed) - before;
+        self.bytes.fetch_add(now, Ordering::Relaxed);
+        (others + now).saturating_sub(self.limit)
+    }
 }
 
 impl Context {

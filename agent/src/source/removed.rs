@@ -29,7 +29,8 @@ pub(crate) fn spawn(context: Context, entries: Vec<(SourceId, Entry)>) -> Result
 fn close(context: &Context, source: SourceId, entry: &Entry) -> Result<(), Stopped> {
     tracing::info!(%source, name = entry.name, "the source is not in the settings any longer");
     let end = entry.position;
-    let closing = Closing { end, reason: REASON.to_owned(), lost_at_least: None, remember: true };
+    let closing =
+        Closing { end, reason: REASON.to_owned(), lost_at_least: None, remember: true, goes_on: None };
     context.tell(Reading::Closing(source, closing))?;
     context.metrics.closed_sources.get_or_create(&Reason { reason: REASON }).inc();
     let mark = match &entry.place {

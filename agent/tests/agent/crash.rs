@@ -153,7 +153,7 @@ async fn killed_again_and_again_while_files_are_rotated_within_the_glob() {
 }
 
 #[tokio::test]
-async fn what_was_not_acknowledged_is_sent_again_under_the_same_positions() {
+async fn b6_what_was_not_acknowledged_is_sent_again_under_the_same_positions() {
     let mut host = Host::new();
     host.topic.hold();
     host.append("a.log", "one\ntwo\n");

@@ -95,7 +95,7 @@ async fn a_file_that_still_matches_under_its_new_name_is_not_read_again() {
 }
 
 #[tokio::test]
-async fn truncation_begins_a_new_source_however_far_the_file_grows_again() {
+async fn b1_truncation_begins_a_new_source_however_far_the_file_grows_again() {
     let mut host = Host::new();
     host.append("a.log", "one\ntwo\nhalf");
     host.start();
@@ -130,7 +130,7 @@ async fn truncation_begins_a_new_source_however_far_the_file_grows_again() {
 }
 
 #[tokio::test]
-async fn a_deleted_file_is_drained_and_its_inode_begins_anew() {
+async fn b2_a_deleted_file_is_drained_and_its_inode_begins_anew() {
     let mut host = Host::new();
     host.append("a.log", "same\n1\n");
     host.start();
@@ -169,7 +169,7 @@ async fn a_deleted_file_is_drained_and_its_inode_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_line_of_fifty_megabytes_is_one_marked_record_between_its_neighbours() {
+async fn b14_a_line_of_fifty_megabytes_is_one_marked_record_between_its_neighbours() {
     let mut host = Host::new();
     let mut bytes = b"before\n".to_vec();
     bytes.extend(std::iter::repeat_n(b'x', 50_000_000));
@@ -223,7 +223,7 @@ async fn what_cannot_be_read_is_no_stop_and_is_read_as_soon_as_it_can_be() {
 }
 
 #[tokio::test]
-async fn the_last_line_waits_for_its_newline_across_restarts() {
+async fn b7_the_last_line_waits_for_its_newline_across_restarts() {
     let mut host = Host::new();
     host.append("a.log", "one\ntw");
     host.start();

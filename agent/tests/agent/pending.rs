@@ -1,22 +1,15 @@
 //! What waits for its end: a line without its newline, lines that may have more to come.
 
 use crate::support::{Host, append, until};
-use millrace_agent::{FileSettings, Multiline, SourceKind};
+use millrace_agent::Multiline;
 use millrace_model::wire::SkipReason;
 use std::{fs, thread, time::Duration};
 use tokio::time::sleep;
 
-fn file(host: &mut Host) -> &mut FileSettings {
-    match &mut host.settings.sources[0].kind {
-        SourceKind::File(file) => file,
-        SourceKind::Journald(_) => panic!("a journal"),
-    }
-}
-
 #[tokio::test]
 async fn a_line_that_never_ends_is_shipped_after_a_while_and_what_follows_by_itself() {
     let mut host = Host::new();
-    file(&mut host).line_wait = Duration::from_millis(50);
+    host.file_settings().line_wait = Duration::from_millis(50);
     host.append("a.log", "whole\nhalf");
     host.start();
     host.shipped_bodies(&["whole", "half"]).await;
@@ -36,9 +29,9 @@ async fn a_line_that_never_ends_is_shipped_after_a_while_and_what_follows_by_its
 }
 
 #[tokio::test]
-async fn a_line_is_waited_for_as_long_as_it_grows() {
+async fn b12_a_line_is_waited_for_as_long_as_it_grows() {
     let mut host = Host::new();
-    file(&mut host).line_wait = Duration::from_millis(400);
+    host.file_settings().line_wait = Duration::from_millis(400);
     host.start();
     for piece in ["a", "b", "c", "d", "e", "f"] {
         host.append("a.log", piece);
@@ -52,8 +45,8 @@ async fn a_line_is_waited_for_as_long_as_it_grows() {
 #[tokio::test]
 async fn a_trace_is_one_record_when_the_next_line_or_nothing_has_come() {
     let mut host = Host::new();
-    file(&mut host).multiline = Multiline::preset("java");
-    file(&mut host).multiline_wait = Duration::from_millis(200);
+    host.file_settings().multiline = Multiline::preset("java");
+    host.file_settings().multiline_wait = Duration::from_millis(200);
     host.start();
     let trace = "ERROR it failed\njava.lang.Exception: x\n\tat a.B.c(B.java:1)";
     host.append("a.log", format!("INFO started\n{trace}\nINFO going on\n"));
@@ -73,7 +66,7 @@ async fn a_trace_is_one_record_when_the_next_line_or_nothing_has_come() {
 #[tokio::test]
 async fn more_files_than_may_be_open_are_not_waited_for_either() {
     let mut host = Host::new();
-    file(&mut host).line_wait = Duration::from_millis(50);
+    host.file_settings().line_wait = Duration::from_millis(50);
     let names: Vec<String> = (0..300).map(|number| format!("half {number:03}")).collect();
     for name in &names {
         host.append(&format!("{name}.log"), name);
@@ -88,9 +81,9 @@ async fn more_files_than_may_be_open_are_not_waited_for_either() {
 #[tokio::test]
 async fn cuts_are_repeated_after_a_crash() {
     let mut host = Host::new();
-    file(&mut host).multiline = Multiline::preset("java");
-    file(&mut host).multiline_wait = Duration::from_millis(2);
-    file(&mut host).line_wait = Duration::from_millis(4);
+    host.file_settings().multiline = Multiline::preset("java");
+    host.file_settings().multiline_wait = Duration::from_millis(2);
+    host.file_settings().line_wait = Duration::from_millis(4);
     let path = host.path("a.log");
     let writer = thread::spawn(move || {
         for number in 0..600_usize {

@@ -42,7 +42,7 @@ async fn a_copied_state_folder_loses_nothing_of_either() {
 }
 
 #[tokio::test]
-async fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
+async fn b18_a_damaged_checkpoint_is_replaced_by_the_one_before() {
     let mut host = Host::new();
     host.append("a.log", "one\n");
     host.start();

@@ -49,6 +49,10 @@ struct Shelf {
     largest: usize,
     partitions: Option<u32>,
     refusing: bool,
+    /// To the agent that runs.
+    reports: Option<mpsc::Sender<DeliveryReport>>,
+    /// Messages that hold this are refused.
+    poison: Option<&'static str>,
 }
 
 /// The topic.
@@ -89,6 +93,22 @@ impl Topic {
         });
     }
 
+    /// Acknowledges all that is held, and what comes.
+    pub(crate) fn release(&self) {
+        let held = self.change(|shelf| {
+            (shelf.holding, shelf.hold_after) = (false, None);
+            std::mem::take(&mut shelf.held)
+        });
+        for (ticket, partition, payload) in held {
+            let outcome = self.change(|shelf| {
+                shelf.messages.push((partition, payload));
+                Ok((partition, shelf.messages.len() as i64 - 1))
+            });
+            let reports = self.change(|shelf| shelf.reports.clone()).expect("an agent runs");
+            reports.try_send(DeliveryReport { ticket, outcome }).expect("there is room for reports");
+        }
+    }
+
     pub(crate) fn held(&self) -> usize {
         self.change(|shelf| shelf.held.iter().map(|(_, _, payload)| payload.value.len()).sum())
     }
@@ -103,6 +123,11 @@ impl Topic {
 
     pub(crate) fn refuse(&self, refusing: bool) {
         self.change(|shelf| shelf.refusing = refusing);
+    }
+
+    /// Messages that hold this are refused from now on.
+    pub(crate) fn refuse_what_holds(&self, poison: Option<&'static str>) {
+        self.change(|shelf| shelf.poison = poison);
     }
 
     pub(crate) fn messages(&self) -> usize {
@@ -146,7 +171,9 @@ impl Producer for TestProducer {
             if partition.0 >= shelf.partitions.unwrap_or(u32::MAX) as i32 {
                 return Some(Err(Rejected::NoSuchPartition(partition)));
             }
-            if shelf.refusing {
+            let poisoned =
+                |poison: &str| payload.value.windows(poison.len()).any(|part| part == poison.as_bytes());
+            if shelf.refusing || shelf.poison.is_some_and(poisoned) {
                 return Some(Err(Rejected::Refused("not you".to_owned())));
             }
             if shelf.hold_after == Some(0) {
@@ -328,6 +355,13 @@ impl Host {
             vec![SourceSettings { name: name.to_owned(), stream, kind: SourceKind::File(Box::new(file)) }];
     }
 
+    pub(crate) fn file_settings(&mut self) -> &mut FileSettings {
+        match &mut self.settings.sources[0].kind {
+            SourceKind::File(file) => file,
+            SourceKind::Journald(_) => panic!("a journal"),
+        }
+    }
+
     /// Reads the journal in this folder, and nothing else.
     pub(crate) fn watch_journal(&mut self, directory: &Path) {
         let journal =
@@ -359,6 +393,7 @@ impl Host {
         let (sender, reports) = mpsc::channel(1000);
         self.registry = Registry::default();
         self.status = Status::new();
+        self.topic.change(|shelf| shelf.reports = Some(sender.clone()));
         let components = Components {
             producer: TestProducer { topic: self.topic.clone(), reports: sender },
             reports,

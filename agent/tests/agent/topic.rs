@@ -35,7 +35,7 @@ async fn a_topic_that_does_not_acknowledge_stops_the_reading() {
     host.topic.hold();
     host.start();
     let topic = host.topic.clone();
-    until("the budget is used up", || topic.held() > (2 << 20) - (400 << 10)).await;
+    until("the budget is used up", || topic.held() > (1 << 20) - (400 << 10)).await;
     assert!(topic.held() <= 2 << 20, "{}", topic.held());
     host.check_conservation();
     host.stop().await;

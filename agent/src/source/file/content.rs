@@ -4,7 +4,7 @@ use super::MARKER;
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{SeekFrom, seek};
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, Read, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -76,14 +76,18 @@ impl Content {
 }
 
 /// The file that this one is made of by compressing it, if its name says that it is compressed.
-pub(super) fn unpacked_name(path: &Path) -> Option<PathBuf> {
+fn unpacked_name(path: &Path) -> Option<PathBuf> {
     path.to_str()?.strip_suffix(SUFFIX).map(PathBuf::from)
 }
 
-/// Is it compressed, by its name and by how it begins?
-pub(super) fn is_packed(path: &Path, file: &File) -> io::Result<bool> {
+/// Is it compressed, by its name and by how it begins? `None`: it cannot be told yet, or its original is still there, and counts.
+pub(super) fn is_packed(path: &Path, file: &File) -> io::Result<Option<bool>> {
+    let Some(original) = unpacked_name(path) else { return Ok(Some(false)) };
     let mut magic = [0; 2];
-    Ok(unpacked_name(path).is_some() && file.read_at(&mut magic, 0)? == 2 && magic == MAGIC)
+    if fs::symlink_metadata(original).is_ok() || file.read_at(&mut magic, 0)? < magic.len() {
+        return Ok(None);
+    }
+    Ok(Some(magic == MAGIC))
 }
 
 /// A compressed file, of which all members are read.
@@ -145,6 +149,11 @@ impl Gzip {
             }
         };
         self.ended = read == 0 && !buffer.is_empty();
+        if self.ended && self.file.metadata()?.len() == 0 {
+            // It is about to be written anew.
+            self.begin_anew()?;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.position += read as u64;
         let new = &buffer[..read];
         let keep = MARKER.saturating_sub(read).min(self.recent.len());
@@ -181,8 +190,10 @@ mod tests {
         let (first, second) = text.split_at(70_001);
         std::fs::write(&path, [member(first), member(second)].concat()).unwrap();
         let file = File::open(&path).unwrap();
-        assert!(is_packed(&path, &file).unwrap());
+        assert_eq!(is_packed(&path, &file).unwrap(), Some(true));
         assert_eq!(unpacked_name(&path), Some(folder.path().join("x.log")));
+        std::fs::write(folder.path().join("x.log"), "").unwrap();
+        assert_eq!(is_packed(&path, &file).unwrap(), None, "its original is there");
         let mut content = Content::new(file, true).unwrap();
         // Forwards, a little back, far back, and to the end.
         for position in [0, 1, 69_990, 69_800, 150_000, 5, text.len() - 3] {

@@ -4,6 +4,7 @@
 //! under our hands, however large it has grown since.
 
 mod ending;
+mod following;
 mod pending;
 mod zeros;
 
@@ -23,7 +24,7 @@ use millrace_model::{Attributes, SourceId};
 use pending::mark_at;
 use std::{
     collections::VecDeque,
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::fd::AsRawFd,
     path::PathBuf,
@@ -102,7 +103,7 @@ pub(crate) struct Generation {
     framing: Framing,
     /// What it is written in is known.
     charset_known: bool,
-    /// How many zero bytes lie behind what was read, up to the end. They may be written over.
+    /// How many zero bytes lie behind what was read. Nothing but zeros has followed them yet, so they may be written over.
     zeros: u64,
     /// When it was last written to, as a walk saw it.
     modified: Option<SystemTime>,
@@ -145,7 +146,7 @@ impl Generation {
         let position = entry.position;
         let now = Instant::now();
         let framing = context.framing(&place.path);
-        let framer = Framer::new(position, &framing);
+        let framer = Framer::new(position, &framing).with_merged(entry.merged.clone());
         Self {
             source,
             path: place.path.clone(),
@@ -195,6 +196,11 @@ impl Generation {
         self.closing.is_some()
     }
 
+    /// Was everything read that was there?
+    pub(crate) fn is_drained(&self) -> bool {
+        self.settled.is_some() && !self.unread && !self.queued
+    }
+
     /// Is a file of this size something to read?
     pub(crate) fn differs_from(&self, size: u64) -> bool {
         self.unread || self.settled != Some(size)
@@ -219,8 +225,7 @@ impl Generation {
 
     /// Was it drained, and quiet for so long?
     pub(crate) fn is_quiet(&self, wait: Duration) -> bool {
-        let drained = self.settled.is_some() && !self.unread;
-        drained && self.leaving.as_ref().is_some_and(|leaving| leaving.quiet.elapsed() >= wait)
+        self.is_drained() && self.leaving.as_ref().is_some_and(|leaving| leaving.quiet.elapsed() >= wait)
     }
 
     /// It is read for the last time. Of several reasons the latest counts.
@@ -242,6 +247,20 @@ impl Generation {
             self.tail.clear();
             self.unverified = (self.read_to > 0).then_some(self.mark.1);
         }
+    }
+
+    /// Of the open file.
+    pub(crate) fn open_metadata(&self) -> Option<Metadata> {
+        self.handle.as_ref()?.file().metadata().ok()
+    }
+
+    /// Lets go of a file that cannot be opened again.
+    pub(crate) fn let_go(&mut self) {
+        if let Some(metadata) = self.open_metadata() {
+            self.size = self.size.max(metadata.len());
+        }
+        self.park();
+        self.unread = true;
     }
 
     /// Where the open file lies now, and whether it has still a name at all; `None` if it is not open.
@@ -325,39 +344,50 @@ impl Generation {
             return Ok(Turn::Drained);
         }
         let end = self.closing.as_ref().map_or(u64::MAX, |closing| closing.end);
+        // What was looked at up to the end may be something else now.
+        let known = if self.settled.is_some() { std::mem::take(&mut self.zeros) } else { 0 };
+        let as_before = known > 0 && self.settled == Some(size);
         let mut left = TURN;
-        while left > 0 && self.read_to < size.min(end) {
-            let before = self.tail.len();
-            let limit = usize::try_from(end - self.read_to).unwrap_or(usize::MAX).min(BLOCK);
-            let read = content.read_at(&mut block.0[..before + limit], self.read_to - before as u64)?;
+        while left > 0 && self.read_to + self.zeros < size.min(end) {
+            let at = self.read_to + self.zeros;
+            let before = if self.zeros == 0 { self.tail.len() } else { 0 };
+            let limit = usize::try_from(end - at).unwrap_or(usize::MAX).min(BLOCK);
+            let read = content.read_at(&mut block.0[..before + limit], at - before as u64)?;
             let window = &block.0[..read];
             if read < before {
                 return Ok(self.is_smaller());
             }
-            if window[..before] != self.tail {
+            if before > 0 && window[..before] != self.tail {
                 return Ok(Turn::Replaced);
             }
             if read == before {
                 break;
             }
-            if self.zeros > 0 && self.settled == Some(size) && window[before..].iter().all(|byte| *byte == 0)
-            {
-                // As it was: nothing was written behind what was read.
-                return Ok(Turn::Drained);
+            let data = self.without_zeros(window, before);
+            if data > before {
+                self.keep_zeros(context);
+                self.take_in(content, &window[..data], before, context)?;
+            } else if as_before {
+                self.zeros = size.min(end) - self.read_to;
+                break;
             }
-            self.take_in(content, window, before, context)?;
-            if window[before..].iter().all(|byte| *byte == 0) {
-                self.pass_hole(content, size.min(end), context)?;
-            }
+            self.zeros += (read - data) as u64;
+            self.pass_hole(content, size.min(end));
             left = left.saturating_sub((read - before) as u64);
+            if !context.shared.budget.wait_for_room(Duration::ZERO) {
+                break;
+            }
+        }
+        if self.read_to + self.zeros >= end {
+            self.keep_zeros(context);
         }
         if self.read_to >= end || matches!(content, Content::Gzip(gzip) if gzip.is_ended()) {
             return Ok(Turn::Ended);
         }
-        if self.read_to < size {
+        if self.read_to + self.zeros < size {
+            self.settled = None;
             return Ok(Turn::More);
         }
-        self.step_back_over_zeros(content)?;
         self.settled = Some(size);
         Ok(Turn::Drained)
     }

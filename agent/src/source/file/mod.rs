@@ -10,7 +10,9 @@
 
 mod container;
 mod content;
+mod deleted;
 mod discover;
+mod following;
 mod generation;
 mod hints;
 mod identity;
@@ -90,6 +92,8 @@ pub(crate) fn spawn(
     let globs = Globs::new(&name, &settings.include, &settings.exclude)?;
     let context = FileContext { shared: context, settings: Arc::new(settings) };
     let spawned = thread::Builder::new().name(format!("file-{name}")).spawn(move || {
+        let mut context = context;
+        context.shared.budget.look_first();
         let mut reader = Reader::new(context, globs, known);
         // Stopped is how it ends.
         let Stopped = reader.run();
@@ -123,6 +127,10 @@ struct Reader {
     recognising: HashMap<FileIdentity, Recognising>,
     /// Compressed copies of files that are still read.
     twins: HashMap<FileIdentity, (SourceId, Found)>,
+    /// The file that lay at a path before, and is still read.
+    left: HashMap<PathBuf, SourceId>,
+    /// The file that follows one, and waits to see what of it belongs to that one's last records.
+    heirs: HashMap<SourceId, SourceId>,
     /// Whose turn it is.
     queue: VecDeque<SourceId>,
     /// Sources with a batch begun.
@@ -132,6 +140,8 @@ struct Reader {
     /// Sources with something pending that waits for its end.
     pending: Vec<SourceId>,
     open_files: usize,
+    /// How many bytes of deleted files it keeps on the disk.
+    deleted: u64,
     walks: u64,
     last_walk: Instant,
     walk_took: Duration,
@@ -155,11 +165,14 @@ impl Reader {
             truncated: HashMap::new(),
             recognising: HashMap::new(),
             twins: HashMap::new(),
+            left: HashMap::new(),
+            heirs: HashMap::new(),
             queue: VecDeque::new(),
             begun: Vec::new(),
             batch_due: None,
             pending: Vec::new(),
             open_files: 0,
+            deleted: 0,
             walks: 0,
             last_walk: Instant::now(),
             walk_took: Duration::ZERO,
@@ -197,12 +210,23 @@ impl Reader {
     fn step(&mut self) -> Result<(), Stopped> {
         if self.walk_due().is_zero() {
             self.walk()?;
+            self.let_go_of_deleted();
+        }
+        if !self.context.shared.budget.wait_for_room(Duration::ZERO) {
+            // Nothing is read, but what happens to the files is seen.
+            let changes = self.hints.wait(Duration::ZERO);
+            self.look_into(changes);
+            self.context.shared.budget.wait_for_room(LOOK.min(self.walk_due()));
+            return Ok(());
         }
         // A round for all that were waiting when it began.
         for _ in 0..self.queue.len() {
             let Some(source) = self.queue.pop_front() else { break };
             self.turn(source)?;
             self.seal_aged()?;
+            if !self.context.shared.budget.wait_for_room(Duration::ZERO) {
+                return Ok(());
+            }
         }
         self.cut_aged()?;
         let batch_due = self.seal_aged()?;
@@ -265,6 +289,9 @@ impl Reader {
         if self.by_path.get(&generation.at) == Some(&source) {
             self.by_path.remove(&generation.at);
         }
+        if self.left.get(&generation.path) == Some(&source) {
+            self.left.remove(&generation.path);
+        }
         self.open_files -= usize::from(generation.is_open());
         self.context.shared.metrics.sources.get_or_create(&Kind { kind: self.context.shared.kind }).dec();
         Some(generation)
@@ -273,6 +300,10 @@ impl Reader {
     fn turn(&mut self, source: SourceId) -> Result<(), Stopped> {
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         generation.queued = false;
+        if !self.may_begin(source)? {
+            return Ok(());
+        }
+        let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         let was_open = generation.is_open();
         let waited = generation.batch_since().is_some();
         let turn = generation.turn(&mut self.block, &self.context)?;
@@ -296,7 +327,7 @@ impl Reader {
             Turn::More => self.enqueue(source),
             // An end that was decided on is not reached any more: the file was cut short.
             Turn::Drained if closing => self.close(source, "truncated", false)?,
-            Turn::Drained => {}
+            Turn::Drained => self.call_heir(source),
             Turn::Replaced => {
                 let identity = generation.identity;
                 tracing::warn!(path = %generation.at.display(), position = generation.position(), "the file was truncated");
@@ -319,8 +350,12 @@ impl Reader {
             self.becomes(source, &copy)?;
             (reason, remember) = ("rotated", true);
         }
+        let lent = self.lent_to(source);
         let Some(generation) = self.remove(source) else { return Ok(()) };
-        if let Some(place) = generation.close(reason, remember, &self.context)? {
+        if let Some(heir) = self.heirs.remove(&source) {
+            self.enqueue(heir);
+        }
+        if let Some(place) = generation.close(reason, remember, &lent, &self.context)? {
             self.ended.insert(place.identity, Ended { source, place, walk: self.walks, missing: None });
         }
         Ok(())
@@ -329,6 +364,7 @@ impl Reader {
     /// Takes what has waited for its end long enough as complete.
     fn cut_aged(&mut self) -> Result<(), Stopped> {
         let now = Instant::now();
+        let mut heirs = Vec::new();
         for source in std::mem::take(&mut self.pending) {
             let Some(generation) = self.generations.get_mut(&source) else { continue };
             match generation.cut_due(&self.context) {
@@ -336,6 +372,9 @@ impl Reader {
                 Some(_) => {
                     let waited = generation.batch_since().is_some();
                     generation.cut(&self.context)?;
+                    if let Some(heir) = self.heirs.get(&source).copied() {
+                        heirs.push(heir);
+                    }
                     if generation.cut_due(&self.context).is_some() {
                         self.pending.push(source);
                     }
@@ -347,6 +386,7 @@ impl Reader {
                 None => {}
             }
         }
+        heirs.into_iter().for_each(|heir| self.enqueue(heir));
         Ok(())
     }
 

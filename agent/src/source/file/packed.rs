@@ -5,7 +5,7 @@
 
 use super::{
     Ended, Fingerprint, Reader,
-    content::{Content, unpacked_name},
+    content::Content,
     discover::Found,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 use millrace_model::SourceId;
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::Path,
     thread::{self, JoinHandle},
@@ -49,11 +49,8 @@ pub(super) enum Verdict {
 }
 
 impl Reader {
-    /// A compressed file was seen that is not known. Its original counts as long as it is there.
+    /// A compressed file was seen that is not known.
     pub(super) fn judge_packed(&mut self, found: &Found, file: &File) -> Result<Verdict, Stopped> {
-        if unpacked_name(&found.path).is_some_and(|original| fs::symlink_metadata(original).is_ok()) {
-            return Ok(Verdict::Nothing);
-        }
         if self.twins.contains_key(&found.identity) {
             return Ok(Verdict::Nothing);
         }

@@ -89,8 +89,9 @@ impl Reader {
         if generation.at == generation.path {
             generation.leaving = None;
         } else {
-            generation.leave("rotated");
+            self.leaves_its_path(source);
         }
+        let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         if generation.differs_from(found.size) || generation.is_rewritten(found.modified) {
             self.enqueue(source);
         }
@@ -130,7 +131,8 @@ impl Reader {
             tracing::info!(path = %found.path.display(), "the file can be read now");
         }
         let packed = match is_packed(&found.path, &file) {
-            Ok(packed) => packed,
+            Ok(Some(packed)) => packed,
+            Ok(None) => return Ok(None),
             Err(error) => {
                 self.report_path(&found.path, &error);
                 return Ok(None);
@@ -222,7 +224,8 @@ impl Reader {
                 }
             }
             let Some(generation) = self.generations.get_mut(&source) else { continue };
-            if generation.is_quiet(self.context.settings.rotate_wait) && !generation.queued {
+            let heir = self.heirs.contains_key(&source);
+            if generation.is_quiet(self.context.settings.rotate_wait) && !heir {
                 let reason = generation.leaving.as_ref().map_or("rotated", |leaving| leaving.reason);
                 self.close(source, reason, reason != "deleted")?;
             } else if seen
@@ -256,7 +259,8 @@ impl Reader {
             None => generation.leave("deleted"),
             Some(path) if path == generation.path => generation.leave("removed"),
             Some(path) => {
-                generation.leave("rotated");
+                self.leaves_its_path(source);
+                let Some(generation) = self.generations.get(&source) else { return Ok(()) };
                 if path != generation.at {
                     self.moved(source, path)?;
                 }
@@ -281,7 +285,12 @@ impl Reader {
             Ok(files) => match files.get(&generation.identity).cloned() {
                 Some(path) => {
                     generation.missing = None;
-                    generation.leave(if path == generation.path { "removed" } else { "rotated" });
+                    if path == generation.path {
+                        generation.leave("removed");
+                    } else {
+                        self.leaves_its_path(source);
+                    }
+                    let Some(generation) = self.generations.get(&source) else { return Ok(()) };
                     if path != generation.at {
                         self.moved(source, path)?;
                     }

@@ -13,23 +13,24 @@ use millrace_model::wire::SourceClose;
 
 impl Generation {
     /// Ends the source: a last line without its newline becomes a record. What it became is returned if its file must
-    /// be remembered.
+    /// be remembered. `lent`: lines of the file that follows, which belong to its last records.
     pub(crate) fn close(
         mut self,
         reason: &'static str,
         remember: bool,
+        lent: &[u8],
         context: &FileContext,
     ) -> Result<Option<FilePlace>, Stopped> {
         let unread = self.handle.is_none() && (self.unread || self.settled.is_none());
         let destroyed = reason == "truncated" || (reason == "deleted" && unread);
         let lost_at_least = destroyed.then(|| self.size.saturating_sub(self.read_to));
         let shared = &context.shared;
-        if self.fresh && self.outbox.is_untouched() && self.framer.pending() == 0 && !remember {
+        let untouched = self.fresh && self.outbox.is_untouched() && self.framer.pending() == 0;
+        if untouched && !remember && lost_at_least.unwrap_or(0) == 0 {
             shared.tell(Reading::Forgotten(vec![self.source]))?;
             return Ok(None);
         }
         self.seal(context)?;
-        let zeros = std::mem::take(&mut self.zeros);
         let closing = match self.closing.take() {
             Some(decided) if self.read_to >= decided.end => decided,
             Some(decided) => {
@@ -38,15 +39,24 @@ impl Generation {
             }
             None => {
                 if !destroyed {
-                    self.keep_zeros(zeros);
+                    self.keep_zeros(context);
                 }
-                Closing { end: self.read_to, reason: reason.to_owned(), lost_at_least, remember }
+                Closing {
+                    end: self.read_to,
+                    reason: reason.to_owned(),
+                    lost_at_least,
+                    remember,
+                    goes_on: None,
+                }
             }
         };
         shared.tell(Reading::Closing(self.source, closing.clone()))?;
         context.count_closed(reason);
         let observed = shared.clock.now();
         let Self { framer, outbox, resource, .. } = &mut self;
+        for line in lent.split_inclusive(|byte| *byte == b'\n') {
+            framer.lend(line, &mut |piece| put(&piece, outbox, observed, resource, context));
+        }
         framer.finish(&mut |piece| put(&piece, outbox, observed, resource, context));
         if self.unverified.is_none() {
             self.mark = (self.read_to, Fingerprint::of(&self.tail));

@@ -3,59 +3,49 @@
 
 use super::{
     super::{FileContext, MARKER, content::Content, records::put},
-    Failure, Generation,
+    Generation,
 };
-use crate::framing::{Charset, Framer};
+use crate::framing::{Charset, Piece};
 use std::io;
 
 impl Generation {
+    /// How much of the window is there for sure: zero bytes at its end may be written over.
+    pub(super) fn without_zeros(&self, window: &[u8], before: usize) -> usize {
+        if self.framing.charset.has_zeros() {
+            return window.len();
+        }
+        window[before..].iter().rposition(|byte| *byte != 0).map_or(before, |last| before + last + 1)
+    }
+
     /// Where nothing was ever written, nothing is read.
-    pub(super) fn pass_hole(
-        &mut self,
-        content: &Content,
-        to: u64,
-        context: &FileContext,
-    ) -> Result<(), Failure> {
-        let data = content.next_data(self.read_to, to);
-        let count = data.saturating_sub(self.read_to);
-        if count == 0 {
-            return Ok(());
+    pub(super) fn pass_hole(&mut self, content: &Content, to: u64) {
+        if self.zeros > 0 {
+            let at = self.read_to + self.zeros;
+            self.zeros += content.next_data(at, to).saturating_sub(at);
         }
-        let cut = self.cuts.front().copied().filter(|cut| *cut <= data);
-        let count = cut.map_or(count, |cut| cut.saturating_sub(self.read_to));
+    }
+
+    /// The zero bytes behind what was read will not be written over: something follows them, or nothing ever will.
+    pub(super) fn keep_zeros(&mut self, context: &FileContext) {
+        let mut left = std::mem::take(&mut self.zeros);
         let observed = context.shared.clock.now();
-        let Self { framer, outbox, resource, .. } = self;
-        framer.push_zeros(count, &mut |piece| put(&piece, outbox, observed, resource, context));
-        self.moved_over_zeros(count);
-        Ok(())
-    }
-
-    fn moved_over_zeros(&mut self, count: u64) {
-        self.read_to += count;
-        let new = usize::try_from(count).unwrap_or(MARKER).min(MARKER);
-        self.tail.resize(self.tail.len() + new, 0);
-        self.tail.drain(..self.tail.len().saturating_sub(MARKER));
-    }
-
-    /// Zero bytes up to the end may be written over: they are read again, until something follows them or the file ends.
-    pub(super) fn step_back_over_zeros(&mut self, content: &mut Content) -> io::Result<()> {
-        self.zeros = self.framer.trailing_zeros();
-        if self.zeros == 0 {
-            return Ok(());
+        while left > 0 {
+            let cut =
+                self.cuts.front().map(|cut| cut.saturating_sub(self.read_to)).filter(|cut| *cut <= left);
+            let count = cut.unwrap_or(left);
+            let Self { framer, outbox, resource, .. } = self;
+            let take = &mut |piece: Piece<'_>| put(&piece, outbox, observed, resource, context);
+            framer.push_zeros(count, take);
+            if cut.is_some() {
+                framer.cut(take);
+                self.cuts.pop_front();
+            }
+            self.read_to += count;
+            let new = usize::try_from(count).unwrap_or(MARKER).min(MARKER);
+            self.tail.resize(self.tail.len() + new, 0);
+            self.tail.drain(..self.tail.len().saturating_sub(MARKER));
+            left -= count;
         }
-        let end = self.read_to - self.zeros;
-        let mut tail = vec![0; end.min(MARKER as u64) as usize];
-        let from = end - tail.len() as u64;
-        content.read_exact_at(&mut tail, from)?;
-        self.framer.forget_zeros();
-        (self.read_to, self.tail) = (end, tail);
-        Ok(())
-    }
-
-    /// Nothing will be written over them any more.
-    pub(super) fn keep_zeros(&mut self, count: u64) {
-        self.framer.push_zeros(count, &mut |_| {});
-        self.moved_over_zeros(count);
     }
 
     /// What is it written in? `false`: too little of it is there to tell.
@@ -75,7 +65,7 @@ impl Generation {
         }
         if let Some(charset) = Charset::of_mark(first) {
             self.framing.charset = charset;
-            self.framer = Framer::new(self.framer.at(), &self.framing);
+            self.framer = self.framer.anew(&self.framing);
         }
         self.charset_known = true;
         Ok(true)
