@@ -63,7 +63,7 @@ async fn b10_a_file_is_the_same_when_it_is_renamed_and_compressed() {
     expected.sort();
     for (id, source) in &shipped.sources {
         let bodies = source.bodies();
-        eprintln!("{id} {:?} {:?} {} {:?}..{:?} {:?}", source.open().path, source.open().because, source.end(), bodies.first(), bodies.last(), source.close());
+        eprintln!("{id} {:?} {:?}..{:?} {:?}", source.open(), bodies.first(), bodies.last(), source.close());
     }
     assert_eq!(shipped.bodies().len(), expected.len());
     assert_eq!(shipped.sorted_bodies(), expected);

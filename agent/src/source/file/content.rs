@@ -25,8 +25,8 @@ pub(super) enum Content {
 
 impl Content {
     /// `packed`: it is decompressed.
-    pub(super) fn new(file: File, packed: bool) -> io::Result<Self> {
-        Ok(if packed { Self::Gzip(Box::new(Gzip::new(file)?)) } else { Self::Plain(file) })
+    pub(super) fn new(file: File, packed: bool) -> Self {
+        if packed { Self::Gzip(Box::new(Gzip::new(file))) } else { Self::Plain(file) }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -94,7 +94,8 @@ pub(super) fn is_packed(path: &Path, file: &File) -> io::Result<Option<bool>> {
 #[derive(Debug)]
 pub(super) struct Gzip {
     file: File,
-    decoder: MultiGzDecoder<BufReader<File>>,
+    /// `None`: at the beginning. It reads as soon as it is made, so it is made when something is asked for.
+    decoder: Option<MultiGzDecoder<BufReader<File>>>,
     /// The last bytes that were read, as many as may be asked for again.
     recent: Vec<u8>,
     /// Where they end.
@@ -104,9 +105,8 @@ pub(super) struct Gzip {
 }
 
 impl Gzip {
-    fn new(file: File) -> io::Result<Self> {
-        let decoder = decoder(&file)?;
-        Ok(Self { file, decoder, recent: Vec::new(), position: 0, ended: false })
+    fn new(file: File) -> Self {
+        Self { file, decoder: None, recent: Vec::new(), position: 0, ended: false }
     }
 
     /// Was all of it read?
@@ -116,7 +116,7 @@ impl Gzip {
 
     fn read_at(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         if position < self.position - self.recent.len() as u64 {
-            self.begin_anew()?;
+            self.begin_anew();
         }
         let mut passed = vec![0; if position > self.position { BUFFER } else { 0 }];
         while position > self.position {
@@ -132,26 +132,29 @@ impl Gzip {
         if old == buffer.len() { Ok(old) } else { Ok(old + self.read(&mut buffer[old..])?) }
     }
 
-    fn begin_anew(&mut self) -> io::Result<()> {
-        self.decoder = decoder(&self.file)?;
+    fn begin_anew(&mut self) {
+        self.decoder = None;
         (self.position, self.ended) = (0, false);
         self.recent.clear();
-        Ok(())
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match self.decoder.read(buffer) {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            None => self.decoder.insert(decoder(&self.file)?),
+        };
+        let read = match decoder.read(buffer) {
             Ok(read) => read,
             Err(error) => {
                 // Of a file that is still being written the rest may come: then all is read again.
-                self.begin_anew()?;
+                self.begin_anew();
                 return Err(error);
             }
         };
         self.ended = read == 0 && !buffer.is_empty();
         if self.ended && self.file.metadata()?.len() == 0 {
             // It is about to be written anew.
-            self.begin_anew()?;
+            self.begin_anew();
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.position += read as u64;
@@ -194,7 +197,7 @@ mod tests {
         assert_eq!(unpacked_name(&path), Some(folder.path().join("x.log")));
         std::fs::write(folder.path().join("x.log"), "").unwrap();
         assert_eq!(is_packed(&path, &file).unwrap(), None, "its original is there");
-        let mut content = Content::new(file, true).unwrap();
+        let mut content = Content::new(file, true);
         // Forwards, a little back, far back, and to the end.
         for position in [0, 1, 69_990, 69_800, 150_000, 5, text.len() - 3] {
             let mut buffer = vec![0; 300.min(text.len() - position)];
@@ -213,7 +216,7 @@ mod tests {
         let path = folder.path().join("x.gz");
         let whole = member(&[b'x'; 5000]);
         std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
-        let mut content = Content::new(File::open(&path).unwrap(), true).unwrap();
+        let mut content = Content::new(File::open(&path).unwrap(), true);
         let mut buffer = [0; 6000];
         assert!(content.read_exact_at(&mut buffer, 0).is_err());
         assert!(matches!(&content, Content::Gzip(gzip) if !gzip.is_ended()));
@@ -225,7 +228,7 @@ mod tests {
         let path = folder.path().join("x");
         let file = File::create(&path).unwrap();
         file.write_at(b"x", 1 << 30).unwrap();
-        let content = Content::new(File::open(&path).unwrap(), false).unwrap();
+        let content = Content::new(File::open(&path).unwrap(), false);
         let data = content.next_data(0, (1 << 30) + 1);
         assert!(data == 0 || (1 << 30) - data < 1 << 16, "{data}");
         assert_eq!(content.next_data((1 << 30) + 1, (1 << 30) + 1), (1 << 30) + 1);

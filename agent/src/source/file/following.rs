@@ -11,9 +11,10 @@ use millrace_model::SourceId;
 impl Reader {
     /// A file lies at another path than the one at which it was seen first: another will take its place there.
     pub(super) fn leaves_its_path(&mut self, source: SourceId) {
+        let walk = self.walks;
         let Some(generation) = self.generations.get_mut(&source) else { return };
         let news = generation.leaving.is_none();
-        generation.leave("rotated");
+        generation.leave("rotated", walk);
         if !news {
             return;
         }

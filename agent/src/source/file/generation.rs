@@ -72,6 +72,8 @@ pub(crate) struct Leaving {
     pub(crate) reason: &'static str,
     /// Since when nothing has come.
     pub(crate) quiet: Instant,
+    /// The walk that saw it go. What it became is seen by a later one at the earliest.
+    pub(crate) walk: u64,
 }
 
 /// A file being read.
@@ -229,8 +231,8 @@ impl Generation {
     }
 
     /// It is read for the last time. Of several reasons the latest counts.
-    pub(crate) fn leave(&mut self, reason: &'static str) {
-        self.leaving.get_or_insert_with(|| Leaving { reason, quiet: Instant::now() }).reason = reason;
+    pub(crate) fn leave(&mut self, reason: &'static str, walk: u64) {
+        self.leaving.get_or_insert_with(|| Leaving { reason, quiet: Instant::now(), walk }).reason = reason;
     }
 
     /// Reads through this handle.
@@ -288,7 +290,7 @@ impl Generation {
                 self.unread = true;
                 return Ok(false);
             }
-            self.handle = Some(Content::new(file, self.packed.is_some())?);
+            self.handle = Some(Content::new(file, self.packed.is_some()));
         }
         Ok(true)
     }

@@ -3,11 +3,7 @@
 //! It is the same if it begins as that began, and the same stands before the position that was reached. To see that, all before the
 //! position is decompressed, by a thread of its own: the other files are read meanwhile.
 
-use super::{
-    Ended, Fingerprint, Reader,
-    content::Content,
-    discover::Found,
-};
+use super::{Ended, Fingerprint, Reader, content::Content, discover::Found};
 use crate::{
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
@@ -143,7 +139,7 @@ impl Reader {
         let old = std::mem::replace(&mut generation.identity, copy.identity);
         generation.packed = Some(copy.size);
         (generation.walk, generation.missing) = (walk, None);
-        generation.leave("rotated");
+        generation.leave("rotated", walk);
         if self.by_identity.get(&old) == Some(&source) {
             self.by_identity.remove(&old);
         }
@@ -167,7 +163,7 @@ fn recognise_in_a_thread(file: &File, candidates: Vec<Candidate>) -> io::Result<
 
 /// Which of them it is. Of several the one that was read furthest. Blocks.
 fn recognise(file: File, mut candidates: Vec<Candidate>) -> io::Result<Option<Recognised>> {
-    let mut content = Content::new(file, true)?;
+    let mut content = Content::new(file, true);
     candidates.sort_by_key(|candidate| candidate.position);
     let mut found = None;
     for candidate in candidates {

@@ -162,13 +162,7 @@ impl Reader {
             entry.continues = Some(source);
             entry.because = Some("truncated".to_owned());
         }
-        match Content::new(file, packed) {
-            Ok(content) => Ok(Some((entry, content))),
-            Err(error) => {
-                self.report_path(&found.path, &error);
-                Ok(None)
-            }
-        }
+        Ok(Some((entry, Content::new(file, packed))))
     }
 
     pub(super) fn new_entry(&self, found: &Found, packed: bool) -> Entry {
@@ -224,9 +218,12 @@ impl Reader {
                 }
             }
             let Some(generation) = self.generations.get_mut(&source) else { continue };
-            let heir = self.heirs.contains_key(&source);
-            if generation.is_quiet(self.context.settings.rotate_wait) && !heir {
-                let reason = generation.leaving.as_ref().map_or("rotated", |leaving| leaving.reason);
+            let (reason, left) =
+                generation.leaving.as_ref().map_or(("rotated", 0), |leaving| (leaving.reason, leaving.walk));
+            // What follows it, and a compressed copy of it, are waited for.
+            let needed = self.heirs.contains_key(&source)
+                || (reason == "deleted" && (left == self.walks || !self.recognising.is_empty()));
+            if generation.is_quiet(self.context.settings.rotate_wait) && !needed {
                 self.close(source, reason, reason != "deleted")?;
             } else if seen
                 && generation.is_open()
@@ -253,11 +250,12 @@ impl Reader {
                 return Ok(());
             }
         };
+        let walk = self.walks;
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         let grown = generation.differs_from(size);
         match path {
-            None => generation.leave("deleted"),
-            Some(path) if path == generation.path => generation.leave("removed"),
+            None => generation.leave("deleted", walk),
+            Some(path) if path == generation.path => generation.leave("removed", walk),
             Some(path) => {
                 self.leaves_its_path(source);
                 let Some(generation) = self.generations.get(&source) else { return Ok(()) };
@@ -275,6 +273,7 @@ impl Reader {
     /// A file that is not open, and that no glob names any longer: looked for under other names in its folder.
     fn unsighted(&mut self, source: SourceId, searched: &mut Searched) -> Result<(), Stopped> {
         let wait = self.context.settings.rotate_wait;
+        let walk = self.walks;
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         let Some(folder) = generation.at.parent().map(Path::to_owned) else { return Ok(()) };
         match searched.entry(folder.clone()).or_insert_with(|| search(&folder)) {
@@ -286,7 +285,7 @@ impl Reader {
                 Some(path) => {
                     generation.missing = None;
                     if path == generation.path {
-                        generation.leave("removed");
+                        generation.leave("removed", walk);
                     } else {
                         self.leaves_its_path(source);
                     }
