@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{ExitCode, Termination},
+    sync::Arc,
 };
 
 /// Agents, indexers and a query service for logs, in one binary.
@@ -446,9 +447,13 @@ pub(crate) fn written(outcome: std::io::Result<()>) -> anyhow::Result<()> {
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
     match cli.command {
-        Command::Up(args) => serve(settings::up(&args)?, |settings| Box::pin(roles::up(settings))),
+        Command::Up(args) => {
+            let reread = Arc::new(move || settings::up(&args));
+            serve(reread()?, |settings| Box::pin(roles::up(settings, reread)))
+        }
         Command::Agent(args) => {
-            serve(settings::agent(&args.config)?, |settings| Box::pin(roles::agent(settings)))
+            let reread = Arc::new(move || settings::agent(&args.config));
+            serve(reread()?, |settings| Box::pin(roles::agent(settings, reread)))
         }
         Command::Indexer(args) => {
             serve(settings::indexer(&args.config)?, |settings| Box::pin(roles::indexer(settings)))

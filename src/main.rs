@@ -8,11 +8,13 @@ mod cli;
 mod client;
 mod dead_letters;
 mod memory;
+mod reload;
 mod reprocess;
 mod roles;
 mod rules;
 mod settings;
 mod streams;
+mod systemd;
 mod table;
 mod telemetry;
 

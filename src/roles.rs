@@ -2,7 +2,9 @@
 
 use crate::{
     admin::{self, Admin},
+    reload::{self, Reread},
     settings::Settings,
+    systemd,
 };
 use axum::Router;
 use millrace_catalogue::Catalogue;
@@ -20,17 +22,11 @@ use millrace_query::{
 };
 use millrace_storage::Bundles;
 use millrace_store::Leaf;
-use millrace_transport::{DeliveryReport, Topic};
+use millrace_transport::Topic;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, mpsc},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Delivery reports that may wait for the agent.
-const REPORTS: usize = 4096;
 /// How long a role may take to stop before it is stopped.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -89,15 +85,18 @@ impl Base {
         let router = router.merge(std::mem::replace(&mut self.admin, Admin::new()).router());
         self.tasks.spawn(admin::serve(listener, router, self.shutdown.clone()));
         tracing::info!("listening on http://{address}");
+        systemd::ready();
         Ok(())
     }
 
     /// Waits for a signal or for a part that ends, then stops the others.
     async fn run(mut self) -> anyhow::Result<()> {
+        let alive = tokio::spawn(systemd::stay_alive());
         let mut outcome = tokio::select! {
             signal = signalled() => signal,
             Some(ended) = self.tasks.join_next() => ended.map_err(Into::into).flatten(),
         };
+        systemd::stopping();
         self.shutdown.cancel();
         tracing::info!("stopping");
         let rest = async {
@@ -108,7 +107,9 @@ impl Base {
                 }
             }
         };
-        if tokio::time::timeout(GRACE, rest).await.is_err() {
+        let stopped = tokio::time::timeout(GRACE, rest).await;
+        alive.abort();
+        if stopped.is_err() {
             tracing::warn!("not everything stopped in time; what was not published is read again");
         }
         // All of a SQLite catalogue is in its one file then, for whoever copies it.
@@ -124,18 +125,25 @@ impl Base {
 async fn signalled() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
+    let terminal_gone = async {
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangups) if !reload::is_daemon() => hangups.recv().await,
+            _ => std::future::pending().await,
+        }
+    };
     tokio::select! {
         done = tokio::signal::ctrl_c() => Ok(done?),
         _ = terminate.recv() => Ok(()),
+        _ = terminal_gone => Ok(()),
     }
 }
 
 /// `millrace agent`.
-pub(crate) async fn agent(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn agent(settings: Settings, reread: Reread) -> anyhow::Result<()> {
     let mut base = Base::new();
     let listener = admin::bind(settings.agent.listen).await?;
     let topic = base.topic(&settings).await?;
-    start_agent(&mut base, settings.agent, &topic)?;
+    start_agent(&mut base, settings, topic, reread);
     base.serve(listener, Router::new())?;
     base.run().await
 }
@@ -172,7 +180,7 @@ pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// `millrace up`: everything in one process.
-pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()> {
     let mut base = Base::new();
     let listen = settings.query.listen;
     let listener = admin::bind(listen).await?;
@@ -192,7 +200,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     );
     let local = Some((name.clone(), leaf));
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
-    start_agent(&mut base, settings.agent, &topic)?;
+    start_agent(&mut base, settings, topic, reread);
     base.serve(listener, api)?;
     base.run().await
 }
@@ -203,9 +211,7 @@ fn node(role: &str, listen: SocketAddr) -> String {
     format!("{role}/{}/{}", host.trim(), listen.port())
 }
 
-fn start_agent(base: &mut Base, settings: millrace_agent::Settings, topic: &Topic) -> anyhow::Result<()> {
-    let (reports, delivered) = mpsc::channel::<DeliveryReport>(REPORTS);
-    let producer = topic.producer(reports)?;
+fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread) {
     let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
@@ -213,9 +219,8 @@ fn start_agent(base: &mut Base, settings: millrace_agent::Settings, topic: &Topi
         probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect()
     });
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
-    let components = millrace_agent::Components { producer, reports: delivered, clock, metrics, status };
-    base.tasks.spawn(async move { Ok(millrace_agent::run(settings, components, shutdown).await?) });
-    Ok(())
+    let host = reload::Host { topic, clock, metrics, status, shutdown, reread };
+    base.tasks.spawn(reload::agents(settings, host));
 }
 
 fn start_indexer(

@@ -1,5 +1,5 @@
 //! What an agent counts. At every moment, in bytes as in records:
-//! `read = shipped + dropped (over all reasons) + in flight`.
+//! `read = shipped + dropped (over all reasons) + in flight + to be read again (after a reload)`.
 
 use millrace_model::wire::SkipReason;
 use prometheus_client::{
@@ -17,6 +17,17 @@ pub(crate) struct Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reason {
     pub(crate) reason: &'static str,
+}
+
+/// A source, by the name of its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Source {
+    pub(crate) source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) outcome: &'static str,
 }
 
 /// What found something to take out.
@@ -47,6 +58,11 @@ pub struct Metrics {
     pub(crate) rejected_messages: Counter,
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_errors: Counter,
+    pub(crate) reread_bytes: Counter,
+    pub(crate) reread_records: Counter,
+    pub(crate) reloads: Family<Outcome, Counter>,
+    pub(crate) lag_bytes: Family<Source, Gauge>,
+    pub(crate) lag_seconds: Family<Source, Gauge>,
 }
 
 impl Metrics {
@@ -80,12 +96,40 @@ impl Metrics {
         add("source_errors", "Trouble with files and journals, by what it was", &m.source_errors);
         add("rejected_messages", "Messages that the topic refused", &m.rejected_messages);
         add("checkpoints", "Checkpoints written", &m.checkpoints);
+        add(
+            "reread_bytes",
+            "Bytes of records that were under way at a reload, and are read again",
+            &m.reread_bytes,
+        );
+        add(
+            "reread_records",
+            "Records that were under way at a reload, and are read again",
+            &m.reread_records,
+        );
+        add("reloads", "How often settings were read again, by what came of it", &m.reloads);
+        add("lag_bytes", "Bytes that lie there and are not read yet, by source", &m.lag_bytes);
+        add("lag_seconds", "For how long something has lain there unread, by source", &m.lag_seconds);
         add("checkpoint_errors", "Checkpoints that could not be written", &m.checkpoint_errors);
         m
     }
 
     pub(crate) fn dropped(&self, reason: SkipReason, bytes: u64) {
         self.dropped_bytes.get_or_create(&Reason { reason: reason.name() }).inc_by(bytes);
+    }
+
+    /// Settings were read again: are they in use now?
+    pub fn reloaded(&self, used: bool) {
+        self.reloads.get_or_create(&Outcome { outcome: if used { "used" } else { "refused" } }).inc();
+    }
+
+    /// The agent has ended; what was under way is read again by the next.
+    pub(crate) fn ended(&self) {
+        self.reread_bytes.inc_by(self.in_flight_bytes.set(0).max(0) as u64);
+        self.reread_records.inc_by(self.in_flight_records.set(0).max(0) as u64);
+        self.deleted_bytes.set(0);
+        self.sources.clear();
+        self.lag_bytes.clear();
+        self.lag_seconds.clear();
     }
 
     pub(crate) fn source_error(&self, reason: &'static str) {

@@ -83,11 +83,13 @@ pub async fn run<P: Producer>(
     }
     drop(tell);
 
+    let ended = metrics.clone();
     let desk = Desk::new(folder, host, metrics, status, budget);
     let shipper = Shipper { producer, reports, readings, desk, shutdown: shutdown.clone() };
     let shipped = shipper.run().await;
     stop.cancel();
     join(readers).await;
+    ended.ended();
     shipped
 }
 

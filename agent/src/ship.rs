@@ -82,7 +82,11 @@ impl<P: Producer> Shipper<P> {
     /// Asks the topic how many partitions it has, until it says; `false`: stopped first.
     async fn find_partitions(&mut self) -> bool {
         loop {
-            let problem = match self.producer.partitions().await {
+            let asked = tokio::select! {
+                partitions = self.producer.partitions() => partitions,
+                () = self.shutdown.cancelled() => return false,
+            };
+            let problem = match asked {
                 Ok(0) => "the topic has no partitions".to_owned(),
                 Ok(partitions) => {
                     self.desk.partitions = partitions;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 fn shipment(source: SourceId, start: u64, end: u64, mark: Mark, closes: bool) -> Shipment {
     let sealed = Sealed { payload: Payload::default(), start, end, seams: Vec::new(), records: 1 };
-    let hold = Budget::new(1000).take(1, &CancellationToken::new()).unwrap();
+    let hold = Budget::new(1000).share().take(1, &CancellationToken::new()).unwrap();
     Shipment { source, sealed, mark, closes, record_bytes: end - start, hold }
 }
 
@@ -102,7 +102,10 @@ fn a_journal_moves_on_only_when_all_its_sequences_have() {
 fn an_ended_source_is_remembered_or_forgotten_as_was_decided() {
     for remember in [true, false] {
         let (mut book, source) = book_with(file());
-        book.closing(source, Closing { end: 9, reason: "rotated".to_owned(), lost_at_least: None, remember });
+        book.closing(
+            source,
+            Closing { end: 9, reason: "rotated".to_owned(), lost_at_least: None, remember, goes_on: None },
+        );
         book.under_way(&shipment(source, 0, 9, file_mark(9), true));
         book.delivered(source, 0);
         let entry = book.entry(source);

@@ -129,6 +129,25 @@ fn lines_can_be_said_to_belong_together() {
 }
 
 #[test]
+fn a_files_lines_may_be_a_containers_or_of_another_encoding() {
+    let read = |text: &str| {
+        let settings =
+            read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n")).unwrap();
+        match settings.sources.into_iter().next().unwrap().kind {
+            SourceKind::File(file) => (file.containers, file.parse, file.charset),
+            SourceKind::Journald(_) => panic!("a journal"),
+        }
+    };
+    let list = |parsers: &[Parser]| parsers.iter().cloned().collect::<Parsers>().with_times(times());
+    assert_eq!(read(""), (None, list(&[Parser::Auto]), None));
+    assert_eq!(read("parse = [\"auto\"]").0, None);
+    assert_eq!(read("parse = [\"json\"]"), (Some(false), list(&[Parser::Json]), None));
+    assert_eq!(read("parse = [\"cri\"]"), (Some(true), list(&[Parser::Auto]), None));
+    let docker = read("parse = [\"docker\", \"json\"]\nencoding = \"utf-16\"");
+    assert_eq!(docker, (Some(true), list(&[Parser::Json]), Charset::named("utf-16le")));
+}
+
+#[test]
 fn what_is_taken_out_can_be_said_of_each_kind() {
     let settings = read(
         "[agent.redact]\nkinds = [\"email\", \"ipv4\"]\naction = \"hash\"\nhash_key = \"0123456789abcdef\"\n\
@@ -153,7 +172,15 @@ fn what_is_wrong_is_told_with_what_is_understood() {
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a[\"]\n", "agent.sources.a.include"),
         (
             "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nparse = [\"grok\"]\n",
-            "\"leef\", \"none\", or { regex",
+            "\"cri\" (first), \"none\", or { regex",
+        ),
+        (
+            "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nparse = [\"json\", \"cri\"]\n",
+            "a container runtime's format comes first",
+        ),
+        (
+            "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nencoding = \"utf-17\"\n",
+            "no encoding has the name \"utf-17\"",
         ),
         (
             "[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmultiline = \"cobol\"\n",

@@ -470,7 +470,7 @@ impl Host {
         for unit in ["bytes", "records"] {
             let of = |name: &str| self.metric(&format!("{name}_{unit}_total"));
             let (read, shipped, dropped) = (of("read"), of("shipped"), of("dropped"));
-            let in_flight = self.metric(&format!("in_flight_{unit}"));
+            let in_flight = self.metric(&format!("in_flight_{unit}")) + of("reread");
             assert_eq!(read, shipped + dropped + in_flight, "{unit}: {shipped} + {dropped} + {in_flight}");
         }
     }

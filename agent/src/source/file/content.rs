@@ -191,11 +191,11 @@ mod tests {
         let path = folder.path().join("x.log.gz");
         let text: Vec<u8> = (0..40_000_u32).flat_map(|number| format!("{number}\n").into_bytes()).collect();
         let (first, second) = text.split_at(70_001);
-        std::fs::write(&path, [member(first), member(second)].concat()).unwrap();
+        fs::write(&path, [member(first), member(second)].concat()).unwrap();
         let file = File::open(&path).unwrap();
         assert_eq!(is_packed(&path, &file).unwrap(), Some(true));
         assert_eq!(unpacked_name(&path), Some(folder.path().join("x.log")));
-        std::fs::write(folder.path().join("x.log"), "").unwrap();
+        fs::write(folder.path().join("x.log"), "").unwrap();
         assert_eq!(is_packed(&path, &file).unwrap(), None, "its original is there");
         let mut content = Content::new(file, true);
         // Forwards, a little back, far back, and to the end.
@@ -215,7 +215,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.gz");
         let whole = member(&[b'x'; 5000]);
-        std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+        fs::write(&path, &whole[..whole.len() - 4]).unwrap();
         let mut content = Content::new(File::open(&path).unwrap(), true);
         let mut buffer = [0; 6000];
         assert!(content.read_exact_at(&mut buffer, 0).is_err());

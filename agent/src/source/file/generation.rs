@@ -107,7 +107,8 @@ pub(crate) struct Generation {
     charset_known: bool,
     /// How many zero bytes lie behind what was read. Nothing but zeros has followed them yet, so they may be written over.
     zeros: u64,
-    /// When it was last written to, as a walk saw it.
+    /// How large it was, and when it was last written to, as a walk saw it.
+    pub(crate) seen: u64,
     modified: Option<SystemTime>,
     /// How far what waits for its end has come, and since when.
     progress: ((u64, u64), Instant),
@@ -168,6 +169,7 @@ impl Generation {
             framing,
             charset_known: context.settings.charset.is_some(),
             zeros: 0,
+            seen: 0,
             modified: None,
             cuts: entry.cuts.iter().copied().filter(|cut| *cut > position).collect(),
             tail: Vec::new(),
@@ -212,6 +214,11 @@ impl Generation {
     pub(crate) fn is_rewritten(&mut self, modified: Option<SystemTime>) -> bool {
         let known = std::mem::replace(&mut self.modified, modified);
         self.zeros > 0 && known != modified
+    }
+
+    /// How many bytes lay there, when a walk saw it, that are not read yet. Of a compressed file nobody knows.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        if self.packed.is_some() { 0 } else { self.seen.saturating_sub(self.read_to + self.zeros) }
     }
 
     /// How a compressed copy of it would be known.

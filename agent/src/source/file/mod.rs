@@ -144,6 +144,8 @@ struct Reader {
     deleted: u64,
     walks: u64,
     last_walk: Instant,
+    /// Since when walks see something that is not read.
+    behind: Option<Instant>,
     walk_took: Duration,
     /// A change asks for a walk.
     walk_asked: bool,
@@ -175,6 +177,7 @@ impl Reader {
             deleted: 0,
             walks: 0,
             last_walk: Instant::now(),
+            behind: None,
             walk_took: Duration::ZERO,
             walk_asked: true,
             troubles: HashMap::new(),

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
+    metrics::Source,
     source::Reading,
 };
 use millrace_model::SourceId;
@@ -49,9 +50,21 @@ impl Reader {
         self.mint(new)?;
         self.look_for_the_others()?;
         self.forget_ended()?;
+        self.tell_lag();
         self.last_walk = Instant::now();
         self.walk_took = began.elapsed();
         Ok(())
+    }
+
+    fn tell_lag(&mut self) {
+        let unread: u64 = self.generations.values().map(Generation::unread_bytes).sum();
+        let since = if unread == 0 { None } else { Some(*self.behind.get_or_insert_with(Instant::now)) };
+        self.behind = since;
+        let shared = &self.context.shared;
+        let source = Source { source: shared.name.to_string() };
+        shared.metrics.lag_bytes.get_or_create(&source).set(unread as i64);
+        let seconds = since.map_or(0, |since| since.elapsed().as_secs());
+        shared.metrics.lag_seconds.get_or_create(&source).set(seconds as i64);
     }
 
     /// Device numbers may change while the machine is down: a file that is the same in all else, at the same path, is
@@ -81,6 +94,7 @@ impl Reader {
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         generation.walk = walk;
         generation.missing = None;
+        generation.seen = found.size;
         // Of several names of one file the one that it is known by counts, as long as it is there.
         if found.path != generation.at && !is_at(&generation.at, found.identity) {
             self.moved(source, found.path.clone())?;
@@ -253,6 +267,7 @@ impl Reader {
         let walk = self.walks;
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(()) };
         let grown = generation.differs_from(size);
+        generation.seen = size;
         match path {
             None => generation.leave("deleted", walk),
             Some(path) if path == generation.path => generation.leave("removed", walk),
