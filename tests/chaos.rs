@@ -13,6 +13,8 @@ mod many;
 mod random;
 #[path = "chaos/searcher.rs"]
 mod searcher;
+#[path = "chaos/storm.rs"]
+mod storm;
 
 use millrace_test_support::{
     Cluster, Plan, Server, Site,

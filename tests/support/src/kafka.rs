@@ -127,6 +127,16 @@ impl Broker {
         self.supervisor.tell("KILL");
     }
 
+    /// The broker stands still, and its connections with it, until [`Broker::resume`].
+    pub fn pause(&self) {
+        self.supervisor.tell("STOP");
+    }
+
+    /// Ends [`Broker::pause`].
+    pub fn resume(&self) {
+        self.supervisor.tell("CONT");
+    }
+
     /// Starts the broker again after [`Broker::stop`] or [`Broker::kill`], on the same ports and data, and waits until
     /// it answers.
     ///
