@@ -9,7 +9,7 @@
 
 use millrace_agent::{Components, FileSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run};
 use millrace_intake::{
-    Parser, Policy,
+    Parser, Policy, Process,
     redact::{Action, Kind, Rule, Search},
 };
 use millrace_model::{Partition, StreamName, SystemClock, wire::Payload};
@@ -97,6 +97,7 @@ async fn main() {
         sources: vec![SourceSettings {
             name: "bench".to_owned(),
             stream: StreamName::default(),
+            process: Process::default(),
             kind: SourceKind::File(Box::new(source)),
         }],
         ..Settings::default()

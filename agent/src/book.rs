@@ -3,7 +3,10 @@
 
 use crate::{
     checkpoint::{Checkpoint, Closing, Entry, GoesOn, Place},
-    source::{Mark, Shipment, file::FileIdentity},
+    source::{
+        Mark, Shipment,
+        file::{FileIdentity, Fingerprint},
+    },
 };
 use millrace_model::{Partition, SourceId};
 use std::{
@@ -118,6 +121,15 @@ impl Book {
         let source = self.resolve(source);
         if let Some(entry) = self.checkpoint.sources.get_mut(&source) {
             entry.closing = Some(closing);
+            self.changed = true;
+            self.urgent = true;
+        }
+    }
+
+    pub(crate) fn head(&mut self, source: SourceId, head: Fingerprint) {
+        let source = self.resolve(source);
+        if let Some(Entry { place: Place::File(place), .. }) = self.checkpoint.sources.get_mut(&source) {
+            place.head = head;
             self.changed = true;
             self.urgent = true;
         }

@@ -107,6 +107,7 @@ impl Desk {
                 let partition = self.own_partition();
                 self.book.opened(sources, partition);
             }
+            Reading::Head(source, head) => self.book.head(source, head),
             Reading::Cut(source, at) => self.book.cut(source, at),
             Reading::GoesOn(source, closing) => self.book.goes_on(source, closing),
             Reading::Closing(source, closing) => self.book.closing(source, closing),

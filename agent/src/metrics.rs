@@ -25,6 +25,13 @@ pub(crate) struct Source {
     pub(crate) source: String,
 }
 
+/// A step of a source: its number and what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Step {
+    pub(crate) source: String,
+    pub(crate) step: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Outcome {
     pub(crate) outcome: &'static str,
@@ -49,6 +56,7 @@ pub struct Metrics {
     pub(crate) in_flight_records: Gauge,
     pub(crate) truncated_records: Counter,
     pub(crate) redactions: Family<Rule, Counter>,
+    pub(crate) processed_out: Family<Step, Counter>,
     pub(crate) lost_entries: Counter,
     pub(crate) deleted_bytes: Gauge,
     pub(crate) released_files: Counter,
@@ -80,6 +88,7 @@ impl Metrics {
         add("in_flight_records", "Records that are not acknowledged yet", &m.in_flight_records);
         add("truncated_records", "Records whose body or attributes were cut", &m.truncated_records);
         add("redactions", "What was taken out of records, by the rule that found it", &m.redactions);
+        add("processed_out", "Records that were dropped by a step of their source", &m.processed_out);
         add("lost_entries", "Numbers of journals whose entries never came", &m.lost_entries);
         add(
             "deleted_bytes",

@@ -12,7 +12,7 @@ use crate::{
     source::{Context, Deleted, file, journald, removed},
     status::Status,
 };
-use millrace_intake::Limits;
+use millrace_intake::{Limits, Process};
 use millrace_model::{Clock, StreamName};
 use millrace_transport::{DeliveryReport, Producer};
 use std::{path::Path, sync::Arc, thread::JoinHandle};
@@ -56,7 +56,7 @@ pub async fn run<P: Producer>(
     // However this ends, the readers end too.
     let _stop = stop.clone().drop_guard();
 
-    let context = |name: &str, kind: &'static str, stream: &StreamName| Context {
+    let context = |name: &str, kind: &'static str, stream: &StreamName, process: &Process| Context {
         name: name.into(),
         kind,
         stream: stream.clone(),
@@ -68,18 +68,22 @@ pub async fn run<P: Producer>(
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
         limits: Limits::default(),
+        process: process.clone(),
         policy: settings.redact.clone(),
         stop: stop.clone(),
     };
     let mut readers = Vec::new();
     for source in &settings.sources {
-        let context = context(&source.name, source.kind.name(), &source.stream);
+        let context = context(&source.name, source.kind.name(), &source.stream, &source.process);
         readers.push(start(&source.kind, context, &folder)?);
     }
     let removed =
         folder.checkpoint.open_without(|name| settings.sources.iter().any(|source| source.name == name));
     if !removed.is_empty() {
-        readers.push(removed::spawn(context("removed", "removed", &StreamName::default()), removed)?);
+        readers.push(removed::spawn(
+            context("removed", "removed", &StreamName::default(), &Process::default()),
+            removed,
+        )?);
     }
     drop(tell);
 

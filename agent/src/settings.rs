@@ -1,11 +1,12 @@
 //! The agent's settings: `[agent]` and its sources. Plain data, with the defaults in one place.
 
 mod parse;
+mod process;
 mod redact;
 
 use crate::framing::{Charset, Multiline};
 use millrace_config::{Age, ByteSize, Section};
-use millrace_intake::{Parsers, Policy};
+use millrace_intake::{Parsers, Policy, Process};
 use millrace_model::StreamName;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -35,6 +36,8 @@ pub struct SourceSettings {
     pub name: String,
     /// Where its records go.
     pub stream: StreamName,
+    /// What is done to its records before they are redacted.
+    pub process: Process,
     /// What it is.
     pub kind: SourceKind,
 }
@@ -173,11 +176,13 @@ impl SourceSettings {
                 return None;
             }
         };
+        let steps = section.or("process", Vec::<process::StepSetting>::new());
+        let process = steps.into_iter().map(|process::StepSetting(step)| step).collect();
         let kind = match kind {
             KindName::File => SourceKind::File(Box::new(FileSettings::read(section)?)),
             KindName::Journald => SourceKind::Journald(JournaldSettings::read(section)),
         };
-        Some(Self { name, stream, kind })
+        Some(Self { name, stream, process, kind })
     }
 }
 

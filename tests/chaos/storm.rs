@@ -13,7 +13,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 const FILES: usize = 50;
@@ -27,7 +27,7 @@ const QUEUED_EVENTS: &str = "/proc/sys/fs/inotify/max_queued_events";
 enum Style {
     /// To a name that no glob has; then it is made anew.
     Away,
-    /// To another name that is read; the one before that is compressed.
+    /// To another name that is read; the second before that is compressed.
     Within,
     /// It is a link, and leads to another file from then on.
     Link,
@@ -69,9 +69,12 @@ impl LogFile {
 
     /// Does the agent know the file? One that nobody has seen before its name is gone is nobody's.
     fn is_known(&self, checkpoint: &Path) -> bool {
-        let inode = fs::metadata(self.path()).unwrap().ino();
+        let metadata = fs::metadata(self.path()).unwrap();
+        // An inode is used again; the time of birth tells which file is meant.
+        let born = metadata.created().unwrap().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let identity = format!("\"inode\":{},\"born\":{born}", metadata.ino());
         matches!(self.style, Style::Within)
-            || fs::read_to_string(checkpoint).is_ok_and(|text| text.contains(&format!("\"inode\":{inode},")))
+            || fs::read_to_string(checkpoint).is_ok_and(|text| text.contains(&identity))
     }
 
     fn rotate(&mut self) {
@@ -84,9 +87,9 @@ impl LogFile {
             Style::Within => {
                 let old = |rotation: usize| self.folder.join(format!("storm-{:02}.{rotation}.log", self.nth));
                 fs::rename(self.path(), old(self.rotations)).unwrap();
-                if self.rotations > 1 {
+                if self.rotations > 2 {
                     let status =
-                        Command::new("gzip").arg("-1").arg(old(self.rotations - 1)).status().unwrap();
+                        Command::new("gzip").arg("-1").arg(old(self.rotations - 2)).status().unwrap();
                     assert!(status.success());
                 }
             }

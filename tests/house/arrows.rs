@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &["config"]),
     ("catalogue", &["model", "ledger", "config"]),
     ("detect", &["model", "filter", "template"]),
-    ("agent", &["model", "intake", "transport", "config"]),
+    ("agent", &["model", "filter", "intake", "transport", "config"]),
     ("indexer", &["model", "filter", "ledger", "transport", "store", "storage", "catalogue", "config"]),
     (
         "query",

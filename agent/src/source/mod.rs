@@ -10,11 +10,17 @@ pub(crate) use outbox::Outbox;
 use crate::{
     budget::{Hold, Share, Stopped},
     checkpoint::{Closing, Entry},
-    metrics::{Metrics, Rule},
+    metrics::{Kind, Metrics, Reason, Rule, Step},
 };
 use file::{FileIdentity, Fingerprint};
-use millrace_intake::{Limits, Policy, Redacted, Sealed};
-use millrace_model::{Clock, LogRecord, SourceId, StreamName, wire::Sender};
+use millrace_intake::{
+    Limits, Policy, Process, Redacted, Sealed,
+    process::{self, Dropped},
+};
+use millrace_model::{
+    Clock, LogRecord, SourceId, StreamName,
+    wire::{Sender, SkipReason},
+};
 use std::{
     path::PathBuf,
     sync::{
@@ -30,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Reading {
     /// New sources. Durable before anything that follows is shipped.
     Opened(Vec<(SourceId, Entry)>),
+    /// How a source's file begins. Durable before anything that follows is shipped: what is shipped can be told by it when its file is
+    /// gone and a copy of it is there.
+    Head(SourceId, Fingerprint),
     /// What is pending was taken as complete at this position. Durable before anything that follows is shipped.
     Cut(SourceId, u64),
     /// A source will end, and another has the rest of its last records. Durable as the next.
@@ -89,6 +98,7 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
+    pub(crate) process: Process,
     pub(crate) policy: Policy,
     pub(crate) stop: CancellationToken,
 }
@@ -119,11 +129,24 @@ impl Context {
         self.readings.blocking_send(reading).map_err(|_| Stopped)
     }
 
-    /// Takes out of the record what must not leave this host.
-    pub(crate) fn redact(&self, record: LogRecord) -> Redacted {
-        self.policy.redact(record, &mut |rule| {
+    /// Does to a record what is configured, and takes out of it what must not leave this host.
+    ///
+    /// # Errors
+    /// It is dropped, and counted.
+    pub(crate) fn make(&self, mut record: LogRecord, place: process::At) -> Result<Redacted, SkipReason> {
+        self.process.apply(&mut record, place).map_err(|dropped| self.drop(dropped))?;
+        Ok(self.policy.redact(record, &mut |rule| {
             self.metrics.redactions.get_or_create(&Rule { rule: rule.to_owned() }).inc();
-        })
+        }))
+    }
+
+    fn drop(&self, Dropped { reason, step }: Dropped) -> SkipReason {
+        let action = self.process.steps().nth(step).map_or("", |step| step.action.name());
+        let (source, step) = (self.name.to_string(), format!("{}:{action}", step + 1));
+        self.metrics.processed_out.get_or_create(&Step { source, step }).inc();
+        self.metrics.read_records.get_or_create(&Kind { kind: self.kind }).inc();
+        self.metrics.dropped_records.get_or_create(&Reason { reason: reason.name() }).inc();
+        reason
     }
 
     pub(crate) fn stopping(&self) -> bool {

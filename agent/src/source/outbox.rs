@@ -26,6 +26,10 @@ impl Outbox {
         Self { source, opening, batch: Batch::new(start), since: None, record_bytes: 0 }
     }
 
+    pub(crate) fn source(&self) -> SourceId {
+        self.source
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.batch.end()
     }

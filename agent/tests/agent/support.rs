@@ -4,6 +4,7 @@
 use millrace_agent::{
     Components, FileSettings, JournaldSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run,
 };
+use millrace_intake::Process;
 use millrace_model::{
     LogRecord, Partition, SourceId, SystemClock, Value,
     wire::{self, Decoded, Envelope, Payload, RunKind, SkipReason},
@@ -351,8 +352,12 @@ impl Host {
             ..FileSettings::default()
         };
         let stream = "app".parse().unwrap();
-        self.settings.sources =
-            vec![SourceSettings { name: name.to_owned(), stream, kind: SourceKind::File(Box::new(file)) }];
+        self.settings.sources = vec![SourceSettings {
+            name: name.to_owned(),
+            stream,
+            process: Process::default(),
+            kind: SourceKind::File(Box::new(file)),
+        }];
     }
 
     pub(crate) fn file_settings(&mut self) -> &mut FileSettings {
@@ -367,7 +372,12 @@ impl Host {
         let journal =
             JournaldSettings { directory: Some(directory.to_owned()), ..JournaldSettings::default() };
         let (name, stream) = ("journal".to_owned(), "journal".parse().unwrap());
-        self.settings.sources = vec![SourceSettings { name, stream, kind: SourceKind::Journald(journal) }];
+        self.settings.sources = vec![SourceSettings {
+            name,
+            stream,
+            process: Process::default(),
+            kind: SourceKind::Journald(journal),
+        }];
     }
 
     pub(crate) fn journal_settings(&mut self) -> &mut JournaldSettings {

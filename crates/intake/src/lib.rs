@@ -1,4 +1,4 @@
-//! What turns input into batches: [`parse`] makes records of lines, [`redact`] takes out what must not leave, and a
+//! What turns input into batches: [`parse`] makes records of lines, [`process`] changes and drops them, [`redact`] takes out what must not leave, and a
 //! [`Batch`] gathers records until they are worth a message. Agents and pushed input share it.
 //!
 //! Pure and synchronous: no I/O, no clock. Where lines begin and end is not decided here.
@@ -11,10 +11,12 @@
 
 pub mod batch;
 pub mod parse;
+pub mod process;
 pub mod redact;
 pub mod smaller;
 
 pub use batch::{Batch, Heading, Limits, Sealed, Seam};
 pub use parse::{Parser, Parsers};
+pub use process::Process;
 pub use redact::{Policy, Redacted};
 pub use smaller::{Smaller, readdress, smaller};

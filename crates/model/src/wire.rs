@@ -71,11 +71,13 @@ pub enum SkipReason {
     Quota,
     /// A part of a record that begins before it, at another run.
     Merged,
+    /// More than a configured rate.
+    RateLimited,
 }
 
 impl SkipReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Blank,
         Self::OverLong,
         Self::Filtered,
@@ -85,6 +87,7 @@ impl SkipReason {
         Self::Lost,
         Self::Quota,
         Self::Merged,
+        Self::RateLimited,
     ];
 
     /// Its name in metrics and audits.
@@ -99,6 +102,7 @@ impl SkipReason {
             Self::Lost => "lost",
             Self::Quota => "quota",
             Self::Merged => "merged",
+            Self::RateLimited => "rate_limited",
         }
     }
 

@@ -1,6 +1,6 @@
 //! The bytes of a file: as they lie on disk, or decompressed. Positions are of what is read, not of what lies there.
 
-use super::MARKER;
+use super::{Fingerprint, HEAD, MARKER};
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{SeekFrom, seek};
 use std::{
@@ -59,6 +59,13 @@ impl Content {
                 Ok(())
             }
         }
+    }
+
+    /// How it begins, as far as that is there; nothing, if it cannot be read.
+    pub(super) fn head(&mut self) -> Fingerprint {
+        let mut head = [0; HEAD];
+        let read = self.read_at(&mut head, 0).unwrap_or(0);
+        Fingerprint::of(&head[..read])
     }
 
     /// Where the next byte lies that was ever written, at or after the position; the end of the file if there is none, the position

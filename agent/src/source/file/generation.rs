@@ -18,7 +18,7 @@ use crate::{
     budget::Stopped,
     checkpoint::{Closing, Entry, FilePlace},
     framing::{Framer, Framing, Piece},
-    source::{Mark, Outbox},
+    source::{Mark, Outbox, Reading},
 };
 use millrace_model::{Attributes, SourceId};
 use pending::mark_at;
@@ -119,6 +119,8 @@ pub(crate) struct Generation {
     /// What the bytes before `read_to` must be.
     unverified: Option<Fingerprint>,
     head: Fingerprint,
+    /// The checkpoint has (a part of) the head.
+    head_told: bool,
     /// What stands before the end of the last piece.
     mark: (u64, Fingerprint),
     outbox: Outbox,
@@ -175,6 +177,7 @@ impl Generation {
             tail: Vec::new(),
             unverified: (position > 0).then_some(place.marker),
             head: place.head,
+            head_told: place.head.length > 0,
             mark: (position, place.marker),
             outbox: Outbox::new(source, position, entry.opening(&context.shared.host)),
             resource: resource(&context.shared.host, &place.path),
@@ -444,6 +447,10 @@ impl Generation {
             leaving.quiet = self.active;
         }
         self.extend_head(content, window, from)?;
+        if !std::mem::replace(&mut self.head_told, true) {
+            let told = context.shared.tell(Reading::Head(self.source, self.head));
+            told.map_err(|Stopped| Failure::Stopped)?;
+        }
         let mut next = &window[before..];
         let mut at = from + before as u64;
         let observed = context.shared.clock.now();

@@ -89,7 +89,7 @@ impl Reader {
             marker: ended.place.marker,
         });
         let open = self.generations.values().filter_map(|generation| generation.as_candidate());
-        ended.chain(open).filter(|candidate| candidate.position > 0 && candidate.head.length > 0).collect()
+        ended.chain(open).filter(|candidate| candidate.head.length > 0).collect()
     }
 
     /// The file is that source's.

@@ -5,6 +5,7 @@ use crate::{framing::Piece, source::Outbox};
 use millrace_intake::{
     Parsers,
     batch::Raw,
+    process::At,
     smaller::{ORIGINAL_LENGTH, TRUNCATED},
 };
 use millrace_model::{Attributes, Timestamp, wire::SkipReason};
@@ -36,20 +37,28 @@ pub(super) fn put(
             context.settings.parse.parse(text, observed, resource)
         }
     };
+    let place = At { source: outbox.source(), position: outbox.end() };
     match *piece {
         Piece::Line { text, raw, length, malformed, envelope, .. } => {
             let mut record = parse(text, malformed);
             if let Some(envelope) = envelope {
                 container::describe(&mut record, envelope);
             }
-            outbox.record(length, text.len(), raw, shared.redact(record));
+            match shared.make(record, place) {
+                Ok(record) => outbox.record(length, text.len(), raw, record),
+                Err(reason) => outbox.skip(length, raw, reason, shared),
+            }
         }
         Piece::OverLong { text, malformed, kept, rest, rest_length, length } => {
             let mut record = parse(text, malformed);
             record.attributes.set(TRUNCATED, true);
             record.attributes.set(ORIGINAL_LENGTH, length as i64);
             shared.metrics.truncated_records.inc();
-            outbox.record(kept.len() as u64, text.len(), Raw::Bytes(kept), shared.redact(record));
+            let length = kept.len() as u64;
+            match shared.make(record, place) {
+                Ok(record) => outbox.record(length, text.len(), Raw::Bytes(kept), record),
+                Err(reason) => outbox.skip(length, Raw::Bytes(kept), reason, shared),
+            }
             outbox.skip(rest_length, rest, SkipReason::OverLong, shared);
         }
         Piece::Skipped { reason, raw, length, .. } => outbox.skip(length, raw, reason, shared),

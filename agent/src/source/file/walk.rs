@@ -197,13 +197,17 @@ impl Reader {
         let mut opened = Vec::new();
         let mut generations = Vec::new();
         let mut seen = HashSet::new();
-        for (identity, entry, content) in new {
-            let Place::File(place) = &entry.place else { continue };
+        for (identity, mut entry, mut content) in new {
+            let Place::File(place) = &mut entry.place else { continue };
             if !seen.insert(identity) {
                 continue;
             }
+            if entry.start == 0 {
+                place.head = content.head();
+            }
+            let place = place.clone();
             let source = SourceId::random();
-            let mut generation = Generation::new(source, &entry, place, true, &self.context);
+            let mut generation = Generation::new(source, &entry, &place, true, &self.context);
             generation.walk = self.walks;
             if self.open_files + generations.len() < OPEN_FILES {
                 generation.hold(content);

@@ -20,7 +20,7 @@ use crate::{
 use child::{Child, Event};
 use entry::{Cursor, Records};
 use export::{JournalEntry, Parser};
-use millrace_intake::batch::Raw;
+use millrace_intake::{batch::Raw, process::At};
 use millrace_model::{SourceId, wire::SkipReason};
 use std::{
     collections::{HashMap, VecDeque},
@@ -180,7 +180,9 @@ impl Reader {
         }
         let raw = Raw::Digest { crc32c: entry.crc32c, length: entry.length };
         let record = self.records.make(entry, self.context.clock.now());
-        let redacted = self.context.redact(record);
+        let source = self.sequences.get(&cursor.sequence).map(|sequence| sequence.source);
+        let place = source.map(|source| At { source, position: cursor.number });
+        let made = place.map(|place| self.context.make(record, place));
         if let Some(sequence) = self.sequences.get_mut(&cursor.sequence) {
             if sequence.outbox.since().is_none() {
                 self.begun.push(cursor.sequence.clone());
@@ -194,7 +196,11 @@ impl Reader {
                     sequence.gaps.pop_front();
                 }
             }
-            sequence.outbox.record(1, weight, raw, redacted);
+            match made {
+                Some(Ok(record)) => sequence.outbox.record(1, weight, raw, record),
+                Some(Err(reason)) => sequence.outbox.skip(1, raw, reason, &self.context),
+                None => {}
+            }
             sequence.next = cursor.number + 1;
         }
         self.cursor = Some(cursor.text);
