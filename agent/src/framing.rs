@@ -225,9 +225,9 @@ impl Framer {
         self.gather.bytes() + self.nuls + self.length
     }
 
-    /// Is a line pending of which the end has not come?
+    /// Is a line pending of which the end, or a part that a container's runtime still owes, has not come?
     pub fn is_within_line(&self) -> bool {
-        self.length > 0
+        self.length > 0 || self.gather.has_parts()
     }
 
     /// Changes whenever something is handed out, or the first of what waits grows.

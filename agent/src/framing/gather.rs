@@ -159,6 +159,11 @@ impl Gather {
         !self.containers && self.multiline.is_none()
     }
 
+    /// Is a line pending of which the runtime has written a part?
+    pub(super) fn has_parts(&self) -> bool {
+        self.outputs.iter().any(|output| output.parts.is_some())
+    }
+
     /// How many bytes wait.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
