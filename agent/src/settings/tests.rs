@@ -201,3 +201,50 @@ fn what_is_wrong_is_told_with_what_is_understood() {
         assert!(error.contains(expected), "{toml}\n{error}");
     }
 }
+
+#[test]
+fn steps_are_read_in_order_and_mistakes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("hosts.csv");
+    std::fs::write(&table, "name,team\nweb1,shop\n").unwrap();
+    let read_steps = |steps: &str| {
+        let text = format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{steps}\n");
+        read(&text.replace("TABLE", &table.display().to_string()))
+            .map(|settings| settings.sources.into_iter().next().unwrap().process)
+    };
+    let process = read_steps(
+        "[[agent.sources.a.process]]\ndrop = 'level:debug'\nwhen = 'service:x'\n\
+         [[agent.sources.a.process]]\nsample = 0.25\nkey = 'trace_id'\n\
+         [[agent.sources.a.process]]\nrate_limit = '30/m'\nburst = 5\n\
+         [[agent.sources.a.process]]\nrename = { a = 'b' }\n\
+         [[agent.sources.a.process]]\nadd = { team = 'shop', tier = 1, live = true }\n\
+         [[agent.sources.a.process]]\nenrich = { csv = 'TABLE', by = 'host', column = 'name' }\n",
+    )
+    .unwrap();
+    let names: Vec<&str> = process.steps().map(|step| step.action.name()).collect();
+    assert_eq!(names, ["drop", "sample", "rate_limit", "rename", "add", "enrich"]);
+    let first = process.steps().next().unwrap();
+    assert_eq!(first.when, Some(millrace_filter::parse("service:x AND level:debug").unwrap()));
+    let limit = process.steps().nth(2).unwrap();
+    let rate = millrace_intake::process::Rate { per_second: 0.5, burst: 5.0 };
+    assert_eq!(limit.action, millrace_intake::process::Action::RateLimit { rate, key: None });
+    for (step, expected) in [
+        ("{}", "exactly one of drop, keep"),
+        ("{ drop = 'a', keep = 'b' }", "exactly one of drop, keep"),
+        ("{ drop = 'a:[1 TO' }", "drop: "),
+        ("{ drop = 'a', wen = 'b' }", "drop has no setting wen"),
+        ("{ sample = 10 }", "a tenth is 0.1"),
+        ("{ rate_limit = '5' }", "\"100/s\""),
+        ("{ rate_limit = '5/d' }", "\"100/s\""),
+        ("{ rate_limit = '5/s', burst = 0 }", "at least 1"),
+        ("{ rename = { level = 'x' } }", "\"level\" is no attribute"),
+        ("{ add = { x = [1] } }", "x needs a text, a number or a boolean"),
+        ("{ enrich = { csv = 'TABLE', by = 'host' } }", "no column \"host\"; it has name, team"),
+        ("{ enrich = { csv = '/nowhere.csv', by = 'host' } }", "/nowhere.csv cannot be read"),
+        ("{ enrich = { mmdb = 'TABLE', by = 'ip' } }", "hosts.csv: "),
+        ("{ enrich = { by = 'ip' } }", "the path of a table"),
+    ] {
+        let error = read_steps(&format!("process = [{step}]")).unwrap_err();
+        assert!(error.contains(expected), "{step}\n{error}");
+    }
+}

@@ -222,3 +222,36 @@ async fn containers_parts_come_again_as_they_were_after_a_crash() {
     assert_eq!(text.matches(" it failed").count(), 400, "parts are whole");
     host.stop().await;
 }
+
+#[tokio::test]
+async fn what_steps_drop_is_accounted_for_and_what_they_add_is_redacted() {
+    use millrace_intake::{
+        Policy,
+        process::{Action, Step},
+        redact::{self, Kind, Rule, Search},
+    };
+    let mut host = Host::new();
+    let drop = Step { when: Some(millrace_filter::parse("level:debug").unwrap()), action: Action::Drop };
+    let mut added = millrace_model::Attributes::new();
+    added.set("owner", "ann@example.com");
+    host.settings.sources[0].process =
+        [drop, Step { when: None, action: Action::Add(added) }].into_iter().collect();
+    let rule =
+        Rule { name: "email".to_owned(), search: Search::Kind(Kind::Email), action: redact::Action::Mask };
+    host.settings.redact = Policy::new(vec![rule], b"").unwrap();
+    let (kept, dropped) = ("{\"level\":\"info\"}", "{\"level\":\"debug\"}");
+    host.append("a.log", format!("{dropped}\n{kept}\n{dropped}\n{dropped}\n"));
+    host.start();
+    let shipped = host.shipped_bodies(&[kept]).await;
+    let source = host
+        .shipped("all is accounted for", |shipped| shipped.only().end() == (4 * kept.len() + 4 + 3) as u64)
+        .await;
+    let source = source.only();
+    assert_eq!(source.skipped(SkipReason::Filtered), 3 * (dropped.len() as u64 + 1));
+    let record = shipped.only().runs.values().find_map(|(_, record)| record.as_ref().ok()).unwrap();
+    assert_eq!(attribute(record, "owner"), Some(&Value::from("[redacted:email]")));
+    assert_eq!((host.metric("processed_out_total"), host.metric("dropped_records_total")), (3, 3));
+    source.check_sums(&fs::read(host.path("a.log")).unwrap());
+    host.stop().await;
+    host.check_conservation();
+}

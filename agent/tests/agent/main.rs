@@ -1,8 +1,7 @@
 //! The agent against a topic that can be made to misbehave: every byte of every file is accounted for, whatever happens
 //! to files, processes, state and topic.
 //!
-//! Tests whose names begin with `b` and a number are what went wrong in other shippers, by the numbers of
-//! `docs/decisions/0016-what-went-wrong-elsewhere.md`.
+//! Tests whose names begin with `b` and a number are what went wrong in other shippers, by the numbers of `docs/shippers.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod content;
