@@ -1,7 +1,7 @@
-//! What turns input into batches: [`parse`] makes records of lines, [`process`] changes and drops them, [`redact`] takes out what must not leave, and a
-//! [`Batch`] gathers records until they are worth a message. Agents and pushed input share it.
+//! What turns input into batches: [`parse`] makes records of lines, [`process`] changes and drops them, [`redact`] takes
+//! out what must not leave, and a [`Batch`] gathers records until they are worth a message. What is pushed waits in a [`spool`].
 //!
-//! Pure and synchronous: no I/O, no clock. Where lines begin and end is not decided here.
+//! Pure and synchronous: no clock, and no I/O but that of [`spool`]. Where lines begin and end is not decided here.
 //!
 //! **Invariants:**
 //! - Parsing never fails and never loses a byte of the line: what cannot be read stays whole as the body, with the
@@ -14,9 +14,11 @@ pub mod parse;
 pub mod process;
 pub mod redact;
 pub mod smaller;
+pub mod spool;
 
 pub use batch::{Batch, Heading, Limits, Sealed, Seam};
 pub use parse::{Parser, Parsers};
 pub use process::Process;
 pub use redact::{Policy, Redacted};
 pub use smaller::{Smaller, readdress, smaller};
+pub use spool::Spool;

@@ -86,6 +86,10 @@ id128!(
     SourceId, "32 hexadecimal digits of a source id"
 );
 id128!(
+    /// One life of a spool: minted when its folder is first used, and written into each of its files.
+    SpoolId, "32 hexadecimal digits of a spool id"
+);
+id128!(
     /// One sealed shard.
     ShardId, "32 hexadecimal digits of a shard id"
 );

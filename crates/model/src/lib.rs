@@ -19,7 +19,9 @@ pub mod wire;
 
 pub use declared::{Declarations, DeclarationsVersion, FieldType};
 pub use fields::{FieldRef, Fields, ValueRef};
-pub use ids::{AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, StreamName, TopicId};
+pub use ids::{
+    AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, SpoolId, StreamName, TopicId,
+};
 pub use number::Number;
 pub use record::{LogRecord, Row};
 pub use severity::Severity;
