@@ -74,6 +74,11 @@ impl Book {
         self.urgent
     }
 
+    /// There is something to write after all.
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
+    }
+
     /// What is written from now on is not lost; call before taking the copy that is written.
     pub(crate) fn begin_write(&mut self) {
         self.changed = false;

@@ -3,7 +3,7 @@
 //! A position only ever covers bytes that the topic has acknowledged, without a gap.
 
 use crate::source::file::{FileIdentity, Fingerprint};
-use millrace_model::{AgentId, InstanceId, Partition, SourceId, wire::SourceOpen};
+use millrace_model::{AgentId, InstanceId, Partition, SourceId, SpoolId, wire::SourceOpen};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
@@ -55,6 +55,7 @@ pub(crate) struct Entry {
 pub(crate) enum Place {
     File(FilePlace),
     Journal(JournalPlace),
+    Spool(SpoolPlace),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +84,16 @@ pub(crate) struct JournalPlace {
     pub(crate) sequence: String,
     /// The journal: its folder, or what stands for the system's.
     pub(crate) journal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpoolPlace {
+    /// The spool: another one in the same folder is another source.
+    pub(crate) spool: SpoolId,
+    /// The kind of the source.
+    pub(crate) input: String,
+    /// Where it listens, or what stands for that.
+    pub(crate) at: String,
 }
 
 /// A decision to end a source.
@@ -136,6 +147,7 @@ impl Entry {
         let (kind, path) = match &self.place {
             Place::File(file) => ("file", file.path.display().to_string()),
             Place::Journal(place) => ("journald", place.journal.clone()),
+            Place::Spool(place) => (place.input.as_str(), place.at.clone()),
         };
         (self.position == self.start).then(|| SourceOpen {
             kind: kind.to_owned(),
@@ -180,6 +192,14 @@ impl Checkpoint {
     pub(crate) fn open_without(&self, known: impl Fn(&str) -> bool) -> Vec<(SourceId, Entry)> {
         let others = self.sources.iter().filter(|(_, entry)| !entry.closed && !known(&entry.name));
         others.map(|(id, entry)| (*id, entry.clone())).collect()
+    }
+
+    /// How far each spool is delivered.
+    pub(crate) fn spools(&self) -> impl Iterator<Item = (SpoolId, u64)> {
+        self.sources.values().filter_map(|entry| match &entry.place {
+            Place::Spool(place) => Some((place.spool, entry.position)),
+            _ => None,
+        })
     }
 
     /// The sources of one name, with their ids.

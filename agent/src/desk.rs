@@ -10,10 +10,11 @@ use crate::{
     metrics::{Metrics, Reason},
     ship::RETRY,
     source::{Reading, Shipment},
+    spools::Delivered,
     status::Status,
 };
 use millrace_intake::{Sealed, Smaller, readdress, smaller};
-use millrace_model::{AgentId, Partition, SourceId, wire::SkipReason};
+use millrace_model::{AgentId, Partition, SourceId, SpoolId, wire::SkipReason};
 use millrace_transport::{DeliveryReport, Rejected};
 use std::{
     collections::{HashMap, VecDeque},
@@ -67,6 +68,10 @@ pub(crate) struct Desk {
     pub(crate) writing: Option<JoinHandle<Result<(), Error>>>,
     write_began: Instant,
     next_write: Instant,
+    /// What spools need not keep any longer.
+    delivered: Delivered,
+    /// How far the checkpoint that is being written covers them.
+    covering: Vec<(SpoolId, u64)>,
 }
 
 impl Desk {
@@ -76,6 +81,7 @@ impl Desk {
         metrics: Metrics,
         status: Status,
         budget: Arc<Budget>,
+        delivered: Delivered,
     ) -> Self {
         let StateFolder { sender, checkpoint, store, lock } = folder;
         Self {
@@ -97,6 +103,8 @@ impl Desk {
             writing: None,
             write_began: Instant::now(),
             next_write: Instant::now(),
+            delivered,
+            covering: Vec::new(),
         }
     }
 
@@ -276,6 +284,7 @@ impl Desk {
         self.book.begin_write();
         self.write_began = Instant::now();
         let (store, checkpoint) = (self.store.clone(), self.book.checkpoint().clone());
+        self.covering = checkpoint.spools().collect();
         let lock = Arc::clone(&self.lock);
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let stored = (0..generations).try_for_each(|_| store.store(&checkpoint));
@@ -293,6 +302,10 @@ impl Desk {
             Ok(()) => {
                 self.metrics.checkpoints.inc();
                 self.status.checkpoint(None);
+                if self.delivered.written(&self.covering) {
+                    // What goes from a spool must be covered by both generations of the checkpoint.
+                    self.book.touch();
+                }
             }
             Err(error) => {
                 self.metrics.checkpoint_errors.inc();

@@ -21,11 +21,15 @@ pub mod pipeline;
 mod settings;
 mod ship;
 mod source;
+mod spools;
 mod status;
 
 pub use error::Error;
 pub use framing::{Charset, Multiline};
 pub use metrics::Metrics;
 pub use pipeline::{Components, run};
-pub use settings::{FileSettings, JournaldSettings, Settings, SourceKind, SourceSettings};
+pub use settings::{
+    Endpoint, FileSettings, JournaldSettings, Protocol, Settings, SourceKind, SourceSettings, SpoolSettings,
+    SyslogSettings, TlsSettings,
+};
 pub use status::Status;

@@ -1,5 +1,6 @@
 //! What an agent counts. At every moment, in bytes as in records:
-//! `read = shipped + dropped (over all reasons) + in flight + to be read again (after a reload)`.
+//! `read = shipped + dropped (over all reasons) + in flight + to be read again (after a reload)`. Of pushed input, what is read is what was
+//! received before: it lies in the spool in between, or is counted as lost.
 
 use millrace_model::wire::SkipReason;
 use prometheus_client::{
@@ -19,9 +20,9 @@ pub(crate) struct Reason {
     pub(crate) reason: &'static str,
 }
 
-/// A source, by the name of its settings.
+/// A source, by its name in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Source {
+pub(crate) struct SourceName {
     pub(crate) source: String,
 }
 
@@ -35,6 +36,13 @@ pub(crate) struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Outcome {
     pub(crate) outcome: &'static str,
+}
+
+/// What became of pushed records, by the kind of their source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Pushed {
+    pub(crate) kind: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// What found something to take out.
@@ -63,14 +71,22 @@ pub struct Metrics {
     pub(crate) sources: Family<Kind, Gauge>,
     pub(crate) closed_sources: Family<Reason, Counter>,
     pub(crate) source_errors: Family<Reason, Counter>,
+    pub(crate) received_records: Family<Kind, Counter>,
+    pub(crate) refused_records: Family<Pushed, Counter>,
+    pub(crate) pushed_dropped: Family<Pushed, Counter>,
+    pub(crate) rejected_requests: Family<Pushed, Counter>,
+    pub(crate) connections: Family<Kind, Gauge>,
+    pub(crate) spool_bytes: Family<SourceName, Gauge>,
+    pub(crate) spool_cut_bytes: Counter,
+    pub(crate) spool_damage: Counter,
     pub(crate) rejected_messages: Counter,
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_errors: Counter,
     pub(crate) reread_bytes: Counter,
     pub(crate) reread_records: Counter,
     pub(crate) reloads: Family<Outcome, Counter>,
-    pub(crate) lag_bytes: Family<Source, Gauge>,
-    pub(crate) lag_seconds: Family<Source, Gauge>,
+    pub(crate) lag_bytes: Family<SourceName, Gauge>,
+    pub(crate) lag_seconds: Family<SourceName, Gauge>,
 }
 
 impl Metrics {
@@ -89,7 +105,7 @@ impl Metrics {
         add("truncated_records", "Records whose body or attributes were cut", &m.truncated_records);
         add("redactions", "What was taken out of records, by the rule that found it", &m.redactions);
         add("processed_out", "Records that were dropped by a step of their source", &m.processed_out);
-        add("lost_entries", "Numbers of journals whose entries never came", &m.lost_entries);
+        add("lost_entries", "Numbers of journals and spools whose entries never came", &m.lost_entries);
         add(
             "deleted_bytes",
             "Bytes of deleted files that are kept on the disk until they are read",
@@ -103,6 +119,30 @@ impl Metrics {
         add("sources", "Open sources, by kind", &m.sources);
         add("closed_sources", "Sources that ended, by reason", &m.closed_sources);
         add("source_errors", "Trouble with files and journals, by what it was", &m.source_errors);
+        add(
+            "received_records",
+            "Pushed records that are on the disk, by kind of source",
+            &m.received_records,
+        );
+        add(
+            "refused_records",
+            "Pushed records whose senders were told to wait, by kind and reason",
+            &m.refused_records,
+        );
+        add(
+            "pushed_dropped_records",
+            "Pushed records that were dropped, by kind and reason",
+            &m.pushed_dropped,
+        );
+        add(
+            "rejected_requests",
+            "Requests and connections that were turned away, by kind and reason",
+            &m.rejected_requests,
+        );
+        add("connections", "Open connections of senders, by kind of source", &m.connections);
+        add("spool_bytes", "Bytes on disk that wait to be shipped, by source", &m.spool_bytes);
+        add("spool_cut_bytes", "Bytes at the end of spools that were no whole record", &m.spool_cut_bytes);
+        add("spool_damage", "Places in spools that could not be read", &m.spool_damage);
         add("rejected_messages", "Messages that the topic refused", &m.rejected_messages);
         add("checkpoints", "Checkpoints written", &m.checkpoints);
         add(

@@ -1,5 +1,5 @@
-//! The agent, in the order in which a line travels: readers (one OS thread a source) → shipper → topic, and back from
-//! the topic's reports to the checkpoint.
+//! The agent, in the order in which a line travels: (listeners → spools →) readers (one OS thread a source) → shipper → topic, and
+//! back from the topic's reports to the checkpoint, and from there to the spools.
 
 use crate::{
     Error,
@@ -9,14 +9,19 @@ use crate::{
     metrics::Metrics,
     settings::{Settings, SourceKind},
     ship::Shipper,
-    source::{Context, Deleted, file, journald, removed},
+    source::{
+        Context, Deleted, file, journald,
+        pushed::{FAREWELL, Inlet},
+        removed, spool, syslog,
+    },
+    spools::{Delivered, SourceSpool, Spools},
     status::Status,
 };
 use millrace_intake::{Limits, Process};
 use millrace_model::{Clock, StreamName};
 use millrace_transport::{DeliveryReport, Producer};
 use std::{path::Path, sync::Arc, thread::JoinHandle};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How many things readers may have told that the shipper has not taken yet.
@@ -47,7 +52,7 @@ pub async fn run<P: Producer>(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let Components { producer, reports, clock, metrics, status } = components;
-    let folder = open_folder(&settings.state_dir).await?;
+    let (folder, spools) = open_folder(&settings, &metrics).await?;
     let budget = Budget::new(usize::try_from(settings.in_flight).unwrap_or(usize::MAX));
     let deleted = Deleted::new(settings.deleted_bytes);
     let host: Arc<str> = settings.host.as_str().into();
@@ -72,11 +77,19 @@ pub async fn run<P: Producer>(
         policy: settings.redact.clone(),
         stop: stop.clone(),
     };
-    let mut readers = Vec::new();
+    let (mut readers, mut listeners) = (Vec::new(), JoinSet::new());
     for source in &settings.sources {
         let context = context(&source.name, source.kind.name(), &source.stream, &source.process);
-        readers.push(start(&source.kind, context, &folder)?);
+        match spools.get(&source.name) {
+            Some(spool) => {
+                listen(&source.kind, context.inlet(spool.handle.clone()), &mut listeners).await?;
+                readers.push(read_spool(&source.kind, context, spool, &folder)?);
+            }
+            None => readers.extend(start(&source.kind, context, &folder)?),
+        }
     }
+    let delivered = Delivered::of_checkpoint(&folder.checkpoint);
+    readers.extend(spools.look_after(&settings.sources, &delivered, &metrics, &status, &stop)?);
     let removed =
         folder.checkpoint.open_without(|name| settings.sources.iter().any(|source| source.name == name));
     if !removed.is_empty() {
@@ -88,38 +101,58 @@ pub async fn run<P: Producer>(
     drop(tell);
 
     let ended = metrics.clone();
-    let desk = Desk::new(folder, host, metrics, status, budget);
+    let desk = Desk::new(folder, host, metrics, status, budget, delivered);
     let shipper = Shipper { producer, reports, readings, desk, shutdown: shutdown.clone() };
     let shipped = shipper.run().await;
     stop.cancel();
+    let farewell = async { while listeners.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        tracing::warn!("not all senders were answered in time; they send again");
+    }
     join(readers).await;
     ended.ended();
     shipped
 }
 
-fn start(kind: &SourceKind, context: Context, folder: &StateFolder) -> Result<JoinHandle<()>, Error> {
+/// Starts what reads a source that can be read again; `None`: it is pushed.
+fn start(kind: &SourceKind, context: Context, folder: &StateFolder) -> Result<Option<JoinHandle<()>>, Error> {
     let known = folder.checkpoint.of_name(&context.name);
     match kind {
-        SourceKind::File(settings) => file::spawn(context, (**settings).clone(), known),
+        SourceKind::File(settings) => file::spawn(context, (**settings).clone(), known).map(Some),
         SourceKind::Journald(settings) => {
             let cursor = folder.checkpoint.cursors.get(&*context.name).cloned();
-            journald::spawn(context, settings.clone(), known, cursor)
+            journald::spawn(context, settings.clone(), known, cursor).map(Some)
         }
+        SourceKind::Syslog(_) => Ok(None),
     }
 }
 
-impl SourceKind {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::File(_) => "file",
-            Self::Journald(_) => "journald",
-        }
+/// Starts what takes in a source that is pushed.
+async fn listen(kind: &SourceKind, inlet: Inlet, listeners: &mut JoinSet<()>) -> Result<(), Error> {
+    match kind {
+        SourceKind::Syslog(settings) => syslog::start(inlet, settings, listeners).await,
+        SourceKind::File(_) | SourceKind::Journald(_) => Ok(()),
     }
 }
 
-async fn open_folder(path: &Path) -> Result<StateFolder, Error> {
-    let path = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || StateFolder::open(&path));
+/// Starts what reads what was taken in.
+fn read_spool(
+    kind: &SourceKind,
+    context: Context,
+    spool: &SourceSpool,
+    folder: &StateFolder,
+) -> Result<JoinHandle<()>, Error> {
+    let known = folder.checkpoint.of_name(&context.name);
+    spool::spawn(context, spool.handle.clone(), &spool.opened, kind.place(), known)
+}
+
+async fn open_folder(settings: &Settings, metrics: &Metrics) -> Result<(StateFolder, Spools), Error> {
+    let (path, sources, metrics) = (settings.state_dir.clone(), settings.sources.clone(), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let folder = StateFolder::open(&path)?;
+        let spools = Spools::open(&path, &sources, &folder.checkpoint, &folder.lock, &metrics)?;
+        Ok((folder, spools))
+    });
     opened
         .await
         .unwrap_or_else(|error| Err(Error::file(Path::new("state"), "open", std::io::Error::other(error))))

@@ -2,7 +2,10 @@
 
 mod parse;
 mod process;
+mod pushed;
 mod redact;
+
+pub use pushed::{Endpoint, Protocol, SpoolSettings, SyslogSettings, TlsSettings};
 
 use crate::framing::{Charset, Multiline};
 use millrace_config::{Age, ByteSize, Section};
@@ -49,6 +52,37 @@ pub enum SourceKind {
     File(Box<FileSettings>),
     /// A journal of systemd.
     Journald(JournaldSettings),
+    /// Syslog over the network.
+    Syslog(Box<SyslogSettings>),
+}
+
+impl SourceKind {
+    /// Its name, as settings have it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Journald(_) => "journald",
+            Self::Syslog(_) => "syslog",
+        }
+    }
+
+    /// Where a source that is pushed is reached, as audits show it.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::File(_) | Self::Journald(_) => String::new(),
+            Self::Syslog(syslog) => {
+                syslog.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    /// What its spool may hold; `None`: it has none, for it can be read again.
+    pub(crate) fn spool(&self) -> Option<&SpoolSettings> {
+        match self {
+            Self::File(_) | Self::Journald(_) => None,
+            Self::Syslog(syslog) => Some(&syslog.spool),
+        }
+    }
 }
 
 /// Files by glob.
@@ -138,8 +172,13 @@ fn host_name() -> String {
 enum KindName {
     File,
     Journald,
+    Syslog,
 }
-millrace_config::choices!(KindName { "file" => KindName::File, "journald" => KindName::Journald });
+millrace_config::choices!(KindName {
+    "file" => KindName::File,
+    "journald" => KindName::Journald,
+    "syslog" => KindName::Syslog,
+});
 
 impl Settings {
     /// Reads `[agent]`. What is wrong is noted in the document; what comes back then is of no use.
@@ -181,6 +220,7 @@ impl SourceSettings {
         let kind = match kind {
             KindName::File => SourceKind::File(Box::new(FileSettings::read(section)?)),
             KindName::Journald => SourceKind::Journald(JournaldSettings::read(section)),
+            KindName::Syslog => SourceKind::Syslog(Box::new(SyslogSettings::read(section)?)),
         };
         Some(Self { name, stream, process, kind })
     }

@@ -1,6 +1,7 @@
 //! Whether the agent does its work, for `/readyz`. Written by the shipper, read by anybody.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,6 +19,8 @@ struct Inner {
     topic: Option<String>,
     checkpoint: Option<String>,
     waiting: Option<Waiting>,
+    /// By the names of their sources.
+    spools: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,9 @@ impl Status {
         }
         if let Some(problem) = &inner.topic {
             return Err(format!("topic: {problem}"));
+        }
+        if let Some((name, problem)) = inner.spools.first_key_value() {
+            return Err(format!("source {name} takes nothing: {problem}"));
         }
         if !inner.started {
             return Err("the agent has not started yet".to_owned());
@@ -72,6 +78,14 @@ impl Status {
     /// The checkpoint's trouble; `None`: it is written. Says whether that is news.
     pub(crate) fn checkpoint(&self, problem: Option<String>) -> bool {
         self.change(|inner| replace(&mut inner.checkpoint, problem))
+    }
+
+    /// The trouble of a source's spool; `None`: it takes records.
+    pub(crate) fn spool(&self, name: &str, problem: Option<String>) {
+        self.change(|inner| match problem {
+            Some(problem) => inner.spools.insert(name.to_owned(), problem),
+            None => inner.spools.remove(name),
+        });
     }
 
     /// So many bytes wait for acknowledgement; `progress`: one has just come.

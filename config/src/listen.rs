@@ -18,18 +18,22 @@ impl Section<'_> {
     /// `unguarded` and that is not allowed.
     pub fn listen(&mut self, default: SocketAddr, unguarded: Option<Unguarded>) -> SocketAddr {
         let listen = self.or("listen", default);
+        self.guard("listen", &[listen], unguarded);
+        listen
+    }
+
+    /// Reads `allow_unauthenticated`, for addresses that the key names. One that other machines can reach is an error where they are
+    /// `unguarded` and that is not allowed.
+    pub fn guard(&mut self, key: &str, addresses: &[SocketAddr], unguarded: Option<Unguarded>) {
         let allowed = self.or("allow_unauthenticated", false);
-        if let Some(Unguarded { problem, help }) = unguarded
-            && !listen.ip().is_loopback()
-            && !allowed
-        {
+        let Some(Unguarded { problem, help }) = unguarded.filter(|_| !allowed) else { return };
+        for address in addresses.iter().filter(|address| !address.ip().is_loopback()) {
             self.error_with_help(
-                "listen",
-                format!("{listen} can be reached from other machines, and {problem}"),
+                key,
+                format!("{address} can be reached from other machines, and {problem}"),
                 format!("{help}, or say `allow_unauthenticated = true`"),
             );
         }
-        listen
     }
 }
 

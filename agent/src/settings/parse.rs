@@ -164,7 +164,12 @@ pub(super) fn host_zone() -> Tz {
 
 /// What is done where nothing is said.
 pub(super) fn of_this_host() -> Parsers {
-    Parsers::default().with_times(Times { host_zone: host_zone(), ..Times::default() })
+    of_this_host_as(Parser::Auto)
+}
+
+/// The same with one parser.
+pub(super) fn of_this_host_as(parser: Parser) -> Parsers {
+    Parsers::from_iter([parser]).with_times(Times { host_zone: host_zone(), ..Times::default() })
 }
 
 /// Reads what says how lines become records: whether they are a container runtime's, and how they are read.
@@ -196,4 +201,13 @@ pub(super) fn read(section: &mut Section<'_>, default: Parsers) -> (Option<bool>
     }
     let by_place = !enveloped && list == [Parser::Auto];
     ((!by_place).then_some(enveloped), list.into_iter().collect::<Parsers>().with_times(times))
+}
+
+/// As [`read`], of what no container's runtime writes.
+pub(super) fn read_pushed(section: &mut Section<'_>, default: Parsers) -> Parsers {
+    let (enveloped, parsers) = read(section, default);
+    if enveloped == Some(true) {
+        section.error("parse", "containers' formats are those of files");
+    }
+    parsers
 }

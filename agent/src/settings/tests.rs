@@ -2,11 +2,12 @@
 
 use super::*;
 use chrono_tz::Tz;
-use millrace_config::{Layers, load};
+use millrace_config::{Layers, MinFree, load};
 use millrace_intake::{
     Parser,
     parse::{Csv, Format, GrokPattern, KeyValue, Pattern, Times},
     redact::{Action, Kind, Rule, Search},
+    spool::{Bounds, Overflow},
 };
 
 /// The settings, or all that is wrong with them.
@@ -59,7 +60,7 @@ fn parsers(text: &str) -> Result<Parsers, String> {
     let settings = read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n"))?;
     match settings.sources.into_iter().next().unwrap().kind {
         SourceKind::File(file) => Ok(file.parse),
-        SourceKind::Journald(_) => panic!("a journal"),
+        _ => panic!("another kind"),
     }
 }
 
@@ -108,7 +109,7 @@ fn lines_can_be_said_to_belong_together() {
         let settings = read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n"))?;
         match settings.sources.into_iter().next().unwrap().kind {
             SourceKind::File(file) => Ok((file.multiline, file.multiline_wait, file.line_wait)),
-            SourceKind::Journald(_) => panic!("a journal"),
+            _ => panic!("another kind"),
         }
     };
     let (second, five) = (Duration::from_secs(1), Duration::from_secs(5));
@@ -135,7 +136,7 @@ fn a_files_lines_may_be_a_containers_or_of_another_encoding() {
             read(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\n{text}\n")).unwrap();
         match settings.sources.into_iter().next().unwrap().kind {
             SourceKind::File(file) => (file.containers, file.parse, file.charset),
-            SourceKind::Journald(_) => panic!("a journal"),
+            _ => panic!("another kind"),
         }
     };
     let list = |parsers: &[Parser]| parsers.iter().cloned().collect::<Parsers>().with_times(times());
@@ -166,7 +167,20 @@ fn what_is_taken_out_can_be_said_of_each_kind() {
 #[test]
 fn what_is_wrong_is_told_with_what_is_understood() {
     for (toml, expected) in [
-        ("[agent.sources.a]\ntype = \"syslog\"\n", "\"journald\""),
+        ("[agent.sources.a]\ntype = \"sislog\"\n", "did you mean \"syslog\"?"),
+        ("[agent.sources.a]\ntype = \"syslog\"\n", "listen is missing"),
+        ("[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"127.0.0.1:1\"]\n", "does not begin with udp://"),
+        ("[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"udp://here\"]\n", "no address with a port"),
+        ("[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"tls://127.0.0.1:1\"]\n", "[agent.sources.a.tls]"),
+        ("[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"udp://0.0.0.0:514\"]\n", "allow_unauthenticated"),
+        (
+            "[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"udp://127.0.0.1:1\"]\nspool_bytes = \"1MiB\"\nmax_line = \"1MiB\"\n",
+            "16 times",
+        ),
+        (
+            "[agent.sources.a]\ntype = \"syslog\"\nlisten = [\"udp://127.0.0.1:1\"]\noverflow = \"drop_oldst\"\n",
+            "did you mean \"drop_oldest\"?",
+        ),
         ("[agent.sources.a]\ntype = \"file\"\n", "include is missing"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = []\n", "names no files"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a[\"]\n", "agent.sources.a.include"),
@@ -247,4 +261,34 @@ fn steps_are_read_in_order_and_mistakes_are_told() {
         let error = read_steps(&format!("process = [{step}]")).unwrap_err();
         assert!(error.contains(expected), "{step}\n{error}");
     }
+}
+
+#[test]
+fn syslog_is_listened_for_where_it_is_said() {
+    let read = |text: &str| {
+        let settings = read(&format!("[agent.sources.net]\ntype = \"syslog\"\n{text}\n"))?;
+        match settings.sources.into_iter().next().unwrap().kind {
+            SourceKind::Syslog(syslog) => Ok::<_, String>(*syslog),
+            _ => panic!("another kind"),
+        }
+    };
+    let plain = read("listen = [\"udp://127.0.0.1:514\", \"tcp://[::1]:514\"]").unwrap();
+    let told: Vec<String> = plain.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["udp://127.0.0.1:514", "tcp://[::1]:514"]);
+    assert_eq!(plain.parse, parse::of_this_host_as(Parser::Syslog));
+    assert_eq!((plain.spool, plain.max_line), (SpoolSettings::default(), 64 << 10));
+
+    let own = read(
+        "listen = [\"tls://0.0.0.0:6514\"]\nparse = [\"none\"]\nspool_bytes = \"2GiB\"\noverflow = \"drop_newest\"\n\
+         min_free = \"1GiB\"\nmax_connections = 7\n\
+         [agent.sources.net.tls]\ncertificate = \"/c\"\nkey = \"/k\"\nclient_ca = \"/a\"\n",
+    );
+    let own = own.unwrap();
+    let bounds = Bounds { bytes: 2 << 30, overflow: Overflow::DropNewest };
+    assert_eq!(own.spool, SpoolSettings { bounds, min_free: MinFree::bytes(1 << 30) });
+    assert_eq!(own.tls.unwrap().client_ca, Some("/a".into()));
+    // Without certificates of senders it must be said that anybody may write.
+    let open = "listen = [\"tls://0.0.0.0:6514\"]\ntls = { certificate = \"/c\", key = \"/k\" }\n";
+    assert!(read(open).unwrap_err().contains("client_ca, or on 127.0.0.1, or say"));
+    assert!(read(&format!("{open}allow_unauthenticated = true\n")).is_ok());
 }

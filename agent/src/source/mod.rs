@@ -1,9 +1,13 @@
-//! What is read: files and journals, each on an OS thread of its own. All of them hand the same things to the shipper.
+//! What is read: files, journals, and spools of what is pushed, each on an OS thread of its own. All of them hand the same things
+//! to the shipper. What is pushed comes in by listeners, which are tasks.
 
 pub(crate) mod file;
 pub(crate) mod journald;
 mod outbox;
+pub(crate) mod pushed;
 pub(crate) mod removed;
+pub(crate) mod spool;
+pub(crate) mod syslog;
 
 pub(crate) use outbox::Outbox;
 
@@ -16,11 +20,13 @@ use file::{FileIdentity, Fingerprint};
 use millrace_intake::{
     Limits, Policy, Process, Redacted, Sealed,
     process::{self, Dropped},
+    spool::Handle,
 };
 use millrace_model::{
     Clock, LogRecord, SourceId, StreamName,
     wire::{Sender, SkipReason},
 };
+use pushed::Inlet;
 use std::{
     path::PathBuf,
     sync::{
@@ -80,6 +86,8 @@ pub(crate) enum Mark {
         name: Arc<str>,
         cursor: Option<String>,
     },
+    /// The numbers say it all.
+    Spool,
 }
 
 /// What every reader is given.
@@ -147,6 +155,19 @@ impl Context {
         self.metrics.read_records.get_or_create(&Kind { kind: self.kind }).inc();
         self.metrics.dropped_records.get_or_create(&Reason { reason: reason.name() }).inc();
         reason
+    }
+
+    /// The way in of a source that is pushed.
+    pub(crate) fn inlet(&self, spool: Handle) -> Inlet {
+        Inlet {
+            name: Arc::clone(&self.name),
+            kind: self.kind,
+            spool,
+            clock: Arc::clone(&self.clock),
+            host: Arc::clone(&self.host),
+            metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
+        }
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -35,6 +35,7 @@ fn close(context: &Context, source: SourceId, entry: &Entry) -> Result<(), Stopp
     context.metrics.closed_sources.get_or_create(&Reason { reason: REASON }).inc();
     let mark = match &entry.place {
         Place::File(place) => Mark::File { head: place.head, marker: place.marker, size: place.size },
+        Place::Spool(_) => Mark::Spool,
         Place::Journal(_) => Mark::Journal { name: entry.name.as_str().into(), cursor: None },
     };
     let close = SourceClose { end, reason: REASON.to_owned(), lost_at_least: None };

@@ -12,6 +12,7 @@ mod follow;
 mod journal;
 mod packed;
 mod pending;
+mod pushed;
 mod state;
 mod support;
 mod topic;

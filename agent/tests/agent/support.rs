@@ -363,7 +363,7 @@ impl Host {
     pub(crate) fn file_settings(&mut self) -> &mut FileSettings {
         match &mut self.settings.sources[0].kind {
             SourceKind::File(file) => file,
-            SourceKind::Journald(_) => panic!("a journal"),
+            _ => panic!("another kind"),
         }
     }
 
@@ -383,7 +383,7 @@ impl Host {
     pub(crate) fn journal_settings(&mut self) -> &mut JournaldSettings {
         match &mut self.settings.sources[0].kind {
             SourceKind::Journald(journal) => journal,
-            SourceKind::File(_) => panic!("files"),
+            _ => panic!("another kind"),
         }
     }
 
@@ -415,6 +415,15 @@ impl Host {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let task = runtime.spawn(run(self.settings.clone(), components, stop.clone()));
         self.running = Some((runtime, task, stop));
+    }
+
+    /// Starts, and says why it cannot.
+    pub(crate) async fn start_in_vain(&mut self) -> String {
+        self.start();
+        let (runtime, task, _) = self.running.take().unwrap();
+        let outcome = task.await;
+        end(runtime);
+        outcome.unwrap().unwrap_err().to_string()
     }
 
     /// Stops in good order.

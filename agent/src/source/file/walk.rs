@@ -10,7 +10,7 @@ use super::{
 use crate::{
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
-    metrics::Source,
+    metrics::SourceName,
     source::Reading,
 };
 use millrace_model::SourceId;
@@ -61,7 +61,7 @@ impl Reader {
         let since = if unread == 0 { None } else { Some(*self.behind.get_or_insert_with(Instant::now)) };
         self.behind = since;
         let shared = &self.context.shared;
-        let source = Source { source: shared.name.to_string() };
+        let source = SourceName { source: shared.name.to_string() };
         shared.metrics.lag_bytes.get_or_create(&source).set(unread as i64);
         let seconds = since.map_or(0, |since| since.elapsed().as_secs());
         shared.metrics.lag_seconds.get_or_create(&source).set(seconds as i64);

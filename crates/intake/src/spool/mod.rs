@@ -64,8 +64,8 @@ impl Bounds {
         (self.bytes / 16).clamp(32 << 10, 16 << 20)
     }
 
-    /// So many bytes may wait for the disk.
-    fn queue(self) -> u64 {
+    /// So many bytes may wait for the disk, and be appended at once.
+    pub fn queue(self) -> u64 {
         (self.bytes / 8).clamp(64 << 10, 16 << 20)
     }
 }
@@ -157,12 +157,16 @@ impl State {
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, or makes one. All numbers before `floor` were given out once, whatever the files say. Reads the
-    /// last segment through, 16 MiB at most. Blocks. Nobody else may have the folder open.
+    /// Opens the spool in `folder`, or makes one. `floor` knows of a spool which of its numbers were given out, whatever the files say:
+    /// all before that one. Reads the last segment through, 16 MiB at most. Blocks. Nobody else may have the folder open.
     ///
     /// # Errors
     /// The folder cannot be used, or is of a newer version.
-    pub fn open(folder: &Path, bounds: Bounds, floor: u64) -> Result<(Self, Opened), Error> {
+    pub fn open(
+        folder: &Path,
+        bounds: Bounds,
+        floor: impl Fn(SpoolId) -> u64,
+    ) -> Result<(Self, Opened), Error> {
         let (found, opened) = open::open(folder, floor)?;
         let state = State {
             segments: found.segments,
@@ -316,9 +320,25 @@ impl Handle {
             .unwrap_or_else(PoisonError::into_inner);
     }
 
+    /// The first number of what is kept.
+    pub fn start(&self) -> u64 {
+        let state = self.shared.lock();
+        state.segments.front().map_or(state.end, |segment| segment.base)
+    }
+
     /// The number that the next record will have.
     pub fn end(&self) -> u64 {
         self.shared.lock().end
+    }
+
+    /// So many bytes it takes at once.
+    pub fn most(&self) -> u64 {
+        self.shared.bounds.queue()
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.shared.folder
     }
 
     /// Bytes of all its files.

@@ -45,11 +45,11 @@ fn base_of(path: &Path) -> Option<u64> {
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
-pub(super) fn open(folder: &Path, floor: u64) -> Result<(Found, Opened), Error> {
+pub(super) fn open(folder: &Path, floor: impl Fn(SpoolId) -> u64) -> Result<(Found, Opened), Error> {
     fs::create_dir_all(folder).map_err(Error::at(folder, "make it"))?;
     let files = list(folder)?;
     let Some(id) = identify(&files)? else {
-        return begin(folder, files, floor);
+        return begin(folder, files);
     };
     let mut segments = VecDeque::with_capacity(files.len());
     for (base, path) in files {
@@ -57,7 +57,7 @@ pub(super) fn open(folder: &Path, floor: u64) -> Result<(Found, Opened), Error> 
         segments.push_back(Segment { base, path, committed });
     }
     let mut opened = Opened { id, new: false, cut_bytes: 0, put_aside: Vec::new() };
-    let mut end = floor;
+    let mut end = floor(id);
     if let Some(last) = segments.back_mut() {
         let checked = check(last, id)?;
         end = end.max(checked.end);
@@ -104,7 +104,7 @@ fn read_header(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// A new spool. What lies there under a segment's name and is none is put aside.
-fn begin(folder: &Path, files: Vec<(u64, PathBuf)>, floor: u64) -> Result<(Found, Opened), Error> {
+fn begin(folder: &Path, files: Vec<(u64, PathBuf)>) -> Result<(Found, Opened), Error> {
     let mut put_aside = Vec::new();
     for (_, path) in files {
         // One that has no byte, or only zero bytes, was being made when the machine died.
@@ -113,9 +113,9 @@ fn begin(folder: &Path, files: Vec<(u64, PathBuf)>, floor: u64) -> Result<(Found
         put_aside.push(aside);
     }
     let id = SpoolId::random();
-    let (_, segment) = create(folder, id, floor)?;
+    let (_, segment) = create(folder, id, 0)?;
     let opened = Opened { id, new: true, cut_bytes: 0, put_aside };
-    Ok((Found { segments: VecDeque::from([segment]), end: floor }, opened))
+    Ok((Found { segments: VecDeque::from([segment]), end: 0 }, opened))
 }
 
 /// Makes an empty segment that survives a crash of the machine.

@@ -7,7 +7,7 @@ use std::{fs::File, io::Read, ops::Range, sync::mpsc};
 const SMALL: Bounds = Bounds { bytes: 1 << 20, overflow: Overflow::Refuse };
 
 fn open(folder: &Path, bounds: Bounds) -> (Spool, Opened) {
-    Spool::open(folder, bounds, 0).unwrap()
+    Spool::open(folder, bounds, |_| 0).unwrap()
 }
 
 /// Appends, and waits until it is acknowledged or refused.
@@ -292,7 +292,7 @@ fn numbers_that_a_checkpoint_covers_are_not_given_again() {
     let path = &files(folder.path())[0];
     let length = path.metadata().unwrap().len();
     File::options().write(true).open(path).unwrap().set_len(length - 3).unwrap();
-    let (spool, opened) = Spool::open(folder.path(), SMALL, 10).unwrap();
+    let (spool, opened) = Spool::open(folder.path(), SMALL, |_| 10).unwrap();
     assert!(opened.cut_bytes > 0);
     append(&spool.handle(), &[b"new".to_vec()]).unwrap();
     assert_eq!(read_from(&spool.handle(), 10), [Told::Record(10, b"new".to_vec())]);
@@ -330,7 +330,7 @@ fn a_folder_that_is_gone_or_of_which_nothing_is_known_is_a_new_spool() {
     // A newer version is not guessed at.
     (bytes[3], bytes[35]) = (b'2', b'2');
     fs::write(&path, &bytes).unwrap();
-    let refused = Spool::open(folder.path(), SMALL, 0).err().unwrap();
+    let refused = Spool::open(folder.path(), SMALL, |_| 0).err().unwrap();
     assert!(refused.to_string().contains("newer version"), "{refused}");
 }
 

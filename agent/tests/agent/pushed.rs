@@ -1,0 +1,418 @@
+//! What is pushed: into the spool before anything else, out of it into the topic once, whatever happens to topic, process and files.
+
+use crate::support::{Host, attribute, until};
+use millrace_agent::{Endpoint, Protocol, SourceKind, SourceSettings, SpoolSettings, SyslogSettings};
+use millrace_intake::spool::{Bounds, Overflow};
+use millrace_model::{Value, wire::SkipReason};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// An address that nobody listens on.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Host {
+    /// Listens for syslog and reads nothing else; says where.
+    fn listen(&mut self, protocol: Protocol, bounds: Bounds) -> SocketAddr {
+        let address = free();
+        let spool = SpoolSettings { bounds, ..SpoolSettings::default() };
+        let settings = SyslogSettings {
+            listen: vec![Endpoint { protocol, address }],
+            spool,
+            ..SyslogSettings::default()
+        };
+        let (name, stream) = ("net".to_owned(), "net".parse().unwrap());
+        self.settings.sources =
+            vec![SourceSettings { name, stream, kind: SourceKind::Syslog(Box::new(settings)) }];
+        address
+    }
+
+    fn spool_files(&self) -> Vec<PathBuf> {
+        let Ok(folder) = fs::read_dir(self.state("spool/net")) else { return Vec::new() };
+        let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|ending| ending == "spool"));
+        files.sort();
+        files
+    }
+
+    /// Waits until so many were acknowledged by the disk.
+    async fn received(&self, records: i64) {
+        until(&format!("{records} records are in the spool"), || {
+            self.metric("received_records_total") >= records
+        })
+        .await;
+    }
+}
+
+const LARGE: Bounds = Bounds { bytes: 64 << 20, overflow: Overflow::Refuse };
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    let mut stream = None;
+    until("it listens", || {
+        stream = TcpStream::connect(address).ok();
+        stream.is_some()
+    })
+    .await;
+    stream.unwrap()
+}
+
+fn line(number: usize) -> String {
+    format!("<13>1 2026-10-11T22:14:15Z web1 app 42 - - line {number}")
+}
+
+fn lines(numbers: std::ops::Range<usize>) -> String {
+    numbers.map(|number| format!("{}\n", line(number))).collect()
+}
+
+#[tokio::test]
+async fn messages_become_records_with_their_fields_and_where_they_came_from() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, LARGE);
+    host.start();
+    let mut stream = connect(address).await;
+    let counted = "<11>1 2026-10-11T22:14:15.003Z web1 app 42 ID7 [a@1 user=\"ann\"] two\nlines";
+    write!(
+        stream,
+        "{} {counted}<34>Oct 11 22:14:15 web2 su[7]: it failed\n\nno syslog\n<14>half",
+        counted.len()
+    )
+    .unwrap();
+    drop(stream);
+    let shipped = host
+        .shipped_bodies(&[counted, "<34>Oct 11 22:14:15 web2 su[7]: it failed", "no syslog", "<14>half"])
+        .await;
+    let source = shipped.only();
+    let open = source.open();
+    assert_eq!(
+        (open.kind.as_str(), open.path.clone(), open.start),
+        ("syslog", format!("tcp://{address}"), 0)
+    );
+    assert_eq!((source.start(), source.end()), (0, 4));
+    let records: Vec<_> = source.runs.values().map(|(_, record)| record.as_ref().unwrap()).collect();
+    for record in &records {
+        assert_eq!(attribute(record, "network.peer.address"), Some(&Value::from("127.0.0.1")));
+        assert_eq!(attribute(record, "network.transport"), Some(&Value::from("tcp")));
+        assert_eq!(record.resource.get("host.name"), Some(&Value::from("test-host")));
+    }
+    assert_eq!(attribute(records[0], "syslog.a@1.user"), Some(&Value::from("ann")));
+    assert_eq!((records[0].severity_text.as_str(), records[1].severity_text.as_str()), ("err", "crit"));
+    assert_eq!(attribute(records[1], "host.name"), Some(&Value::from("web2")));
+    assert!(attribute(records[2], "log.parse_error").is_some());
+    until("nothing is in flight", || host.metric("in_flight_records") == 0).await;
+    host.check_conservation();
+    // The empty line between.
+    assert_eq!(host.metric("pushed_dropped_records_total"), 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn datagrams_are_messages_and_long_ones_are_cut() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Udp, LARGE);
+    if let SourceKind::Syslog(syslog) = &mut host.settings.sources[0].kind {
+        syslog.max_line = 100;
+    }
+    host.start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let long = format!("{} {}", line(1), "x".repeat(200));
+    until("it listens", || {
+        socket.connect(address).unwrap();
+        // What is refused here was sent before it listened.
+        socket.send(line(0).as_bytes()).is_ok() && host.metric("received_records_total") > 0
+    })
+    .await;
+    socket.send(format!("{long}\n").as_bytes()).unwrap();
+    let shipped = host
+        .shipped("the long one is shipped", |shipped| {
+            shipped.bodies().iter().any(|body| body.starts_with(&long[..90]))
+        })
+        .await;
+    let source = shipped.only();
+    let record = source.runs.values().find_map(|(_, record)| {
+        record.as_ref().ok().filter(|record| attribute(record, "log.truncated").is_some())
+    });
+    let record = record.unwrap();
+    assert_eq!(record.body, Value::from(&long[..100]));
+    assert_eq!(attribute(record, "log.original_length"), Some(&Value::Int(long.len() as i64)));
+    assert_eq!(attribute(record, "network.transport"), Some(&Value::from("udp")));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_topic_is_away_the_spool_takes_it_and_it_is_shipped_once() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, LARGE);
+    host.topic.set_partitions(None);
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..5000).as_bytes()).unwrap();
+    host.received(5000).await;
+    // Killed, and killed again with messages under way.
+    host.kill().await;
+    host.topic.set_partitions(Some(4));
+    host.topic.hold_after(2);
+    host.start();
+    let topic = host.topic.clone();
+    until("messages are taken", || topic.held() > 0).await;
+    host.kill().await;
+
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(5000..6000).as_bytes()).unwrap();
+    let shipped = host.shipped("all is shipped", |shipped| shipped.bodies().len() >= 6000).await;
+    let source = shipped.only();
+    assert_eq!(source.bodies(), (0..6000).map(line).collect::<Vec<_>>());
+    assert_eq!((source.start(), source.end()), (0, 6000));
+    until("nothing is in flight", || host.metric("in_flight_records") == 0).await;
+    host.check_conservation();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_leaves_the_disk() {
+    let mut host = Host::new();
+    let bounds = Bounds { bytes: 2 << 20, overflow: Overflow::Refuse };
+    let address = host.listen(Protocol::Tcp, bounds);
+    host.start();
+    let mut stream = connect(address).await;
+    // Ten times what the spool may hold: the sender waits for the topic.
+    let sender = std::thread::spawn(move || {
+        for at in 0..100 {
+            stream.write_all(lines(at * 1000..(at + 1) * 1000).as_bytes()).unwrap();
+        }
+    });
+    let shipped = host.shipped("all is shipped", |shipped| shipped.bodies().len() >= 100_000).await;
+    sender.join().unwrap();
+    let bodies: BTreeSet<String> = shipped.bodies().into_iter().collect();
+    assert_eq!((bodies.len(), shipped.only().end()), (100_000, 100_000));
+    until("one file is left", || host.spool_files().len() == 1).await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_spool_makes_senders_wait() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, Bounds { bytes: 1 << 20, overflow: Overflow::Refuse });
+    host.topic.set_partitions(None);
+    host.start();
+    let mut stream = connect(address).await;
+    let sender = std::thread::spawn(move || stream.write_all(lines(0..100_000).as_bytes()).unwrap());
+    until("senders are told to wait", || host.metric("refused_records_total") > 0).await;
+    assert!(!sender.is_finished());
+    host.topic.set_partitions(Some(1));
+    let shipped = host.shipped("all is shipped", |shipped| shipped.bodies().len() >= 100_000).await;
+    sender.join().unwrap();
+    assert_eq!(shipped.only().bodies(), (0..100_000).map(line).collect::<Vec<_>>());
+    assert_eq!(host.metric("pushed_dropped_records_total"), 0);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_oldest_may_go_their_number_is_told_as_lost() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, Bounds { bytes: 1 << 20, overflow: Overflow::DropOldest });
+    // What is read ahead is kept.
+    host.settings.in_flight = 100_000;
+    host.topic.set_partitions(None);
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..50_000).as_bytes()).unwrap();
+    host.received(50_000).await;
+    host.topic.set_partitions(Some(1));
+    let last = line(49_999);
+    let shipped = host.shipped("the last is shipped", |shipped| shipped.bodies().contains(&last)).await;
+    let source = shipped.only();
+    assert_eq!(source.end(), 50_000);
+    let lost = source.skipped(SkipReason::Lost);
+    assert!(lost > 10_000, "{lost}");
+    assert_eq!(source.bodies().len() as u64 + lost, 50_000);
+    assert_eq!(host.metric("lost_entries_total"), lost as i64);
+    assert!(host.metric("pushed_dropped_records_total") >= lost as i64);
+    until("nothing is in flight", || host.metric("in_flight_records") == 0).await;
+    host.check_conservation();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_newest_are_dropped_their_number_is_told_as_lost() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, Bounds { bytes: 1 << 20, overflow: Overflow::DropNewest });
+    host.topic.set_partitions(None);
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..50_000).as_bytes()).unwrap();
+    until("all are taken or dropped", || {
+        host.metric("received_records_total") + host.metric("pushed_dropped_records_total") == 50_000
+    })
+    .await;
+    let dropped = host.metric("pushed_dropped_records_total");
+    assert!(dropped > 10_000, "{dropped}");
+    host.topic.set_partitions(Some(1));
+    let shipped = host
+        .shipped("all is accounted for", |shipped| {
+            shipped.sources.values().any(|source| source.end() == 50_000)
+        })
+        .await;
+    assert_eq!(shipped.only().skipped(SkipReason::Lost), dropped as u64);
+    assert_eq!(shipped.only().bodies().len() as i64, 50_000 - dropped);
+    host.stop().await;
+}
+
+/// Fills a spool with 2,000 records while nothing is shipped, and ends as `kill -9` does.
+async fn filled() -> (Host, SocketAddr) {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, Bounds { bytes: 2 << 20, overflow: Overflow::Refuse });
+    host.topic.set_partitions(None);
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..2000).as_bytes()).unwrap();
+    host.received(2000).await;
+    host.kill().await;
+    host.topic.set_partitions(Some(4));
+    (host, address)
+}
+
+#[tokio::test]
+async fn b20_torn_write_or_bit_flip_in_the_spool_takes_one_record_and_is_counted() {
+    for (what, file, from_end) in
+        [("torn", -1, 20), ("flipped", 0, 5000), ("flipped", 1, 5003), ("flipped", 1, 5099)]
+    {
+        let (mut host, address) = filled().await;
+        let files = host.spool_files();
+        assert!(files.len() > 2, "several segments");
+        let path = if file < 0 { files.last().unwrap() } else { &files[file as usize] };
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.len() - from_end;
+        if what == "torn" {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 4;
+        }
+        fs::write(path, bytes).unwrap();
+        host.start();
+        let shipped = host.shipped("all but one is shipped", |shipped| shipped.bodies().len() >= 1999).await;
+        let source = shipped.only();
+        let all: BTreeSet<String> = (0..2000).map(line).collect();
+        let missing: Vec<&String> = {
+            let found: BTreeSet<String> = source.bodies().into_iter().collect();
+            assert_eq!(found.len(), 1999, "{what}");
+            all.iter().filter(|line| !found.contains(*line)).collect()
+        };
+        assert_eq!(missing.len(), 1);
+        if what == "torn" {
+            assert_eq!(source.skipped(SkipReason::Lost), 0);
+            assert!(host.metric("spool_cut_bytes_total") > 0);
+        } else {
+            assert_eq!(source.skipped(SkipReason::Lost), 1);
+            assert_eq!((host.metric("spool_damage_total"), host.metric("lost_entries_total")), (1, 1));
+            assert_eq!(source.end(), 2000);
+        }
+        // It goes on.
+        let mut stream = connect(address).await;
+        stream.write_all(lines(2000..2001).as_bytes()).unwrap();
+        host.shipped("the next is shipped", |shipped| shipped.bodies().contains(&line(2000))).await;
+        until("nothing is in flight", || host.metric("in_flight_records") == 0).await;
+        host.check_conservation();
+        host.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn b20_killed_between_a_segments_deletion_and_what_says_so() {
+    let (mut host, _) = filled().await;
+    // What comes back after a power cut: files that were deleted, though the checkpoint covers them; and the other way round, a
+    // checkpoint that covers less than is gone, of which the generation before is used.
+    let kept: Vec<(PathBuf, Vec<u8>)> =
+        host.spool_files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    host.start();
+    host.shipped("all is shipped", |shipped| shipped.bodies().len() == 2000).await;
+    until("one file is left", || host.spool_files().len() == 1).await;
+    host.kill().await;
+    for (path, bytes) in &kept {
+        fs::write(path, bytes).unwrap();
+    }
+    fs::write(host.state("checkpoint.json"), "damaged").unwrap();
+    host.start();
+    until("they are deleted again", || host.spool_files().len() == 1).await;
+    let shipped = host.topic.read();
+    assert_eq!(shipped.only().bodies(), (0..2000).map(line).collect::<Vec<_>>());
+    assert_eq!(shipped.only().skipped(SkipReason::Lost), 0);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_spool_that_is_gone_is_another_source_and_said() {
+    let (mut host, address) = filled().await;
+    host.start();
+    host.shipped("all is shipped", |shipped| shipped.bodies().len() == 2000).await;
+    host.stop().await;
+    fs::remove_dir_all(host.state("spool/net")).unwrap();
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..3).as_bytes()).unwrap();
+    let shipped = host.shipped("new ones are shipped", |shipped| shipped.bodies().len() == 2003).await;
+    assert_eq!(shipped.sources.len(), 2);
+    let old = shipped.sources.values().find(|source| source.end() == 2000).unwrap();
+    let close = old.close().unwrap();
+    assert_eq!((close.reason.as_str(), close.end, close.lost_at_least), ("spool_gone", 2000, Some(0)));
+    host.stop().await;
+
+    // Settings that are taken out and come back go on where they were.
+    let sources = std::mem::take(&mut host.settings.sources);
+    host.start();
+    host.shipped("its end is shipped", |shipped| {
+        shipped.sources.values().filter(|source| source.close().is_some()).count() == 2
+    })
+    .await;
+    sleep(Duration::from_millis(300)).await;
+    host.stop().await;
+    host.settings.sources = sources;
+    host.start();
+    let mut stream = connect(address).await;
+    stream.write_all(lines(3..5).as_bytes()).unwrap();
+    let shipped = host.shipped("the rest is shipped", |shipped| shipped.bodies().len() == 2005).await;
+    let again = shipped.find(|open| open.because.as_deref() == Some("reopened"));
+    assert_eq!((again.start(), again.end()), (3, 5));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_spool_is_not_filled_beyond_what_the_disk_must_keep() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, LARGE);
+    if let SourceKind::Syslog(syslog) = &mut host.settings.sources[0].kind {
+        syslog.spool.min_free = millrace_config::MinFree::bytes(u64::MAX);
+    }
+    host.start();
+    let status = host.status.clone();
+    until("it says that it takes nothing", || {
+        status
+            .readiness()
+            .is_err_and(|reason| reason.contains("net takes nothing") && reason.contains("min_free"))
+    })
+    .await;
+    let mut stream = connect(address).await;
+    stream.write_all(lines(0..10).as_bytes()).unwrap();
+    until("the sender waits", || host.metric("refused_records_total") == 10).await;
+    assert_eq!(host.metric("received_records_total"), 0);
+    host.stop().await;
+    // What it held in hand was never acknowledged; it is counted.
+    assert_eq!(host.metric("pushed_dropped_records_total"), 10);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_said_at_the_start() {
+    let mut host = Host::new();
+    let address = host.listen(Protocol::Tcp, LARGE);
+    let _taken = TcpListener::bind(address).unwrap();
+    let error = host.start_in_vain().await;
+    assert!(error.contains("source net: cannot listen on tcp://"), "{error}");
+}
