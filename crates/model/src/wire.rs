@@ -315,6 +315,16 @@ pub fn decode_record(bytes: &[u8]) -> Result<LogRecord, DecodeError> {
     otlp::decode(bytes)?.pop().ok_or_else(|| DecodeError::Value("no record".to_owned()))
 }
 
+/// The records of an OTLP `ExportLogsServiceRequest` as somebody else sends it.
+pub fn decode_otlp(value: &[u8]) -> Result<Vec<LogRecord>, DecodeError> {
+    otlp::decode(value)
+}
+
+/// The same, in OTLP's JSON.
+pub fn decode_otlp_json(text: &[u8]) -> Result<Vec<LogRecord>, DecodeError> {
+    otlp::decode_json(text)
+}
+
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -52,6 +52,13 @@ pub(super) fn decode(value: &[u8]) -> Result<Vec<LogRecord>, DecodeError> {
     }
 }
 
+/// Reads OTLP's JSON: as the library has it, which gives the protobuf that is read as any.
+pub(super) fn decode_json(text: &[u8]) -> Result<Vec<LogRecord>, DecodeError> {
+    let request: ExportLogsServiceRequest =
+        serde_json::from_slice(text).map_err(|error| DecodeError::Value(error.to_string()))?;
+    decode(&request.encode_to_vec())
+}
+
 fn read_request(value: &[u8], records: &mut Vec<LogRecord>) -> Result<(), Malformed> {
     let mut fields = Fields::of(value);
     while let Some((number, field)) = fields.next()? {
