@@ -34,6 +34,11 @@ for_testing() {
         packages+=(python3 python3-venv)
     fi
     need journalctl systemd
+    # Senders of syslog, in clear and over TLS, and what makes certificates for them.
+    need logger bsdutils
+    need rsyslogd rsyslog
+    compgen -G "/usr/lib/*/rsyslog/lmnsd_ossl.so" > /dev/null || packages+=(rsyslog-openssl)
+    need openssl openssl
     # Its programs are not on the path.
     compgen -G "/usr/lib/postgresql/*/bin/initdb" > /dev/null || packages+=(postgresql)
     if [ ! -x /usr/lib/systemd/systemd-journal-remote ] && [ ! -x /lib/systemd/systemd-journal-remote ]; then

@@ -29,7 +29,7 @@ pub use framing::{Charset, Multiline};
 pub use metrics::Metrics;
 pub use pipeline::{Components, run};
 pub use settings::{
-    Endpoint, FileSettings, JournaldSettings, Protocol, Settings, SourceKind, SourceSettings, SpoolSettings,
-    SyslogSettings, TlsSettings,
+    Endpoint, FileSettings, HttpSettings, JournaldSettings, OtlpSettings, Protocol, Settings, SourceKind,
+    SourceSettings, SpoolSettings, StdinSettings, SyslogSettings, TlsSettings, WebSettings,
 };
 pub use status::Status;

@@ -10,9 +10,9 @@ use crate::{
     settings::{Settings, SourceKind},
     ship::Shipper,
     source::{
-        Context, Deleted, file, journald,
+        Context, Deleted, file, http, journald, otlp,
         pushed::{FAREWELL, Inlet},
-        removed, spool, syslog,
+        removed, spool, stdin, syslog,
     },
     spools::{Delivered, SourceSpool, Spools},
     status::Status,
@@ -123,7 +123,7 @@ fn start(kind: &SourceKind, context: Context, folder: &StateFolder) -> Result<Op
             let cursor = folder.checkpoint.cursors.get(&*context.name).cloned();
             journald::spawn(context, settings.clone(), known, cursor).map(Some)
         }
-        SourceKind::Syslog(_) => Ok(None),
+        _ => Ok(None),
     }
 }
 
@@ -131,6 +131,9 @@ fn start(kind: &SourceKind, context: Context, folder: &StateFolder) -> Result<Op
 async fn listen(kind: &SourceKind, inlet: Inlet, listeners: &mut JoinSet<()>) -> Result<(), Error> {
     match kind {
         SourceKind::Syslog(settings) => syslog::start(inlet, settings, listeners).await,
+        SourceKind::Otlp(settings) => otlp::start(inlet, settings, listeners).await,
+        SourceKind::Http(settings) => http::start(inlet, settings, listeners).await,
+        SourceKind::Stdin(settings) => stdin::start(inlet, settings),
         SourceKind::File(_) | SourceKind::Journald(_) => Ok(()),
     }
 }

@@ -5,7 +5,10 @@ mod process;
 mod pushed;
 mod redact;
 
-pub use pushed::{Endpoint, Protocol, SpoolSettings, SyslogSettings, TlsSettings};
+pub use pushed::{
+    Endpoint, HttpSettings, OtlpSettings, Protocol, SpoolSettings, StdinSettings, SyslogSettings,
+    TlsSettings, WebSettings,
+};
 
 use crate::framing::{Charset, Multiline};
 use millrace_config::{Age, ByteSize, Section};
@@ -54,6 +57,12 @@ pub enum SourceKind {
     Journald(JournaldSettings),
     /// Syslog over the network.
     Syslog(Box<SyslogSettings>),
+    /// OpenTelemetry's protocol.
+    Otlp(OtlpSettings),
+    /// Lines of JSON over HTTP.
+    Http(Box<HttpSettings>),
+    /// This process's standard input.
+    Stdin(StdinSettings),
 }
 
 impl SourceKind {
@@ -63,6 +72,9 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Journald(_) => "journald",
             Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
+            Self::Http(_) => "http",
+            Self::Stdin(_) => "stdin",
         }
     }
 
@@ -73,6 +85,13 @@ impl SourceKind {
             Self::Syslog(syslog) => {
                 syslog.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
+            Self::Otlp(otlp) => {
+                let places = [("grpc", otlp.grpc), ("http", otlp.http)];
+                let places = places.iter().filter_map(|(name, at)| Some(format!("{name}://{}", (*at)?)));
+                places.collect::<Vec<_>>().join(", ")
+            }
+            Self::Http(http) => format!("http://{}", http.listen),
+            Self::Stdin(_) => "stdin".to_owned(),
         }
     }
 
@@ -81,6 +100,9 @@ impl SourceKind {
         match self {
             Self::File(_) | Self::Journald(_) => None,
             Self::Syslog(syslog) => Some(&syslog.spool),
+            Self::Otlp(otlp) => Some(&otlp.spool),
+            Self::Http(http) => Some(&http.spool),
+            Self::Stdin(stdin) => Some(&stdin.spool),
         }
     }
 }
@@ -173,11 +195,17 @@ enum KindName {
     File,
     Journald,
     Syslog,
+    Otlp,
+    Http,
+    Stdin,
 }
 millrace_config::choices!(KindName {
     "file" => KindName::File,
     "journald" => KindName::Journald,
     "syslog" => KindName::Syslog,
+    "otlp" => KindName::Otlp,
+    "http" => KindName::Http,
+    "stdin" => KindName::Stdin,
 });
 
 impl Settings {
@@ -197,6 +225,10 @@ impl Settings {
                 .filter_map(|(name, mut source)| SourceSettings::read(name, &mut source))
                 .collect(),
         };
+        let of_stdin = |source: &&SourceSettings| matches!(source.kind, SourceKind::Stdin(_));
+        if settings.sources.iter().filter(of_stdin).count() > 1 {
+            section.error("sources", "there is one standard input, and several sources of type stdin");
+        }
         if settings.host.is_empty() {
             section.error("host", "a host needs a name");
         }
@@ -221,6 +253,9 @@ impl SourceSettings {
             KindName::File => SourceKind::File(Box::new(FileSettings::read(section)?)),
             KindName::Journald => SourceKind::Journald(JournaldSettings::read(section)),
             KindName::Syslog => SourceKind::Syslog(Box::new(SyslogSettings::read(section)?)),
+            KindName::Otlp => SourceKind::Otlp(OtlpSettings::read(section)),
+            KindName::Http => SourceKind::Http(Box::new(HttpSettings::read(section))),
+            KindName::Stdin => SourceKind::Stdin(StdinSettings::read(section)),
         };
         Some(Self { name, stream, process, kind })
     }

@@ -56,6 +56,12 @@ impl Delivered {
         behind
     }
 
+    /// Everything before is delivered.
+    fn latest(&self, spool: SpoolId) -> u64 {
+        let spools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spools.get(&spool).map_or(0, |covered| covered.latest)
+    }
+
     /// Everything before need not be kept.
     fn of(&self, spool: SpoolId) -> u64 {
         let spools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,6 +209,7 @@ impl Kept {
             self.handle.pause(self.watermark.look(space).err().map(|shortage| shortage.to_string()));
         }
         let dropped = self.handle.take_dropped();
+        let dropped = dropped.end.saturating_sub(dropped.start.max(delivered.latest(self.id)));
         if dropped > 0 {
             metrics
                 .pushed_dropped
@@ -211,7 +218,7 @@ impl Kept {
             tracing::error!(
                 source = self.name,
                 numbers = dropped,
-                "the spool is full: its oldest records go, and what of them was not shipped is lost"
+                "the spool is full: its oldest records go, and those of them that are not on their way are lost"
             );
         }
         let name = SourceName { source: self.name.clone() };

@@ -50,7 +50,7 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("object_store", &["crates/storage"]),
     ("sqlx", &["crates/catalogue"]),
     ("rsigma*", &["crates/detect"]),
-    ("axum", &["query", "indexer", "src"]),
+    ("axum", &["query", "indexer", "agent", "src"]),
     // No crate, but a word that has one room as well.
     ("unsafe", &["src/memory.rs"]),
 ];
@@ -209,7 +209,7 @@ mod tests {
             out_of_room(&members),
             [
                 "millrace lists rdkafka, which belongs to crates/transport",
-                "millrace-transport lists axum, which belongs to query, indexer, src",
+                "millrace-transport lists axum, which belongs to query, indexer, agent, src",
                 "millrace-query lists rsigma-parser, which belongs to crates/detect",
                 "millrace-query lists object_store, which belongs to crates/storage",
             ]

@@ -1,7 +1,7 @@
 //! Sources that others push to: where they listen, who may push, and how much their spools keep.
 
 use super::{parse, read_max_line};
-use millrace_config::{ByteSize, FromValue, MinFree, Section, Unguarded, Value};
+use millrace_config::{ByteSize, FromValue, MinFree, Secret, Section, Unguarded, Value};
 use millrace_intake::{
     Parser, Parsers,
     spool::{Bounds, Overflow},
@@ -206,5 +206,168 @@ impl SyslogSettings {
         };
         section.guard("listen", &open, Some(unguarded));
         Some(settings)
+    }
+}
+
+/// What listeners of HTTP have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSettings {
+    /// What a sender must know; `None`: nothing.
+    pub token: Option<Secret>,
+    /// The largest request, unpacked, in bytes.
+    pub max_body: usize,
+    /// So many connections are served at once; more are closed again.
+    pub max_connections: usize,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self { token: None, max_body: 8 << 20, max_connections: 1_000 }
+    }
+}
+
+/// A request is held in memory whole, and more than one at once.
+const LARGEST_BODY: u64 = 256 << 20;
+
+impl WebSettings {
+    fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let token = section.optional::<Secret>("token");
+        if token
+            .as_ref()
+            .is_some_and(|token| token.expose().trim() != token.expose() || token.expose().is_empty())
+        {
+            section.error("token", "is empty, or has blanks around it, which no header can bring");
+        }
+        let ByteSize(max_body) = section.or("max_body", ByteSize(default.max_body as u64));
+        if !(1 << 10..=LARGEST_BODY).contains(&max_body) {
+            section.error("max_body", "must be from 1KiB to 256MiB");
+        }
+        Self {
+            token,
+            max_body: max_body as usize,
+            max_connections: read_max_connections(section, default.max_connections),
+        }
+    }
+
+    /// What it means that no token is asked for.
+    fn unguarded(&self) -> Option<Unguarded> {
+        let unguarded = Unguarded {
+            problem: "everybody there can write into it",
+            help: "ask for a token (token = { file = \"/etc/millrace/push.token\" }), or listen on 127.0.0.1",
+        };
+        self.token.is_none().then_some(unguarded)
+    }
+}
+
+/// OpenTelemetry's protocol.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtlpSettings {
+    /// Where gRPC is listened for.
+    pub grpc: Option<SocketAddr>,
+    /// Where HTTP is listened for.
+    pub http: Option<SocketAddr>,
+    /// Of both.
+    pub web: WebSettings,
+    /// What waits to be shipped.
+    pub spool: SpoolSettings,
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        Self {
+            grpc: Some(SocketAddr::from(([127, 0, 0, 1], 4317))),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            web: WebSettings::default(),
+            spool: SpoolSettings::default(),
+        }
+    }
+}
+
+impl OtlpSettings {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        // Where one is said, the other is not meant.
+        let said = section.has("grpc") || section.has("http");
+        let (grpc, http) = (section.optional("grpc"), section.optional("http"));
+        let (grpc, http) = if said { (grpc, http) } else { (default.grpc, default.http) };
+        let web = WebSettings::read(section);
+        let guarded = |address: Option<SocketAddr>| address.as_slice().to_vec();
+        section.guard("grpc", &guarded(grpc), web.unguarded());
+        section.guard("http", &guarded(http), web.unguarded());
+        // What is read of a request may be as long as the request; a record that is too long for the spool is dropped and counted.
+        let spool = SpoolSettings::read(section, 0);
+        Self { grpc, http, web, spool }
+    }
+}
+
+/// Lines of JSON over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How lines are read, tried in order.
+    pub parse: Parsers,
+    /// The longest line that is kept whole, in bytes.
+    pub max_line: usize,
+    /// Who may send how much.
+    pub web: WebSettings,
+    /// What waits to be shipped.
+    pub spool: SpoolSettings,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7702)),
+            parse: parse::of_this_host_as(Parser::Json),
+            max_line: 1 << 20,
+            web: WebSettings::default(),
+            spool: SpoolSettings::default(),
+        }
+    }
+}
+
+impl HttpSettings {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let web = WebSettings::read(section);
+        let max_line = read_max_line(section, default.max_line);
+        Self {
+            listen: section.listen(default.listen, web.unguarded()),
+            parse: parse::read(section, default.parse),
+            max_line,
+            spool: SpoolSettings::read(section, max_line),
+            web,
+        }
+    }
+}
+
+/// Lines of this process's standard input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StdinSettings {
+    /// How lines are read, tried in order.
+    pub parse: Parsers,
+    /// The longest line that is kept whole, in bytes.
+    pub max_line: usize,
+    /// What waits to be shipped.
+    pub spool: SpoolSettings,
+}
+
+impl Default for StdinSettings {
+    fn default() -> Self {
+        Self { parse: parse::of_this_host(), max_line: 1 << 20, spool: SpoolSettings::default() }
+    }
+}
+
+impl StdinSettings {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let max_line = read_max_line(section, default.max_line);
+        Self {
+            parse: parse::read(section, default.parse),
+            max_line,
+            spool: SpoolSettings::read(section, max_line),
+        }
     }
 }

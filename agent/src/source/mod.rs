@@ -2,11 +2,14 @@
 //! to the shipper. What is pushed comes in by listeners, which are tasks.
 
 pub(crate) mod file;
+pub(crate) mod http;
 pub(crate) mod journald;
+pub(crate) mod otlp;
 mod outbox;
 pub(crate) mod pushed;
 pub(crate) mod removed;
 pub(crate) mod spool;
+pub(crate) mod stdin;
 pub(crate) mod syslog;
 
 pub(crate) use outbox::Outbox;

@@ -28,9 +28,21 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(command: &mut Command, log: &Path) -> Self {
+        Self::start_with(command, Stdio::null(), log)
+    }
+
+    /// The same with a file as its standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_reading(command: &mut Command, input: File, log: &Path) -> Self {
+        Self::start_with(command, input.into(), log)
+    }
+
+    fn start_with(command: &mut Command, input: Stdio, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let both = file.try_clone().expect("a log file");
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(both).spawn();
+        let child = command.stdin(input).stdout(file).stderr(both).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let guard = guard(child.id());
         Self { child, guard, log: log.to_owned() }

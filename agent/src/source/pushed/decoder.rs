@@ -1,5 +1,6 @@
-//! Cuts what a connection brings into messages, as RFC 6587 has it: octet counts where a message begins with a digit and a count
-//! is what stands there, else lines, which a newline or a zero byte ends. Each message chooses for itself, as rsyslog has it.
+//! Cuts what a connection brings into lines; or into messages of syslog, as RFC 6587 has it: octet counts where a message begins with
+//! a digit and a count is what stands there, else lines, which a newline or a zero byte ends. Each message chooses for itself, as
+//! rsyslog has it.
 //!
 //! Of a message that is too long the beginning is kept. What is kept of one is bounded, whatever a sender claims.
 
@@ -8,16 +9,26 @@ const MOST_DIGITS: usize = 9;
 
 /// A message, cut to what may be kept.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
-    pub(super) text: &'a [u8],
+pub(crate) struct Message<'a> {
+    pub(crate) text: &'a [u8],
     /// How long it was, in bytes.
-    pub(super) length: u64,
+    pub(crate) length: u64,
+}
+
+impl<'a> Message<'a> {
+    /// Of bytes that are all here; line ends behind it are none of it.
+    pub(crate) fn cut(bytes: &'a [u8], max_line: usize) -> Self {
+        let whole = trim_end(bytes);
+        Self { text: &whole[..whole.len().min(max_line)], length: whole.len() as u64 }
+    }
 }
 
 /// One connection's bytes, being cut.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     max_line: usize,
+    /// Syslog's; else lines.
+    syslog: bool,
     state: State,
     /// What is kept of the message that has begun.
     kept: Vec<u8>,
@@ -38,16 +49,22 @@ enum State {
 }
 
 impl Decoder {
-    pub(super) fn new(max_line: usize) -> Self {
-        Self { max_line, state: State::Start, kept: Vec::new(), length: 0 }
+    /// Of lines.
+    pub(crate) fn lines(max_line: usize) -> Self {
+        Self { syslog: false, ..Self::syslog(max_line) }
+    }
+
+    /// Of syslog.
+    pub(crate) fn syslog(max_line: usize) -> Self {
+        Self { max_line, syslog: true, state: State::Start, kept: Vec::new(), length: 0 }
     }
 
     /// Takes what has come, and gives each message that is whole.
-    pub(super) fn push(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(Message<'_>)) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(Message<'_>)) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Start => {
-                    let digit = matches!(bytes, [b'1'..=b'9', ..]);
+                    let digit = self.syslog && matches!(bytes, [b'1'..=b'9', ..]);
                     self.state = if digit { State::Count } else { State::Line };
                     bytes
                 }
@@ -59,7 +76,7 @@ impl Decoder {
     }
 
     /// The connection has ended: half a message is one, too.
-    pub(super) fn finish(&mut self, each: &mut dyn FnMut(Message<'_>)) {
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Message<'_>)) {
         if self.length > 0 {
             self.give(each);
         }
@@ -96,7 +113,8 @@ impl Decoder {
     }
 
     fn line<'a>(&mut self, bytes: &'a [u8], each: &mut dyn FnMut(Message<'_>)) -> &'a [u8] {
-        let Some(end) = memchr::memchr2(b'\n', 0, bytes) else {
+        let end = if self.syslog { memchr::memchr2(b'\n', 0, bytes) } else { memchr::memchr(b'\n', bytes) };
+        let Some(end) = end else {
             self.keep(bytes);
             return &[];
         };
@@ -136,7 +154,7 @@ fn give(text: &[u8], length: u64, max_line: usize, each: &mut dyn FnMut(Message<
 }
 
 /// Without the line ends that senders put behind a message.
-pub(super) fn trim_end(text: &[u8]) -> &[u8] {
+fn trim_end(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|byte| !b"\r\n\0".contains(byte));
     &text[..end.map_or(0, |last| last + 1)]
 }
@@ -148,7 +166,7 @@ mod tests {
 
     /// Texts and lengths, with the bytes coming in pieces of this size.
     fn cut(bytes: &[u8], piece: usize, max_line: usize) -> Vec<(String, u64)> {
-        let (mut decoder, mut messages) = (Decoder::new(max_line), Vec::new());
+        let (mut decoder, mut messages) = (Decoder::syslog(max_line), Vec::new());
         let mut each = |message: Message<'_>| {
             assert!(message.text.len() <= max_line);
             messages.push((String::from_utf8_lossy(message.text).into_owned(), message.length));
@@ -170,6 +188,17 @@ mod tests {
         assert_eq!(texts(b"4 <1>a5 <2>\nb<3>c\n6 <4>d\r\n"), ["<1>a", "<2>\nb", "<3>c", "<4>d"]);
         // A line end behind a counted message is an empty line; whoever takes messages passes over it.
         assert_eq!(texts(b"4 <1>a\n4 <2>b\n"), ["<1>a", "", "<2>b", ""]);
+    }
+
+    #[test]
+    fn lines_are_lines_whatever_is_in_them() {
+        let (mut decoder, mut lines) = (Decoder::lines(8), Vec::new());
+        let mut each = |line: Message<'_>| lines.push((line.text.to_vec(), line.length));
+        decoder.push(b"4 <1>a\na\0b\r\n0123456", &mut each);
+        decoder.push(b"789\nlast", &mut each);
+        decoder.finish(&mut each);
+        let line = |text: &[u8], length| (text.to_vec(), length);
+        assert_eq!(lines, [line(b"4 <1>a", 6), line(b"a\0b", 3), line(b"01234567", 10), line(b"last", 4)]);
     }
 
     #[test]

@@ -1,10 +1,24 @@
 //! The way in for what is pushed: listeners hand records over, and learn when they are on the disk, or why they are not.
 
-use crate::metrics::{Kind, Metrics, Pushed};
-use millrace_intake::spool::{Handle, Refused};
-use millrace_model::{Clock, LogRecord, wire};
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::sleep};
+pub(crate) mod decoder;
+pub(crate) mod web;
+
+use crate::{
+    Error,
+    metrics::{Kind, Metrics, Pushed},
+};
+use decoder::Message;
+use millrace_intake::{
+    Parsers,
+    smaller::{ORIGINAL_LENGTH, TRUNCATED},
+    spool::{Handle, Refused},
+};
+use millrace_model::{Attributes, Clock, LogRecord, wire};
+use std::{fmt::Display, io, sync::Arc, time::Duration};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 /// So many bytes are appended at once, or one record that is longer.
@@ -15,6 +29,9 @@ const FRAME: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long stopping waits for senders that are being answered.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How long an occupied port is waited for: a killed process takes a moment to be taken down.
+const TAKEN_DOWN: Duration = Duration::from_secs(2);
 
 /// What listeners of one source are given. Cloning is cheap.
 #[derive(Clone)]
@@ -29,30 +46,17 @@ pub(crate) struct Inlet {
     pub(crate) stop: CancellationToken,
 }
 
-/// Why records are not in the spool.
+/// The spool takes nothing now: records are to be sent again, later. Why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotTaken {
-    /// They are to be sent again, later.
-    Later(String),
-    /// They never will be taken; told to the sender, and counted.
-    Never(String),
-    /// The settings say that they are dropped; counted.
-    Dropped,
-}
+pub(crate) struct Later(pub(crate) String);
 
-impl NotTaken {
-    /// The name in metrics.
-    fn reason(refused: &Refused) -> &'static str {
-        match refused {
-            Refused::Full => "full",
-            Refused::Dropped => "newest",
-            Refused::Busy => "busy",
-            Refused::Disk(_) => "disk",
-            Refused::TooLarge { .. } => "too_large",
-            Refused::Closed => "stopping",
-            _ => "other",
-        }
-    }
+/// What became of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Taken {
+    /// They are on the disk.
+    pub(crate) accepted: u64,
+    /// They never will be, and are counted: the settings say that they are dropped, or they are larger than a spool takes.
+    pub(crate) rejected: u64,
 }
 
 /// Records as the spool keeps them.
@@ -63,10 +67,6 @@ pub(crate) struct Encoded {
 impl Encoded {
     pub(crate) fn of(records: &[LogRecord]) -> Self {
         Self { payloads: records.iter().map(|record| wire::encode_record(record).into()).collect() }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.payloads.len()
     }
 
     /// In parts that the spool takes at once.
@@ -89,61 +89,55 @@ impl Encoded {
     }
 }
 
+/// The name of a refusal in metrics.
+fn reason(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Full => "full",
+        Refused::Dropped => "newest",
+        Refused::Busy => "busy",
+        Refused::Disk(_) => "disk",
+        Refused::TooLarge { .. } => "too_large",
+        Refused::Closed => "stopping",
+        _ => "other",
+    }
+}
+
+/// Is it of no use to try again?
+fn is_final(refused: &Refused) -> bool {
+    matches!(refused, Refused::Dropped | Refused::TooLarge { .. })
+}
+
 impl Inlet {
     /// Brings records to the disk; when this returns well, they are there, whatever happens to this process or machine. Of what
     /// fails some may be there.
-    pub(crate) async fn put(&self, records: Encoded) -> Result<(), NotTaken> {
-        let count = records.len() as u64;
-        match self.append(records.parts(&self.spool)).await {
-            Ok(()) => {
-                self.received(count);
-                Ok(())
-            }
-            Err(refused) => Err(self.refused(count, refused)),
-        }
-    }
-
-    /// The same, and nothing is counted.
-    async fn append(&self, parts: Vec<Vec<Vec<u8>>>) -> Result<(), Refused> {
-        let mut waiting = Vec::new();
-        let mut outcome = Ok(());
-        for part in parts {
-            let (tell, told) = oneshot::channel();
-            // Whoever waits for it may have gone away.
-            let done = Box::new(move |outcome| drop(tell.send(outcome)));
-            match self.spool.append(part, done) {
-                Ok(()) => waiting.push(told),
-                Err(refused) => {
-                    outcome = Err(refused);
+    pub(crate) async fn put(&self, records: Encoded) -> Result<Taken, Later> {
+        let (mut waiting, mut taken, mut refused) = (Vec::new(), Taken::default(), None);
+        for part in records.parts(&self.spool) {
+            let count = part.len() as u64;
+            match self.begin(part) {
+                Ok(told) => waiting.push((count, told)),
+                Err(why) if is_final(&why) => {
+                    self.count_dropped(count, &why);
+                    taken.rejected += count;
+                }
+                Err(why) => {
+                    refused = Some((count, why));
                     break;
                 }
             }
         }
-        for told in waiting {
-            let written = told.await.unwrap_or(Err(Refused::Closed));
-            outcome = outcome.and(written);
+        for (count, told) in waiting {
+            match told.await.unwrap_or(Err(Refused::Closed)) {
+                Ok(()) => taken.accepted += count,
+                Err(why) => refused = Some((count, why)),
+            }
         }
-        outcome
-    }
-
-    fn received(&self, records: u64) {
-        self.metrics.received_records.get_or_create(&Kind { kind: self.kind }).inc_by(records);
-    }
-
-    fn refused(&self, count: u64, refused: Refused) -> NotTaken {
-        let pushed = Pushed { kind: self.kind, reason: NotTaken::reason(&refused) };
+        self.received(taken.accepted);
         match refused {
-            Refused::Dropped => {
-                self.metrics.pushed_dropped.get_or_create(&pushed).inc_by(count);
-                NotTaken::Dropped
-            }
-            Refused::TooLarge { .. } => {
-                self.metrics.pushed_dropped.get_or_create(&pushed).inc_by(count);
-                NotTaken::Never(refused.to_string())
-            }
-            other => {
-                self.metrics.refused_records.get_or_create(&pushed).inc_by(count);
-                NotTaken::Later(other.to_string())
+            None => Ok(taken),
+            Some((count, why)) => {
+                self.count_refused(count, &why);
+                Err(Later(why.to_string()))
             }
         }
     }
@@ -155,20 +149,24 @@ impl Inlet {
             let count = part.len() as u64;
             let mut told = false;
             loop {
-                let refused = match self.append(vec![part.clone()]).await {
+                let outcome = match self.begin(part.clone()) {
+                    Ok(told) => told.await.unwrap_or(Err(Refused::Closed)),
+                    Err(refused) => Err(refused),
+                };
+                match outcome {
                     Ok(()) => {
                         self.received(count);
                         break;
                     }
-                    Err(refused) => refused,
-                };
-                // However long it waits, it is refused once.
-                let waits = !matches!(refused, Refused::Dropped | Refused::TooLarge { .. });
-                if !std::mem::replace(&mut told, true) || !waits {
-                    self.refused(count, refused);
-                }
-                if !waits {
-                    break;
+                    Err(refused) if is_final(&refused) => {
+                        self.count_dropped(count, &refused);
+                        break;
+                    }
+                    // However long it waits, it is refused once.
+                    Err(refused) if !std::mem::replace(&mut told, true) => {
+                        self.count_refused(count, &refused)
+                    }
+                    Err(_) => {}
                 }
                 tokio::select! {
                     () = sleep(PATIENCE) => {}
@@ -195,9 +193,33 @@ impl Inlet {
         }
     }
 
+    fn begin(&self, part: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Result<(), Refused>>, Refused> {
+        let (tell, told) = oneshot::channel();
+        // Whoever waits for it may have gone away.
+        self.spool.append(part, Box::new(move |outcome| drop(tell.send(outcome))))?;
+        Ok(told)
+    }
+
+    fn received(&self, records: u64) {
+        self.metrics.received_records.get_or_create(&Kind { kind: self.kind }).inc_by(records);
+    }
+
+    fn count_refused(&self, records: u64, refused: &Refused) {
+        let pushed = Pushed { kind: self.kind, reason: reason(refused) };
+        self.metrics.refused_records.get_or_create(&pushed).inc_by(records);
+    }
+
+    fn count_dropped(&self, records: u64, refused: &Refused) {
+        self.dropped(reason(refused), records);
+        if let Refused::TooLarge { .. } = refused {
+            tracing::error!(source = %self.name, records, problem = %refused, "records are dropped");
+            self.spool.lose(records);
+        }
+    }
+
     fn lost(&self, records: u64, refused: &Refused) {
-        let pushed = Pushed { kind: self.kind, reason: NotTaken::reason(refused) };
-        self.metrics.pushed_dropped.get_or_create(&pushed).inc_by(records);
+        self.dropped(reason(refused), records);
+        // What its settings drop, the spool tells by itself.
         if !matches!(refused, Refused::Dropped) {
             self.spool.lose(records);
         }
@@ -211,5 +233,56 @@ impl Inlet {
     /// A request or connection is turned away.
     pub(crate) fn rejected(&self, reason: &'static str) {
         self.metrics.rejected_requests.get_or_create(&Pushed { kind: self.kind, reason }).inc();
+    }
+
+    /// A line or message becomes a record. `None`: nothing was said, which is counted.
+    pub(crate) fn read(
+        &self,
+        message: &Message<'_>,
+        parsers: &Parsers,
+        resource: &Arc<Attributes>,
+    ) -> Option<LogRecord> {
+        if message.text.trim_ascii().is_empty() {
+            self.dropped("blank", 1);
+            return None;
+        }
+        let mut record = parsers.parse(message.text, self.clock.now(), resource);
+        if message.text.len() as u64 != message.length {
+            record.attributes.set(TRUNCATED, true);
+            record.attributes.set(ORIGINAL_LENGTH, message.length as i64);
+            self.metrics.truncated_records.inc();
+        }
+        Some(record)
+    }
+
+    /// What this host's own records are about.
+    pub(crate) fn own_resource(&self) -> Arc<Attributes> {
+        let mut resource = Attributes::new();
+        resource.set("host.name", &*self.host);
+        Arc::new(resource)
+    }
+
+    /// Takes an address, so that an occupied one ends the start with a clear word.
+    pub(crate) async fn bind<T, F: Future<Output = io::Result<T>>>(
+        &self,
+        address: &impl Display,
+        bind: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + TAKEN_DOWN;
+        loop {
+            match bind().await {
+                Ok(bound) => {
+                    tracing::info!(source = %self.name, "listening on {address}");
+                    return Ok(bound);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(source) => {
+                    let (name, address) = (self.name.to_string(), address.to_string());
+                    return Err(Error::Listen { name, address, source });
+                }
+            }
+        }
     }
 }

@@ -1,11 +1,7 @@
 //! A message becomes a record: read by the source's parsers, with what is known of where it came from.
 
-use super::decoder::Message;
-use crate::source::pushed::Inlet;
-use millrace_intake::{
-    Parsers,
-    smaller::{ORIGINAL_LENGTH, TRUNCATED},
-};
+use crate::source::pushed::{Inlet, decoder::Message};
+use millrace_intake::Parsers;
 use millrace_model::{Attributes, LogRecord};
 use std::{
     collections::HashMap,
@@ -21,6 +17,8 @@ const MAX_PEERS: usize = 1024;
 pub(super) struct Peer {
     address: String,
     transport: &'static str,
+    /// Of TLS, such as `1.3`.
+    tls: Option<String>,
     resource: Arc<Attributes>,
 }
 
@@ -34,7 +32,12 @@ impl Peer {
         } else {
             resource.set("host.name", address.to_string());
         }
-        Self { address: address.to_string(), transport, resource: Arc::new(resource) }
+        Self { address: address.to_string(), transport, tls: None, resource: Arc::new(resource) }
+    }
+
+    /// The same over TLS of this version, as OpenSSL calls it.
+    pub(super) fn over_tls(self, version: &str) -> Self {
+        Self { tls: Some(version.trim_start_matches("TLSv").to_owned()), ..self }
     }
 
     /// `None`: nothing was said, which is counted.
@@ -44,18 +47,12 @@ impl Peer {
         parsers: &Parsers,
         inlet: &Inlet,
     ) -> Option<LogRecord> {
-        if message.text.trim_ascii().is_empty() {
-            inlet.dropped("blank", 1);
-            return None;
-        }
-        let mut record = parsers.parse(message.text, inlet.clock.now(), &self.resource);
-        if message.text.len() as u64 != message.length {
-            record.attributes.set(TRUNCATED, true);
-            record.attributes.set(ORIGINAL_LENGTH, message.length as i64);
-            inlet.metrics.truncated_records.inc();
-        }
+        let mut record = inlet.read(message, parsers, &self.resource)?;
         record.attributes.set("network.peer.address", self.address.as_str());
         record.attributes.set("network.transport", self.transport);
+        if let Some(version) = &self.tls {
+            record.attributes.set("tls.protocol.version", version.as_str());
+        }
         Some(record)
     }
 }

@@ -1,11 +1,14 @@
 //! Syslog over TCP and TLS: connections, so many at most. A connection is read when what it brought before is on the disk, so a full
 //! spool reaches its sender. One that is idle holds no buffer.
 
-use super::{decoder::Decoder, message::Peer, tls};
+use super::{message::Peer, tls};
 use crate::{
     metrics::Kind,
     settings::SyslogSettings,
-    source::pushed::{Encoded, Inlet},
+    source::pushed::{
+        Encoded, Inlet,
+        decoder::{Decoder, Message},
+    },
 };
 use millrace_model::LogRecord;
 use openssl::ssl::SslAcceptor;
@@ -89,7 +92,10 @@ async fn serve(
                 () = inlet.stop.cancelled() => return,
             };
             match shaken.unwrap_or_else(|_| Err("it took too long".to_owned())) {
-                Ok(stream) => read(stream, &peer, inlet, settings).await,
+                Ok(stream) => {
+                    let peer = peer.over_tls(stream.ssl().version_str());
+                    read(stream, &peer, inlet, settings).await
+                }
                 Err(problem) => {
                     inlet.rejected("tls");
                     tracing::warn!(source = %inlet.name, %from, problem, "no TLS with this sender");
@@ -111,14 +117,14 @@ async fn read<S: AsyncRead + Unpin>(
     inlet: &Inlet,
     settings: &SyslogSettings,
 ) -> io::Result<()> {
-    let mut decoder = Decoder::new(settings.max_line);
+    let mut decoder = Decoder::syslog(settings.max_line);
     loop {
         let mut records: Vec<LogRecord> = Vec::new();
         let read = tokio::select! {
             read = some(&mut stream) => read,
             () = inlet.stop.cancelled() => Ok(Vec::new()),
         };
-        let mut each = |message: super::decoder::Message<'_>| {
+        let mut each = |message: Message<'_>| {
             records.extend(peer.record(&message, &settings.parse, inlet));
         };
         match &read {

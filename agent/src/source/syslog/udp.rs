@@ -1,15 +1,11 @@
 //! Syslog in datagrams. They are taken off the socket before anything else is done, for what the kernel has no room for is lost;
 //! what is lost, there or because the spool takes nothing, is counted and told among the records.
 
-use super::{
-    decoder::{Message, trim_end},
-    drops::Drops,
-    message::Peers,
-};
+use super::{drops::Drops, message::Peers};
 use crate::{
     metrics::Pushed,
     settings::SyslogSettings,
-    source::pushed::{Encoded, Inlet},
+    source::pushed::{Encoded, Inlet, decoder::Message},
 };
 use millrace_model::LogRecord;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -73,9 +69,7 @@ fn receive(
             Err(error) if records.is_empty() => return Err(error),
             Err(_) => break,
         };
-        let whole = trim_end(&buffer[..length]);
-        let text = &whole[..whole.len().min(settings.max_line)];
-        let message = Message { text, length: whole.len() as u64 };
+        let message = Message::cut(&buffer[..length], settings.max_line);
         records.extend(peers.of(from, inlet).record(&message, &settings.parse, inlet));
     }
     Ok(records)

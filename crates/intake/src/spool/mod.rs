@@ -28,6 +28,7 @@ use std::{
     collections::VecDeque,
     fmt, fs,
     io::ErrorKind,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -124,7 +125,7 @@ struct State {
     /// Since when such a loss waits for being written.
     missing_since: Option<Instant>,
     /// Numbers that went with segments that were not shipped.
-    dropped: u64,
+    dropped: Range<u64>,
     /// Why nothing can be written just now.
     trouble: Option<String>,
     /// Why nothing may be written: the owner's decision.
@@ -175,7 +176,7 @@ impl Spool {
             queued: 0,
             missing: 0,
             missing_since: None,
-            dropped: 0,
+            dropped: 0..0,
             trouble: None,
             paused: None,
             closed: false,
@@ -264,7 +265,10 @@ impl Handle {
                 return;
             }
             let next = state.segments.front().map_or(oldest.base, |segment| segment.base);
-            state.dropped += next - oldest.base;
+            if state.dropped.is_empty() {
+                state.dropped.start = oldest.base;
+            }
+            state.dropped.end = next;
         }
     }
 
@@ -346,9 +350,11 @@ impl Handle {
         self.shared.lock().bytes()
     }
 
-    /// How many numbers went with segments that had to go, since it was last asked.
-    pub fn take_dropped(&self) -> u64 {
-        std::mem::take(&mut self.shared.lock().dropped)
+    /// Which numbers went with segments that had to go, since it was last asked.
+    pub fn take_dropped(&self) -> Range<u64> {
+        let mut state = self.shared.lock();
+        let end = state.dropped.end;
+        std::mem::replace(&mut state.dropped, end..end)
     }
 }
 

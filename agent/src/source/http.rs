@@ -1,0 +1,103 @@
+//! Lines of JSON over HTTP: a `POST` brings any number, and is answered when they are on the disk. A line that is no JSON is kept
+//! whole, with the reason, and counted in the answer; no line is a reason to turn the others away.
+
+use super::pushed::{
+    Encoded, Inlet, Later, Taken,
+    decoder::{Decoder, Message},
+    web::{self, From, RETRY_AFTER, Received, Turned},
+};
+use crate::{Error, settings::HttpSettings};
+use axum::{
+    Extension, Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use millrace_intake::parse::PARSE_ERROR;
+use millrace_model::{Attributes, LogRecord};
+use serde_json::json;
+use std::{net::IpAddr, sync::Arc};
+use tokio::{net::TcpListener, task::JoinSet};
+
+/// What handlers share.
+struct Shared {
+    inlet: Inlet,
+    settings: HttpSettings,
+}
+
+/// Listens; the task ends when the inlet's stop is asked for.
+pub(crate) async fn start(
+    inlet: Inlet,
+    settings: &HttpSettings,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Error> {
+    let listener = inlet.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
+    let shared = Arc::new(Shared { inlet: inlet.clone(), settings: settings.clone() });
+    let router = Router::new()
+        .route("/", post(ingest))
+        .route("/api/v1/ingest", post(ingest))
+        .fallback(|| async { Turned::new(StatusCode::NOT_FOUND, "not_found", "POST / or /api/v1/ingest") })
+        .with_state(shared);
+    tasks.spawn(web::serve(listener, router, inlet, settings.web.clone()));
+    Ok(())
+}
+
+async fn ingest(
+    State(shared): State<Arc<Shared>>,
+    Extension(From(from)): Extension<From>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let reading = Arc::clone(&shared);
+    let read = async {
+        let received = web::receive(&parts.headers, body, reading.settings.web.max_body).await?;
+        web::beside(move || reading.read(received, from)).await
+    };
+    let (records, unparsed) = match read.await {
+        Ok(read) => read,
+        Err(turned) => {
+            shared.inlet.rejected(turned.code);
+            return turned.into_response();
+        }
+    };
+    match shared.inlet.put(records).await {
+        Ok(Taken { accepted, rejected }) => {
+            Json(json!({ "accepted": accepted, "rejected": rejected, "unparsed": unparsed })).into_response()
+        }
+        Err(Later(why)) => {
+            let turned = Turned::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+            ([(header::RETRY_AFTER, RETRY_AFTER.to_string())], turned).into_response()
+        }
+    }
+}
+
+impl Shared {
+    /// The records of a body, and how many of its lines no parser understood.
+    fn read(&self, received: Received, from: IpAddr) -> Result<(Encoded, u64), Turned> {
+        let plain = received.plain()?;
+        let address = from.to_string();
+        let resource = if from.is_loopback() {
+            self.inlet.own_resource()
+        } else {
+            let mut resource = Attributes::new();
+            resource.set("host.name", address.as_str());
+            Arc::new(resource)
+        };
+        let (mut records, mut unparsed) = (Vec::<LogRecord>::new(), 0);
+        let mut decoder = Decoder::lines(self.settings.max_line);
+        let mut each = |line: Message<'_>| {
+            // A blank line is no record that was meant.
+            if line.length == 0 {
+                return;
+            }
+            let Some(mut record) = self.inlet.read(&line, &self.settings.parse, &resource) else { return };
+            unparsed += u64::from(record.attributes.get(PARSE_ERROR).is_some());
+            record.attributes.set("network.peer.address", address.as_str());
+            records.push(record);
+        };
+        decoder.push(&plain, &mut each);
+        decoder.finish(&mut each);
+        Ok((Encoded::of(&records), unparsed))
+    }
+}

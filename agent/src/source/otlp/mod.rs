@@ -1,0 +1,60 @@
+//! Logs by OpenTelemetry's own protocol, over gRPC and over HTTP (protobuf or JSON). A request is answered well when its records are
+//! on the disk; where the spool takes nothing the answer says when to come again.
+
+mod grpc;
+mod http;
+mod status;
+
+use super::pushed::{Encoded, Inlet, Later, Taken, web::Turned};
+use crate::{Error, settings::OtlpSettings};
+use axum::{Router, http::StatusCode};
+use millrace_model::{LogRecord, Timestamp, wire::DecodeError};
+use std::sync::Arc;
+use tokio::{net::TcpListener, task::JoinSet};
+
+/// What is said of records that are dropped.
+const REJECTED: &str =
+    "the agent's spool is full, and its settings drop what comes then; or a record is larger than it takes";
+
+/// What handlers share.
+struct Shared {
+    inlet: Inlet,
+    max_body: usize,
+}
+
+/// Listens; tasks end when the inlet's stop is asked for.
+pub(crate) async fn start(
+    inlet: Inlet,
+    settings: &OtlpSettings,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Error> {
+    let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body });
+    let routers: [(_, fn(Arc<Shared>) -> Router); 2] =
+        [(settings.grpc, grpc::router), (settings.http, http::router)];
+    for (address, router) in routers {
+        let Some(address) = address else { continue };
+        let listener = inlet.bind(&address, || TcpListener::bind(address)).await?;
+        let router = router(Arc::clone(&shared));
+        tasks.spawn(super::pushed::web::serve(listener, router, inlet.clone(), settings.web.clone()));
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Records that were decoded, as the spool keeps them.
+    fn encode(&self, decoded: Result<Vec<LogRecord>, DecodeError>) -> Result<Encoded, Turned> {
+        let mut records = decoded
+            .map_err(|error| Turned::new(StatusCode::BAD_REQUEST, "undecodable", error.to_string()))?;
+        let now = self.inlet.clock.now();
+        for record in &mut records {
+            if record.observed_timestamp == Timestamp::default() {
+                record.observed_timestamp = now;
+            }
+        }
+        Ok(Encoded::of(&records))
+    }
+
+    async fn put(&self, records: Encoded) -> Result<Taken, Later> {
+        self.inlet.put(records).await
+    }
+}
