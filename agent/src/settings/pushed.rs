@@ -335,7 +335,7 @@ impl HttpSettings {
         let max_line = read_max_line(section, default.max_line);
         Self {
             listen: section.listen(default.listen, web.unguarded()),
-            parse: parse::read(section, default.parse),
+            parse: parse::read_pushed(section, default.parse),
             max_line,
             spool: SpoolSettings::read(section, max_line),
             web,
@@ -365,7 +365,7 @@ impl StdinSettings {
         let default = Self::default();
         let max_line = read_max_line(section, default.max_line);
         Self {
-            parse: parse::read(section, default.parse),
+            parse: parse::read_pushed(section, default.parse),
             max_line,
             spool: SpoolSettings::read(section, max_line),
         }

@@ -165,10 +165,12 @@ impl Reader {
                     outbox.seal(Mark::Spool, None, context)?;
                 }
                 match wire::decode_record(payload) {
-                    Ok(record) => match context.make(record, At { source: outbox.source(), position: number }) {
-                        Ok(record) => outbox.record(1, payload.len(), raw, record),
-                        Err(reason) => outbox.skip(1, raw, reason, context),
-                    },
+                    Ok(record) => {
+                        match context.make(record, At { source: outbox.source(), position: number }) {
+                            Ok(record) => outbox.record(1, payload.len(), raw, record),
+                            Err(reason) => outbox.skip(1, raw, reason, context),
+                        }
+                    }
                     Err(error) => {
                         context.metrics.source_error("spool");
                         tracing::error!(source = %context.name, number, %error, "a record of the spool cannot be decoded");
@@ -207,7 +209,7 @@ fn end(context: &Context, source: SourceId, entry: &Entry) -> Result<(), Stopped
     tracing::error!(%source, name = entry.name, "the source's spool is gone; what it held unshipped is lost");
     let end = entry.position;
     let lost_at_least = Some(0);
-    let closing = Closing { end, reason: REASON.to_owned(), lost_at_least, remember: false };
+    let closing = Closing { end, reason: REASON.to_owned(), lost_at_least, remember: false, goes_on: None };
     context.tell(Reading::Closing(source, closing))?;
     context.metrics.closed_sources.get_or_create(&Reason { reason: REASON }).inc();
     let close = SourceClose { end, reason: REASON.to_owned(), lost_at_least };

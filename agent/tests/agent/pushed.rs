@@ -39,8 +39,12 @@ impl Host {
             ..SyslogSettings::default()
         };
         let (name, stream) = ("net".to_owned(), "net".parse().unwrap());
-        self.settings.sources =
-            vec![SourceSettings { name, stream, kind: SourceKind::Syslog(Box::new(settings)) }];
+        self.settings.sources = vec![SourceSettings {
+            name,
+            stream,
+            process: millrace_intake::Process::default(),
+            kind: SourceKind::Syslog(Box::new(settings)),
+        }];
         address
     }
 

@@ -34,7 +34,8 @@ const LARGE: Bounds = Bounds { bytes: 64 << 20, overflow: Overflow::Refuse };
 impl Host {
     fn push(&mut self, kind: SourceKind) {
         let (name, stream) = ("net".to_owned(), "net".parse().unwrap());
-        self.settings.sources = vec![SourceSettings { name, stream, kind }];
+        self.settings.sources =
+            vec![SourceSettings { name, stream, process: millrace_intake::Process::default(), kind }];
     }
 
     /// Takes lines of JSON over HTTP and reads nothing else; says where.
