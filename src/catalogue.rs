@@ -252,7 +252,7 @@ fn record_of(row: &Row) -> Value {
     fields
 }
 
-fn fields(record: &LogRecord) -> Value {
+pub(crate) fn fields(record: &LogRecord) -> Value {
     json!({
         "timestamp": record.timestamp, "observed_timestamp": record.observed_timestamp,
         "severity_number": record.severity.number(), "severity_text": record.severity_text,

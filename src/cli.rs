@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
-use crate::{catalogue, client, dead_letters, reprocess, roles, rules, settings, streams, telemetry};
+use crate::{
+    catalogue, client, dead_letters, rehearse, reprocess, roles, rules, settings, streams, telemetry,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::SocketAddr,
@@ -22,7 +24,7 @@ enum Command {
     /// All roles in one process: nothing else to install
     Up(UpArgs),
     /// Read this host's logs and ship them to the topic
-    Agent(ConfigArgs),
+    Agent(AgentArgs),
     /// Take records from the topic and make them searchable
     Indexer(ConfigArgs),
     /// Answer searches and evaluate rules
@@ -74,6 +76,19 @@ pub(crate) struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Print what would be shipped of a file, as NDJSON, and count the rest; ships nothing and remembers nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dry_run: Option<PathBuf>,
+    /// The source that reads it, where its path does not tell
+    #[arg(long, value_name = "NAME", requires = "dry_run")]
+    pub(crate) source: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -451,6 +466,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             let reread = Arc::new(move || settings::up(&args));
             serve(reread()?, |settings| Box::pin(roles::up(settings, reread)))
         }
+        Command::Agent(AgentArgs { config, dry_run: Some(file), source }) => {
+            rehearse::dry_run(&settings::agent(&config)?, &file, source.as_deref())
+        }
         Command::Agent(args) => {
             let reread = Arc::new(move || settings::agent(&args.config));
             serve(reread()?, |settings| Box::pin(roles::agent(settings, reread)))
@@ -481,8 +499,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Config(ConfigCommand::Check(args)) => {
-            settings::check(&args.config)?;
-            eprintln!("{}: nothing is wrong with it", args.config.display());
+            let settings = settings::check(&args.config)?;
+            let passed = rehearse::run_tests(&settings)?;
+            let tests = match passed {
+                0 => String::new(),
+                1 => ", and its test passes".to_owned(),
+                _ => format!(", and its {passed} tests pass"),
+            };
+            eprintln!("{}: nothing is wrong with it{tests}", args.config.display());
             Ok(Code::Ok)
         }
     }

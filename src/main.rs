@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod dead_letters;
 mod memory;
+mod rehearse;
 mod reload;
 mod reprocess;
 mod roles;

@@ -1,6 +1,7 @@
 //! What the user wants, in one piece: every room reads its own section, this nests them. One file may serve all roles.
 
 use crate::cli::{StoredArgs, UpArgs};
+use crate::rehearse::Test;
 use millrace_config::{Document, Layers, Secret, Section};
 use millrace_indexer::settings::Streams;
 use millrace_store::ClusterKey;
@@ -19,6 +20,8 @@ enum Role {
 
 /// Everything.
 pub(crate) struct Settings {
+    /// Lines, and what must become of them.
+    pub(crate) tests: Vec<Test>,
     /// The agent's.
     pub(crate) agent: millrace_agent::Settings,
     /// The indexer's.
@@ -174,7 +177,9 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         // On the disk of the copies: what is stored becomes one by a link.
         None => storage.cache_dir.join("work"),
     });
+    let tests = root.or("test", Vec::new());
     Some(Settings {
+        tests,
         agent,
         indexer,
         query,

@@ -18,6 +18,7 @@ pub mod framing;
 mod identity;
 mod metrics;
 pub mod pipeline;
+pub mod rehearse;
 mod settings;
 mod ship;
 mod source;

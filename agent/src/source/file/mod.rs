@@ -21,6 +21,7 @@ mod records;
 mod walk;
 
 pub(crate) use identity::{FileIdentity, Fingerprint, HEAD, MARKER};
+pub(crate) use records::{record_of, resource};
 
 use crate::{
     Error,
@@ -66,20 +67,28 @@ pub(crate) struct FileContext {
 }
 
 impl FileContext {
-    /// How the bytes of a file become lines, as far as its path tells.
     fn framing(&self, path: &Path) -> Framing {
-        let FileSettings { max_line, multiline, containers, charset, .. } = &*self.settings;
-        Framing {
-            max_line: *max_line,
-            multiline: multiline.clone(),
-            containers: containers.unwrap_or_else(|| container::is_place(path)),
-            charset: charset.unwrap_or_default(),
-        }
+        framing_of(&self.settings, path)
     }
 
     fn count_closed(&self, reason: &'static str) {
         self.shared.metrics.closed_sources.get_or_create(&Reason { reason }).inc();
     }
+}
+
+/// How the bytes of a file become lines, as far as its path tells.
+pub(crate) fn framing_of(settings: &FileSettings, path: &Path) -> Framing {
+    Framing {
+        max_line: settings.max_line,
+        multiline: settings.multiline.clone(),
+        containers: settings.containers.unwrap_or_else(|| container::is_place(path)),
+        charset: settings.charset.unwrap_or_default(),
+    }
+}
+
+/// Would a source of these settings read the file at this path?
+pub(crate) fn reads(name: &str, settings: &FileSettings, path: &Path) -> bool {
+    Globs::new(name, &settings.include, &settings.exclude).is_ok_and(|globs| globs.matches(path))
 }
 
 /// Starts the thread that reads the files of one source; it goes on from what the checkpoint knows.

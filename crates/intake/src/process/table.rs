@@ -53,7 +53,7 @@ impl fmt::Debug for CsvTable {
     }
 }
 
-/// Networks, and where they are or whose: a database in MaxMind's format.
+/// Networks, and where they are or whose: a database in the format of `MaxMind`.
 #[derive(Clone)]
 pub struct GeoTable(Arc<Reader<Vec<u8>>>);
 
