@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, rehearse, reprocess, roles, rules, settings, streams, telemetry,
+    catalogue, client, dead_letters, decrypt, rehearse, reprocess, roles, rules, settings, streams, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -50,6 +50,8 @@ enum Command {
     /// Look at a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
+    Decrypt(DecryptArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,16 @@ pub(crate) struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecryptArgs {
+    /// The private key: X25519, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// What is read: hits, logs, anything of text; none or `-`: standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -498,6 +510,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Catalogue(CatalogueCommand::Reprocess(args)) => runtime()?.block_on(reprocess::run(&args)),
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
+        Command::Decrypt(args) => decrypt::decrypt(&args),
         Command::Config(ConfigCommand::Check(args)) => {
             let settings = settings::check(&args.config)?;
             let passed = rehearse::run_tests(&settings)?;

@@ -7,6 +7,7 @@ mod catalogue;
 mod cli;
 mod client;
 mod dead_letters;
+mod decrypt;
 mod memory;
 mod rehearse;
 mod reload;

@@ -3,7 +3,7 @@
 use millrace_config::{FromValue, Secret, Section, Value};
 use millrace_intake::{
     Policy,
-    redact::{Action, Kind, Rule, Search},
+    redact::{Action, Kind, Recipient, Rule, Search},
 };
 
 /// A shorter key could be guessed from a few hashes of known values.
@@ -27,7 +27,7 @@ impl FromValue for KindChoice {
 struct ActionChoice(Action);
 
 impl FromValue for ActionChoice {
-    const EXPECTED: &'static str = "one of \"mask\", \"hash\", \"drop\"";
+    const EXPECTED: &'static str = "one of \"mask\", \"hash\", \"drop\", \"encrypt\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         value.choose(&Action::NAMES).map(Self)
@@ -43,6 +43,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Policy {
     let action =
         section.optional::<ActionChoice>("action").map_or(Action::Mask, |ActionChoice(action)| action);
     let key = section.optional::<Secret>("hash_key");
+    let recipient = section.optional::<PublicKey>("encrypt_key").map(|PublicKey(recipient)| recipient);
     let mut rules = Vec::new();
     // A pattern of one's own is more particular than a kind, so it comes first.
     if let Some(mut patterns) = section.section("patterns") {
@@ -83,8 +84,41 @@ pub(super) fn read(section: &mut Section<'_>) -> Policy {
         }
         _ => {}
     }
-    Policy::new(rules, key.as_ref().map_or(&[], |key| key.expose().as_bytes())).unwrap_or_else(|error| {
-        section.error("patterns", format!("all of them together: {error}"));
-        Policy::nothing()
-    })
+    if recipient.is_none() && rules.iter().any(|rule| rule.action == Action::Encrypt) {
+        section.error_with_help(
+            "encrypt_key",
+            "is missing: the public key of who may read it",
+            "encrypt_key = { file = \"/etc/millrace/redaction.pub\" }; `openssl genpkey -algorithm X25519 -out key.pem` makes a key, \
+             `openssl pkey -in key.pem -pubout` its public part",
+        );
+    }
+    let policy =
+        Policy::new(rules, key.as_ref().map_or(&[], |key| key.expose().as_bytes())).unwrap_or_else(|error| {
+            section.error("patterns", format!("all of them together: {error}"));
+            Policy::nothing()
+        });
+    match recipient {
+        Some(recipient) => policy.for_recipient(recipient),
+        None => policy,
+    }
+}
+
+/// An X25519 key in PEM.
+struct PublicKey(Recipient);
+
+impl FromValue for PublicKey {
+    const EXPECTED: &'static str = "an X25519 public key in PEM, best as { file = \"…\" }";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().ok_or_else(|| format!("found {}", value.found()))?;
+        let key = openssl::pkey::PKey::public_key_from_pem(text.as_bytes())
+            .map_err(|_| "it is no public key in PEM".to_owned())?;
+        let raw = key.raw_public_key().ok().and_then(|raw| <[u8; 32]>::try_from(raw).ok());
+        let raw = raw.filter(|_| key.id() == openssl::pkey::Id::X25519);
+        raw.map(|raw| Self(Recipient::new(raw))).ok_or_else(|| "it is a key, but not of X25519".to_owned())
+    }
+
+    fn example() -> String {
+        "{ file = \"/etc/millrace/redaction.pub\" }".to_owned()
+    }
 }

@@ -203,7 +203,12 @@ fn what_is_wrong_is_told_with_what_is_understood() {
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nstream = \"A B\"\n", "stream name"),
         ("[agent.sources.a]\ntype = \"file\"\ninclude = [\"/a\"]\nmax_line = \"1GiB\"\n", "64MiB"),
         ("[agent.redact]\nkinds = [\"emails\"]\n", "did you mean \"email\"?"),
-        ("[agent.redact]\nkinds = [\"email\"]\naction = \"encrypt\"\n", "\"mask\", \"hash\", \"drop\""),
+        ("[agent.redact]\nkinds = [\"email\"]\naction = \"encrypt\"\n", "encrypt_key: is missing"),
+        (
+            "[agent.redact]\nkinds = [\"email\"]\naction = \"encrypt\"\nencrypt_key = \"x\"\n",
+            "no public key in PEM",
+        ),
+        ("[agent.redact]\nkinds = [\"email\"]\naction = \"encypt\"\n", "did you mean \"encrypt\"?"),
         ("[agent.redact]\nkinds = [\"email\"]\naction = \"hash\"\n", "hash_key: is missing"),
         ("[agent.redact]\nkinds = [\"email\"]\naction = \"hash\"\nhash_key = \"short\"\n", "16 characters"),
         ("[agent.redact]\npatterns = { mine = 'a(' }\n", "unclosed group"),

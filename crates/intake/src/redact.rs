@@ -4,11 +4,14 @@
 //! Body, level and attributes are looked at, names of attributes included; the resource (host, path, service) is what an operator
 //! named, and stays. All kinds and patterns are looked for in one pass, by one automaton, in time linear to the text.
 
+mod encrypt;
 mod found;
 mod kinds;
 
+pub use encrypt::{Opener, Opening, Recipient};
 pub use kinds::Kind;
 
+use encrypt::Sealer;
 use found::Part;
 use hmac::{Hmac, KeyInit, Mac};
 use millrace_model::{Attributes, LogRecord, Value, fields::hex};
@@ -25,11 +28,14 @@ pub enum Action {
     Hash,
     /// The attribute goes; out of the body it is cut.
     Drop,
+    /// What is found, encrypted for who holds a key, stands in its place.
+    Encrypt,
 }
 
 impl Action {
     /// The names that settings may use, and what they mean.
-    pub const NAMES: [(&str, Self); 3] = [("mask", Self::Mask), ("hash", Self::Hash), ("drop", Self::Drop)];
+    pub const NAMES: [(&str, Self); 4] =
+        [("mask", Self::Mask), ("hash", Self::Hash), ("drop", Self::Drop), ("encrypt", Self::Encrypt)];
 }
 
 /// What to look for, and what becomes of it.
@@ -72,8 +78,9 @@ impl fmt::Debug for Policy {
 /// Two policies are equal that take out the same in the same way.
 impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
-        let parts =
-            |policy: &Self| policy.0.as_ref().map(|finder| (finder.rules.clone(), finder.key.clone()));
+        let parts = |policy: &Self| {
+            policy.0.as_ref().map(|finder| (finder.rules.clone(), finder.key.clone(), finder.recipient()))
+        };
         parts(self) == parts(other)
     }
 }
@@ -87,6 +94,13 @@ struct Finder {
     /// Does any rule look for what may be a number?
     numbers: bool,
     key: Vec<u8>,
+    sealer: Option<Sealer>,
+}
+
+impl Finder {
+    fn recipient(&self) -> Option<Recipient> {
+        self.sealer.as_ref().map(|sealer| sealer.recipient.clone())
+    }
 }
 
 /// The largest automaton that patterns may need, in bytes.
@@ -102,7 +116,8 @@ impl Policy {
         Self::default()
     }
 
-    /// Takes out what `rules` find, the first of them where several would; `key` is that of hashes.
+    /// Takes out what `rules` find, the first of them where several would; `key` is that of hashes. Nobody's key is there to encrypt for:
+    /// see [`Self::for_recipient`].
     ///
     /// # Errors
     /// A pattern is no regular expression, is too large, or matches nothing at all as well: which, and why.
@@ -134,7 +149,21 @@ impl Policy {
         let is_number =
             |rule: &Rule| matches!(rule.search, Search::Pattern(_) | Search::Kind(Kind::CreditCard));
         let numbers = rules.iter().any(is_number);
-        Ok(Self(Some(Arc::new(Finder { rules, regex, patterns, numbers, key: key.to_owned() }))))
+        Ok(Self(Some(Arc::new(Finder {
+            rules,
+            regex,
+            patterns,
+            numbers,
+            key: key.to_owned(),
+            sealer: None,
+        }))))
+    }
+
+    /// With somebody to encrypt for. Without, what is to be encrypted is masked.
+    #[must_use]
+    pub fn for_recipient(self, recipient: Recipient) -> Self {
+        let finder = self.0.and_then(|finder| Arc::try_unwrap(finder).ok());
+        Self(finder.map(|finder| Arc::new(Finder { sealer: Some(Sealer::new(recipient)), ..finder })))
     }
 
     /// Looks at a record and takes out what the policy says; `found` is called with the rule's name for each.
@@ -274,6 +303,13 @@ impl Finder {
                 Action::Mask => clean.extend(["[redacted:", &rule.name, "]"]),
                 Action::Hash => clean.extend(["[", &rule.name, ":", &self.hash(&text[range.clone()]), "]"]),
                 Action::Drop => drop = true,
+                Action::Encrypt => {
+                    let sealer = self.sealer.as_ref();
+                    match sealer.and_then(|sealer| sealer.seal(&rule.name, &text[range.clone()])) {
+                        Some(sealed) => clean.push_str(&sealed),
+                        None => clean.extend(["[redacted:", &rule.name, "]"]),
+                    }
+                }
             }
             kept = range.end;
         }
