@@ -1,4 +1,6 @@
-"""OpenTelemetry's own SDK as a sender of logs: `otlp.py grpc|http ENDPOINT COUNT [TOKEN]`.
+"""OpenTelemetry's own SDK as a sender of logs: `otlp.py grpc|http ENDPOINT COUNT TOKEN [AUTHORITY]`.
+
+AUTHORITY: a file with the certificate that vouches for the server; the way there is TLS then.
 
 Exits with 1 if the SDK could not deliver. Shares no code with the product.
 """
@@ -13,18 +15,28 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 protocol, endpoint, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-headers = {"authorization": f"Bearer {sys.argv[4]}"} if len(sys.argv) > 4 else None
+headers = {"authorization": f"Bearer {sys.argv[4]}"}
+authority = sys.argv[5] if len(sys.argv) > 5 else None
 
 if protocol == "grpc":
-    from grpc import Compression
+    from grpc import Compression, ssl_channel_credentials
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 
-    exporter = OTLPLogExporter(endpoint=endpoint, insecure=True, headers=headers, compression=Compression.Gzip)
+    credentials = ssl_channel_credentials(open(authority, "rb").read()) if authority else None
+    exporter = OTLPLogExporter(
+        endpoint=endpoint,
+        insecure=credentials is None,
+        credentials=credentials,
+        headers=headers,
+        compression=Compression.Gzip,
+    )
 else:
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    exporter = OTLPLogExporter(endpoint=f"{endpoint}/v1/logs", headers=headers, compression=Compression.Gzip)
+    exporter = OTLPLogExporter(
+        endpoint=f"{endpoint}/v1/logs", headers=headers, compression=Compression.Gzip, certificate_file=authority
+    )
 
 resource = Resource.create({"service.name": f"shop-{protocol}", "deployment.environment": "test"})
 provider = LoggerProvider(resource=resource)

@@ -6,6 +6,7 @@
 use millrace_test_support::{
     Server, Site, http, ports,
     process::{self, Process},
+    wait,
 };
 use serde_json::Value;
 use std::{
@@ -173,14 +174,16 @@ fn what_rsyslog_forwards_is_found_over_tcp_and_over_tls() {
     rsyslog.terminate(DEADLINE);
 }
 
-/// OpenTelemetry's SDK sends so many records; their trace.
+/// One of the programs in Python, to its end; what it says.
 #[track_caller]
-fn otlp(arguments: &[&str]) -> String {
+fn python(program: &str, arguments: &[&str]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/venv/bin/python");
     assert!(python.exists(), "no {}: run `make test`, which makes it", python.display());
     let mut sender = Command::new(python);
-    sender.arg(root.join("tests/otlp.py")).args(arguments).stdin(Stdio::null());
+    sender.arg(root.join("tests").join(program)).args(arguments).stdin(Stdio::null());
+    // Whom this machine trusts otherwise is of no account, and would go before what the program is told.
+    sender.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
     let outcome = process::run(&mut sender, DEADLINE);
     assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
     outcome.stdout.trim().to_owned()
@@ -189,30 +192,50 @@ fn otlp(arguments: &[&str]) -> String {
 #[test]
 fn what_opentelemetrys_sdk_sends_is_found_with_its_fields() {
     let site = Site::new(BINARY);
-    let (grpc, over_http) = (ports::free(), ports::free());
+    certificates(&site.path("tls"));
+    let path = |name: &str| site.path("tls").join(name).display().to_string();
+    let ports = [(); 4].map(|()| ports::free());
     let token = site.write("token", "let me in");
+    let source = |name: &str, ports: &[u16]| {
+        format!(
+            "[agent.sources.{name}]\ntype = \"otlp\"\ngrpc = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\n\
+             token = {{ file = \"{token}\" }}\nstream = \"{name}\"\n",
+            ports[0], ports[1]
+        )
+    };
     let up = site
         .up(&format!(
-            "[agent.sources.sdk]\ntype = \"otlp\"\ngrpc = \"127.0.0.1:{grpc}\"\nhttp = \"127.0.0.1:{over_http}\"\n\
-             token = {{ file = \"{token}\" }}\n"
+            "{}{}[agent.sources.sealed.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            source("clear", &ports[..2]),
+            source("sealed", &ports[2..]),
+            path("localhost.pem"),
+            path("localhost.key")
         ))
         .started();
-    for (protocol, endpoint) in
-        [("grpc", format!("http://127.0.0.1:{grpc}")), ("http", format!("http://127.0.0.1:{over_http}"))]
-    {
-        let trace = otlp(&[protocol, &endpoint, "700", "let me in"]);
+    let authority = path("ca.pem");
+    for (stream, protocol, endpoint, authority) in [
+        ("clear", "grpc", format!("http://127.0.0.1:{}", ports[0]), None),
+        ("clear", "http", format!("http://127.0.0.1:{}", ports[1]), None),
+        ("sealed", "grpc", format!("https://localhost:{}", ports[2]), Some(&*authority)),
+        ("sealed", "http", format!("https://localhost:{}", ports[3]), Some(&*authority)),
+    ] {
+        let mut arguments = vec![protocol, &endpoint, "700", "let me in"];
+        arguments.extend(authority);
+        let trace = python("otlp.py", &arguments);
         up.server.wait_for_total(&format!("trace_id:{trace}"), 700, DEADLINE);
-        let hit =
-            one(&up.server, &format!("service:shop-{protocol} level:warn order.id:17 reason:\"no stock\""));
+        let query = format!(
+            "_stream:{stream} service:shop-{protocol} level:warn order.id:17 reason:\"no stock\" \"order 17 was refused\""
+        );
+        let hit = one(&up.server, &query);
         assert_eq!(hit["body"], "order 17 was refused");
         assert_eq!(hit["resource"]["deployment.environment"], "test");
         assert_eq!(hit["attributes"]["otel.scope.name"], "orders");
         assert_eq!(hit["trace_id"], trace);
         assert!(hit["span_id"].is_string());
     }
-    up.assert_audit_is_complete(1400);
+    up.assert_audit_is_complete(2800);
     // Without the token nothing is taken.
-    let answer = http::post(&format!("127.0.0.1:{over_http}"), "/v1/logs", "{}").unwrap();
+    let answer = http::post(&format!("127.0.0.1:{}", ports[1]), "/v1/logs", "{}").unwrap();
     assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")));
 }
 
@@ -223,8 +246,9 @@ fn what_is_piped_in_is_found_and_its_end_ends_nothing() {
     let server = Server::at(port);
     let config = site.write("up.toml", "[agent.sources.pipe]\ntype = \"stdin\"\nstream = \"pipe\"\n");
     let (data, lines) = (site.path("data").display().to_string(), site.path("lines"));
-    let text: String = (0..5000).map(|number| format!("{{\"level\":\"info\",\"n\":{number}}}\n")).collect();
-    std::fs::write(&lines, text + "the last has no end").unwrap();
+    let text: Vec<String> =
+        (0..5000).map(|number| format!("{{\"level\":\"info\",\"n\":{number}}}\n")).collect();
+    std::fs::write(&lines, text.concat() + "the last has no end").unwrap();
     let listen = format!("127.0.0.1:{port}");
     let mut command = site.command(&["up", "--data", &data, "--listen", &listen, "--config", &config]);
     let mut up =
@@ -287,4 +311,53 @@ fn what_was_acknowledged_is_there_once_when_the_agent_is_killed_under_load() {
     }
     assert_eq!(times.len(), sent.len(), "nothing is made up");
     up.assert_audit_is_complete(times.values().sum::<usize>() as u64);
+}
+
+#[test]
+fn senders_by_grpc_are_told_what_to_do() {
+    let site = Site::new(BINARY);
+    let settings = |port: u16, more: &str| {
+        format!(
+            "[agent.sources.sdk]\ntype = \"otlp\"\ngrpc = \"127.0.0.1:{port}\"\ntoken = \"let me in\"\nmax_body = \"10KiB\"\n{more}"
+        )
+    };
+    let answers = |port: u16| -> BTreeMap<String, Value> {
+        let told = python("otlp_status.py", &[&format!("127.0.0.1:{port}"), "let me in"]);
+        let lines = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|answer| (answer["call"].as_str().unwrap().to_owned(), answer)).collect()
+    };
+    let port = ports::free();
+    let mut up = site.up(&settings(port, "")).started();
+    let told = answers(port);
+    for (call, code) in [
+        ("good", "OK"),
+        ("packed", "OK"),
+        ("stranger", "UNAUTHENTICATED"),
+        ("traces", "UNIMPLEMENTED"),
+        ("no protobuf", "INVALID_ARGUMENT"),
+    ] {
+        assert_eq!(told[call]["code"], code, "{told:?}");
+    }
+    for call in ["large", "bomb"] {
+        let code = told[call]["code"].as_str().unwrap();
+        assert!(["OUT_OF_RANGE", "RESOURCE_EXHAUSTED"].contains(&code), "{told:?}");
+    }
+    up.server.wait_for_total("\"a line\"", 2, DEADLINE);
+    up.stop();
+
+    // No disk has so much room: nothing is taken, and senders are told to come again.
+    let port = ports::free();
+    let config = site.write("short.toml", &settings(port, "min_free = \"1000000GiB\"\n"));
+    let (data, address) = (site.path("short").display().to_string(), format!("127.0.0.1:{}", ports::free()));
+    let arguments = ["up", "--data", &data, "--listen", &address, "--config", &config];
+    let _short = site.start("short", &arguments);
+    wait::until_true("it takes nothing", DEADLINE, || {
+        http::get(&address, "/readyz").is_ok_and(|answer| answer.text().contains("min_free"))
+    });
+    let told = answers(port);
+    assert_eq!(
+        (&told["good"]["code"], &told["good"]["retry_after"]),
+        (&Value::from("UNAVAILABLE"), &Value::from(1))
+    );
+    assert_eq!(told["good"]["status"], 14);
 }

@@ -84,7 +84,9 @@ fn send(address: SocketAddr, records: u64, connections: u64) {
             })
         })
         .collect();
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    for sender in senders {
+        sender.join().unwrap();
+    }
 }
 
 #[tokio::main]

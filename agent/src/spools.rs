@@ -143,18 +143,11 @@ impl Spools {
     }
 }
 
-/// The folder of a source's spool. Names of sources are anybody's choice: what is no plain name is written in hexadecimal digits.
+/// The folder of a source's spool. Names of sources are anybody's choice: what is not plain in one is written in hexadecimal digits.
 fn folder(state_dir: &Path, name: &str) -> PathBuf {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let mut safe = String::new();
-    for byte in name.bytes() {
-        if plain(byte) {
-            safe.push(char::from(byte));
-        } else {
-            safe.push_str(&format!("%{byte:02x}"));
-        }
-    }
-    state_dir.join("spool").join(safe)
+    let safe = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
+    state_dir.join("spool").join(name.bytes().map(safe).collect::<String>())
 }
 
 /// What was found at the start and is not as it should be.
@@ -225,12 +218,11 @@ impl Kept {
         metrics.spool_bytes.get_or_create(&name).set(self.handle.bytes() as i64);
         let trouble = self.handle.trouble();
         if trouble != self.trouble {
-            match &trouble {
-                Some(problem) => {
-                    metrics.source_error("spool");
-                    tracing::error!(source = self.name, problem, "the spool takes nothing: senders wait");
-                }
-                None => tracing::info!(source = self.name, "the spool takes records again"),
+            if let Some(problem) = &trouble {
+                metrics.source_error("spool");
+                tracing::error!(source = self.name, problem, "the spool takes nothing: senders wait");
+            } else {
+                tracing::info!(source = self.name, "the spool takes records again");
             }
             status.spool(&self.name, trouble.clone());
             self.trouble = trouble;

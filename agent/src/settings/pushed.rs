@@ -214,6 +214,8 @@ impl SyslogSettings {
 pub struct WebSettings {
     /// What a sender must know; `None`: nothing.
     pub token: Option<Secret>,
+    /// What is shown to senders, and asked of them; `None`: nothing is hidden on the way.
+    pub tls: Option<TlsSettings>,
     /// The largest request, unpacked, in bytes.
     pub max_body: usize,
     /// So many connections are served at once; more are closed again.
@@ -222,7 +224,7 @@ pub struct WebSettings {
 
 impl Default for WebSettings {
     fn default() -> Self {
-        Self { token: None, max_body: 8 << 20, max_connections: 1_000 }
+        Self { token: None, tls: None, max_body: 8 << 20, max_connections: 1_000 }
     }
 }
 
@@ -245,6 +247,7 @@ impl WebSettings {
         }
         Self {
             token,
+            tls: section.section("tls").and_then(|mut tls| TlsSettings::read(&mut tls)),
             max_body: max_body as usize,
             max_connections: read_max_connections(section, default.max_connections),
         }
@@ -254,9 +257,11 @@ impl WebSettings {
     fn unguarded(&self) -> Option<Unguarded> {
         let unguarded = Unguarded {
             problem: "everybody there can write into it",
-            help: "ask for a token (token = { file = \"/etc/millrace/push.token\" }), or listen on 127.0.0.1",
+            help: "ask for a token (token = { file = \"/etc/millrace/push.token\" }) or, with tls.client_ca, for certificates, \
+                   or listen on 127.0.0.1",
         };
-        self.token.is_none().then_some(unguarded)
+        let asks = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        (self.token.is_none() && !asks).then_some(unguarded)
     }
 }
 

@@ -297,3 +297,34 @@ fn syslog_is_listened_for_where_it_is_said() {
     assert!(read(open).unwrap_err().contains("client_ca, or on 127.0.0.1, or say"));
     assert!(read(&format!("{open}allow_unauthenticated = true\n")).is_ok());
 }
+
+#[test]
+fn what_is_pushed_over_http_is_guarded() {
+    let read = |text: &str| {
+        let settings = read(&format!("[agent.sources.web]\n{text}\n"))?;
+        Ok::<_, String>(settings.sources.into_iter().next().unwrap().kind)
+    };
+    assert_eq!(read("type = \"otlp\"").unwrap(), SourceKind::Otlp(OtlpSettings::default()));
+    let SourceKind::Otlp(otlp) = read("type = \"otlp\"\nhttp = \"127.0.0.1:1\"").unwrap() else { panic!() };
+    assert_eq!((otlp.grpc, otlp.http.map(|address| address.port())), (None, Some(1)));
+    assert_eq!(read("type = \"http\"").unwrap(), SourceKind::Http(Box::default()));
+    assert_eq!(read("type = \"stdin\"").unwrap(), SourceKind::Stdin(StdinSettings::default()));
+
+    for open in ["type = \"otlp\"\ngrpc = \"0.0.0.0:4317\"", "type = \"http\"\nlisten = \"[::]:7702\""] {
+        assert!(read(open).unwrap_err().contains("ask for a token"));
+        let certificates = "tls = { certificate = \"/c\", key = \"/k\", client_ca = \"/a\" }";
+        for proof in ["token = \"let me in\"", certificates, "allow_unauthenticated = true"] {
+            assert!(read(&format!("{open}\n{proof}")).is_ok(), "{proof}");
+        }
+    }
+    for (text, expected) in [
+        ("type = \"otlp\"\ntoken = \" \"", "blanks around it"),
+        ("type = \"http\"\nmax_body = \"1GiB\"", "256MiB"),
+        ("type = \"http\"\nmax_connections = 0", "from 1 to"),
+        ("type = \"otlp\"\nparse = [\"json\"]", "parse"),
+        ("type = \"stdin\"\n[agent.sources.more]\ntype = \"stdin\"", "one standard input"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}

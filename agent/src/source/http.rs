@@ -32,6 +32,7 @@ pub(crate) async fn start(
     settings: &HttpSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
+    let tls = inlet.acceptor(settings.web.tls.as_ref(), web::PROTOCOLS)?;
     let listener = inlet.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
     let shared = Arc::new(Shared { inlet: inlet.clone(), settings: settings.clone() });
     let router = Router::new()
@@ -39,7 +40,7 @@ pub(crate) async fn start(
         .route("/api/v1/ingest", post(ingest))
         .fallback(|| async { Turned::new(StatusCode::NOT_FOUND, "not_found", "POST / or /api/v1/ingest") })
         .with_state(shared);
-    tasks.spawn(web::serve(listener, router, inlet, settings.web.clone()));
+    tasks.spawn(web::serve(listener, tls, router, inlet, settings.web.clone()));
     Ok(())
 }
 

@@ -135,7 +135,7 @@ impl Reader {
     /// Takes the next record in, or what stands for some that are none any more.
     fn step(&mut self) -> Result<Found, Stopped> {
         let Self { context, records, outbox, troubled, .. } = self;
-        let item = match records.next() {
+        let item = match records.next_item() {
             Ok(item) => item,
             Err(error) => {
                 context.metrics.source_error("spool");

@@ -13,6 +13,7 @@ mod journal;
 mod packed;
 mod pending;
 mod pushed;
+mod pushed_damage;
 mod pushed_http;
 mod state;
 mod support;

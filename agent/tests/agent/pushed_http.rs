@@ -75,7 +75,7 @@ fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) 
     let mut head =
         format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head = format!("{head}{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     // A server that has read enough may close: its answer is there all the same.
@@ -123,6 +123,9 @@ async fn lines_of_json_are_taken_and_what_is_none_is_kept_with_the_reason() {
     host.stop().await;
 }
 
+/// A request's headers, path and body, and the answer's status and code.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [u8], u16, &'a str);
+
 #[tokio::test]
 async fn what_cannot_be_taken_is_turned_away_with_a_reason() {
     let mut host = Host::new();
@@ -133,7 +136,6 @@ async fn what_cannot_be_taken_is_turned_away_with_a_reason() {
     let large = vec![b'x'; 10_001];
     let packed = gzip(&vec![b'x'; 1 << 20]);
     assert!(packed.len() < 10_000);
-    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [u8], u16, &'a str);
     let cases: [Case<'_>; 8] = [
         (&[], "/", b"{}", 401, "unauthorized"),
         (&[("authorization", "Bearer s3cre")], "/", b"{}", 401, "unauthorized"),
@@ -296,8 +298,7 @@ async fn what_was_acknowledged_is_there_once_however_often_the_agent_is_killed()
                 for number in 0.. {
                     let line = format!("{{\"line\":\"{sender}-{number}\"}}");
                     let mut first = true;
-                    while !post(address, "/", &[], line.as_bytes()).is_some_and(|answer| answer.status == 200)
-                    {
+                    while post(address, "/", &[], line.as_bytes()).is_none_or(|answer| answer.status != 200) {
                         first = false;
                         thread::sleep(Duration::from_millis(5));
                     }
@@ -325,7 +326,9 @@ async fn what_was_acknowledged_is_there_once_however_often_the_agent_is_killed()
     assert!(sent.len() > 200, "{}", sent.len());
     let count = |bodies: Vec<String>| {
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
-        bodies.into_iter().for_each(|body| *times.entry(body).or_default() += 1);
+        for body in bodies {
+            *times.entry(body).or_default() += 1;
+        }
         times
     };
     let shipped = host

@@ -5,11 +5,14 @@ mod grpc;
 mod http;
 mod status;
 
-use super::pushed::{Encoded, Inlet, Later, Taken, web::Turned};
+use super::pushed::{
+    Encoded, Inlet, Later, Taken,
+    web::{self, Turned},
+};
 use crate::{Error, settings::OtlpSettings};
 use axum::{Router, http::StatusCode};
 use millrace_model::{LogRecord, Timestamp, wire::DecodeError};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// What is said of records that are dropped.
@@ -28,14 +31,14 @@ pub(crate) async fn start(
     settings: &OtlpSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
+    let tls = inlet.acceptor(settings.web.tls.as_ref(), web::PROTOCOLS)?;
     let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body });
-    let routers: [(_, fn(Arc<Shared>) -> Router); 2] =
-        [(settings.grpc, grpc::router), (settings.http, http::router)];
+    let routers: [(Option<SocketAddr>, Router); 2] =
+        [(settings.grpc, grpc::router(Arc::clone(&shared))), (settings.http, http::router(shared))];
     for (address, router) in routers {
         let Some(address) = address else { continue };
         let listener = inlet.bind(&address, || TcpListener::bind(address)).await?;
-        let router = router(Arc::clone(&shared));
-        tasks.spawn(super::pushed::web::serve(listener, router, inlet.clone(), settings.web.clone()));
+        tasks.spawn(web::serve(listener, tls.clone(), router, inlet.clone(), settings.web.clone()));
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! The way in for what is pushed: listeners hand records over, and learn when they are on the disk, or why they are not.
 
+pub(crate) mod accept;
 pub(crate) mod decoder;
+mod tls;
 pub(crate) mod web;
 
 use crate::{
     Error,
     metrics::{Kind, Metrics, Pushed},
+    settings::TlsSettings,
 };
 use decoder::Message;
 use millrace_intake::{
@@ -14,6 +17,7 @@ use millrace_intake::{
     spool::{Handle, Refused},
 };
 use millrace_model::{Attributes, Clock, LogRecord, wire};
+use openssl::ssl::SslAcceptor;
 use std::{fmt::Display, io, sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
@@ -164,7 +168,7 @@ impl Inlet {
                     }
                     // However long it waits, it is refused once.
                     Err(refused) if !std::mem::replace(&mut told, true) => {
-                        self.count_refused(count, &refused)
+                        self.count_refused(count, &refused);
                     }
                     Err(_) => {}
                 }
@@ -260,6 +264,16 @@ impl Inlet {
         let mut resource = Attributes::new();
         resource.set("host.name", &*self.host);
         Arc::new(resource)
+    }
+
+    /// What TLS needs, if it is spoken; `protocols` as [`tls::acceptor`] has them. Blocks on small files.
+    pub(crate) fn acceptor(
+        &self,
+        settings: Option<&TlsSettings>,
+        protocols: &'static [u8],
+    ) -> Result<Option<SslAcceptor>, Error> {
+        let acceptor = settings.map(|settings| tls::acceptor(settings, protocols)).transpose();
+        acceptor.map_err(|problem| Error::Certificates { name: self.name.to_string(), problem })
     }
 
     /// Takes an address, so that an occupied one ends the start with a clear word.

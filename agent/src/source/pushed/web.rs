@@ -1,8 +1,11 @@
 //! HTTP for what is pushed: connections are bounded in number, requests in size, time and in what they hold of memory together;
 //! where there is a token, a sender must know it.
 
-use super::Inlet;
-use crate::{metrics::Kind, settings::WebSettings};
+use super::{
+    Inlet,
+    accept::{self, Connection},
+};
+use crate::settings::WebSettings;
 use axum::{
     Extension, Json, Router,
     body::{Body, to_bytes},
@@ -15,22 +18,13 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use openssl::ssl::SslAcceptor;
 use serde_json::json;
-use std::{
-    io::Read,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use std::{io::Read, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 /// How long a request's headers may take.
 const HEADERS: Duration = Duration::from_secs(10);
@@ -42,8 +36,8 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 const LARGEST_AT_ONCE: usize = 8;
 /// What requests are counted in, in bytes.
 const UNIT: usize = 1 << 10;
-/// How long to wait before listening again after a failure, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(500);
+/// What is spoken inside of TLS, in the form of ALPN.
+pub(crate) const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
 /// When senders should come again that are told to wait, in seconds.
 pub(crate) const RETRY_AFTER: u64 = 1;
 
@@ -82,65 +76,42 @@ struct Door {
 }
 
 /// Serves `router` behind the door until the stop, and then waits for the answers that are due.
-pub(crate) async fn serve(listener: TcpListener, router: Router, inlet: Inlet, settings: WebSettings) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<SslAcceptor>,
+    router: Router,
+    inlet: Inlet,
+    settings: WebSettings,
+) {
     let units = LARGEST_AT_ONCE * units(settings.max_body);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let door = Door { inlet: inlet.clone(), settings, room: Arc::new(Semaphore::new(units)) };
     let router = router.layer(middleware::from_fn_with_state(Arc::new(door), pass));
-    let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-            () = inlet.stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, from)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    connections.spawn(connection(stream, from, &router, &graceful, &inlet, place));
-                }
-                Err(_) => {
-                    inlet.rejected("too_many_connections");
-                    tracing::warn!(source = %inlet.name, %from, "too many connections: one more is closed (max_connections)");
-                }
-            },
-            Err(error) => {
-                inlet.metrics.source_error("socket");
-                tracing::warn!(source = %inlet.name, %error, "a connection cannot be accepted");
-                sleep(PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    graceful.shutdown().await;
-    while connections.join_next().await.is_some() {}
+    let serve = {
+        let inlet = inlet.clone();
+        move |connection| answer(connection, router.clone(), inlet.clone())
+    };
+    accept::run(listener, tls, inlet, places, serve).await;
 }
 
 /// One connection, of either version of HTTP.
-fn connection(
-    stream: TcpStream,
-    from: SocketAddr,
-    router: &Router,
-    graceful: &GracefulShutdown,
-    inlet: &Inlet,
-    place: OwnedSemaphorePermit,
-) -> impl Future<Output = ()> + use<> {
-    let router = router.clone().layer(Extension(From(from.ip().to_canonical())));
+async fn answer(connection: Connection, router: Router, inlet: Inlet) {
+    let Connection { stream, from, .. } = connection;
+    let router = router.layer(Extension(From(from.ip().to_canonical())));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE);
-    let served =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
-    let served = graceful.watch(served);
-    let open = inlet.metrics.connections.get_or_create_owned(&Kind { kind: inlet.kind });
-    let name = Arc::clone(&inlet.name);
-    async move {
-        open.inc();
-        if let Err(error) = served.await {
-            tracing::debug!(source = %name, %from, error, "the connection broke");
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = inlet.stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
         }
-        open.dec();
-        drop(place);
+    };
+    if let Err(error) = ended {
+        tracing::debug!(source = %inlet.name, %from, error, "the connection broke");
     }
 }
 
@@ -175,7 +146,10 @@ async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
         next.run(request).await
     });
     answered.await.unwrap_or_else(|_| {
-        turned(Turned::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long"))
+        // As something that may be tried again: OTLP's senders give up on 408.
+        let why = "the request took too long, or too many others were in hand";
+        let turned = turned(Turned::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", why));
+        ([(header::RETRY_AFTER, RETRY_AFTER.to_string())], turned).into_response()
     })
 }
 

@@ -5,10 +5,9 @@
 mod drops;
 mod message;
 mod stream;
-mod tls;
 mod udp;
 
-use super::pushed::Inlet;
+use super::pushed::{Inlet, accept};
 use crate::{
     Error,
     settings::{Protocol, SyslogSettings},
@@ -27,13 +26,7 @@ pub(crate) async fn start(
     settings: &SyslogSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
-    let acceptor = match &settings.tls {
-        Some(tls) => Some(
-            tls::acceptor(tls)
-                .map_err(|problem| Error::Certificates { name: inlet.name.to_string(), problem })?,
-        ),
-        None => None,
-    };
+    let acceptor = inlet.acceptor(settings.tls.as_ref(), &[])?;
     let settings = Arc::new(settings.clone());
     let places = Arc::new(Semaphore::new(settings.max_connections));
     for endpoint in &settings.listen {
@@ -47,7 +40,11 @@ pub(crate) async fn start(
             Protocol::Tcp | Protocol::Tls => {
                 let listener = inlet.bind(endpoint, || TcpListener::bind(endpoint.address)).await?;
                 let tls = acceptor.clone().filter(|_| endpoint.protocol == Protocol::Tls);
-                tasks.spawn(stream::run(listener, tls, inlet, settings, Arc::clone(&places)));
+                let serve = {
+                    let inlet = inlet.clone();
+                    move |connection| stream::serve(connection, inlet.clone(), Arc::clone(&settings))
+                };
+                tasks.spawn(accept::run(listener, tls, inlet, Arc::clone(&places), serve));
             }
         }
     }

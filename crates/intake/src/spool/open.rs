@@ -9,9 +9,9 @@ use super::{
 use millrace_model::SpoolId;
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::Read,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -46,7 +46,9 @@ fn base_of(path: &Path) -> Option<u64> {
 }
 
 pub(super) fn open(folder: &Path, floor: impl Fn(SpoolId) -> u64) -> Result<(Found, Opened), Error> {
-    fs::create_dir_all(folder).map_err(Error::at(folder, "make it"))?;
+    // What was pushed lies there as it came: it is nobody's but this user's to read.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(Error::at(folder, "make it"))?;
     let files = list(folder)?;
     let Some(id) = identify(&files)? else {
         return begin(folder, files);
@@ -125,6 +127,7 @@ pub(super) fn create(folder: &Path, id: SpoolId, base: u64) -> Result<(File, Seg
         .write(true)
         .create(true)
         .truncate(true)
+        .mode(0o600)
         .open(&path)
         .map_err(Error::at(&path, "create it"))?;
     let header = SegmentHeader { spool: id, base }.write();

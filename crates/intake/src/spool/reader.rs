@@ -64,7 +64,7 @@ impl Reader {
     ///
     /// # Errors
     /// A file cannot be read; asked again, it tries again.
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, Error> {
         let found = loop {
             let Some(open) = &mut self.open else {
                 if !self.enter()? {

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::{fs::File, io::Read, ops::Range, sync::mpsc};
+use std::{fs::File, io::Read, ops::Range, os::unix::fs::PermissionsExt, sync::mpsc};
 
 const SMALL: Bounds = Bounds { bytes: 1 << 20, overflow: Overflow::Refuse };
 
@@ -35,7 +35,7 @@ enum Told {
 fn read_from(handle: &Handle, from: u64) -> Vec<Told> {
     let mut reader = handle.reader(from);
     let (mut all, mut at) = (Vec::new(), from);
-    while let Some(item) = reader.next().unwrap() {
+    while let Some(item) = reader.next_item().unwrap() {
         let (numbers, read) = match item {
             Item::Record { number, payload, crc32c } => {
                 assert_eq!(crc32c, crc32c::crc32c(payload));
@@ -70,11 +70,13 @@ fn what_was_appended_is_read_in_order_and_after_opening_again() {
     let (spool, first) = open(folder.path(), SMALL);
     assert!(first.new);
     let handle = spool.handle();
-    assert_eq!(handle.reader(0).next().unwrap(), None);
+    assert_eq!(handle.reader(0).next_item().unwrap(), None);
     append(&handle, &payloads(0..3)).unwrap();
     append(&handle, &payloads(3..4)).unwrap();
     assert_eq!(read_from(&handle, 0), records(0..4));
     assert_eq!(read_from(&handle, 2), records(2..4));
+    let mode = files(folder.path())[0].metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
     drop(spool);
     assert_eq!(append(&handle, &payloads(4..5)), Err(Refused::Closed));
 
@@ -95,9 +97,9 @@ fn a_reader_that_is_at_the_end_goes_on_when_there_is_more() {
         handle.wait(number as u64, Duration::from_mins(1));
         let expected = payload(number);
         assert!(
-            matches!(reader.next().unwrap(), Some(Item::Record { number: n, payload, .. }) if n == number as u64 && payload == expected)
+            matches!(reader.next_item().unwrap(), Some(Item::Record { number: n, payload, .. }) if n == number as u64 && payload == expected)
         );
-        assert_eq!(reader.next().unwrap(), None);
+        assert_eq!(reader.next_item().unwrap(), None);
     }
     assert!(files(folder.path()).len() > 4);
 }
@@ -157,7 +159,7 @@ fn where_the_oldest_may_go_they_go_and_are_told_as_lost() {
     // One is reading: what it has open it reads to its end.
     let mut reader = handle.reader(0);
     append(&handle, &payloads(0..100)).unwrap();
-    assert!(matches!(reader.next().unwrap(), Some(Item::Record { number: 0, .. })));
+    assert!(matches!(reader.next_item().unwrap(), Some(Item::Record { number: 0, .. })));
     for at in 1..100 {
         append(&handle, &payloads(at * 100..(at + 1) * 100)).unwrap();
         assert!(handle.bytes() <= SMALL.bytes);
@@ -168,7 +170,7 @@ fn where_the_oldest_may_go_they_go_and_are_told_as_lost() {
     assert_eq!(all[1..], records(lost.end as usize..10_000));
     assert_eq!((handle.take_dropped(), handle.take_dropped().is_empty()), (lost, true));
     let mut read = 1;
-    while let Some(Item::Record { .. }) = reader.next().unwrap() {
+    while let Some(Item::Record { .. }) = reader.next_item().unwrap() {
         read += 1;
     }
     assert!(read >= 100, "{read}");

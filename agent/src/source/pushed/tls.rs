@@ -2,7 +2,7 @@
 
 use crate::settings::TlsSettings;
 use openssl::{
-    ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod, SslMode, SslVerifyMode},
+    ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, SslMode, SslVerifyMode, select_next_proto},
     x509::X509,
 };
 use std::{path::Path, pin::Pin};
@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 /// Reads certificate and key; what is wrong with which file. Blocks.
-pub(super) fn acceptor(settings: &TlsSettings) -> Result<SslAcceptor, String> {
+/// `protocols`: what is spoken inside, best first, in the form of ALPN; nothing: it is not talked about.
+pub(crate) fn acceptor(settings: &TlsSettings, protocols: &'static [u8]) -> Result<SslAcceptor, String> {
     let at = |path: &Path| {
         let path = path.display().to_string();
         move |error| format!("{path}: {error}")
@@ -35,6 +36,13 @@ pub(super) fn acceptor(settings: &TlsSettings) -> Result<SslAcceptor, String> {
             builder.cert_store_mut().add_cert(authority).map_err(at(path))?;
         }
         builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    }
+    // Without it nobody who showed a certificate could come again under the same session.
+    builder.set_session_id_context(b"millrace").map_err(|error| format!("OpenSSL: {error}"))?;
+    if !protocols.is_empty() {
+        builder.set_alpn_select_callback(move |_, offered| {
+            select_next_proto(protocols, offered).ok_or(AlpnError::NOACK)
+        });
     }
     Ok(builder.build())
 }
