@@ -158,9 +158,9 @@ impl Reader {
                 tracing::error!(source = %context.name, lost, from = numbers.start, damaged, "records of the spool are lost");
                 outbox.skip(lost, Raw::Digest { crc32c: 0, length: 0 }, SkipReason::Lost, context);
             }
-            Some(Item::Record { number, payload, crc32c }) => {
-                let length = payload.len() as u64;
-                let raw = Raw::Digest { crc32c, length };
+            Some(Item::Record { number, payload }) => {
+                // At hand: to add its checksum up anew is much cheaper than to combine the one that the frame has.
+                let raw = Raw::Bytes(payload);
                 if outbox.is_full_for(payload.len(), context) {
                     outbox.seal(Mark::Spool, None, context)?;
                 }

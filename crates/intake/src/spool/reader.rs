@@ -15,8 +15,6 @@ pub enum Item<'a> {
         number: u64,
         /// What was appended.
         payload: &'a [u8],
-        /// CRC-32C of that.
-        crc32c: u32,
     },
     /// Numbers without a record.
     Lost {
@@ -90,7 +88,7 @@ impl Reader {
                         break Found::Lost(header.number);
                     }
                     self.next = header.end();
-                    break Found::Record(header.number, payload, header.crc32c);
+                    break Found::Record(header.number, payload);
                 }
                 Step::End if self.next < view.upper => {
                     // At the end of the last segment there is nothing to come for these either: `upper` and `limit` are of one moment.
@@ -111,9 +109,9 @@ impl Reader {
                 let damaged = self.open.as_mut().is_some_and(|open| std::mem::take(&mut open.damaged));
                 Item::Lost { numbers, damaged }
             }
-            Found::Record(number, payload, crc32c) => {
+            Found::Record(number, payload) => {
                 let payload = self.open.as_ref().map(|open| open.walker.payload(payload)).unwrap_or_default();
-                Item::Record { number, payload, crc32c }
+                Item::Record { number, payload }
             }
         }
     }
@@ -146,7 +144,7 @@ impl Reader {
 }
 
 enum Found {
-    Record(u64, Range<usize>, u32),
+    Record(u64, Range<usize>),
     Lost(u64),
 }
 
