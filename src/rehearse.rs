@@ -151,17 +151,20 @@ fn as_json(setting: &Setting) -> Value {
 /// # Errors
 /// Some do not pass: says which, and how what came differs.
 pub(crate) fn run_tests(settings: &Settings) -> anyhow::Result<usize> {
-    let mut failures = String::new();
+    let mut failures = Vec::new();
     for (number, test) in settings.tests.iter().enumerate() {
         if let Err(problem) = run(settings, test) {
             let name = test.name.clone().unwrap_or_else(|| format!("test {}", number + 1));
-            failures.push_str(&format!("\n  {name}: {problem}"));
+            failures.push(format!("\n  {name}: {problem}"));
         }
     }
     if failures.is_empty() {
         return Ok(settings.tests.len());
     }
-    Err(Failure::with(Code::Findings, format!("not all tests of the configuration pass:{failures}")))
+    Err(Failure::with(
+        Code::Findings,
+        format!("not all tests of the configuration pass:{}", failures.concat()),
+    ))
 }
 
 fn run(settings: &Settings, test: &Test) -> Result<(), String> {

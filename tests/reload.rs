@@ -14,7 +14,7 @@ use serde_json::json;
 use std::{fs, os::unix::net::UnixDatagram, process::Command, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 fn source(site: &Site, stream: &str) -> String {
     format!(
@@ -38,14 +38,14 @@ fn what_comes_after_a_reload_goes_where_the_new_settings_say() {
     // A mistake changes nothing, and is told.
     fs::write(&settings, text.replace("type = \"file\"", "type = \"flie\"")).unwrap();
     up.process().signal("HUP");
-    until_true("the mistake is counted", WITHIN, || reloads(&up, "refused") == 1.0);
+    until_true("the mistake is counted", WITHIN, || reloads(&up, "refused") >= 1.0);
     assert!(up.process().log().contains("did you mean \"file\"?"), "{}", up.process().log());
     site.append("app.log", "line two\n");
     up.server.wait_for_total("stream:first", 2, WITHIN);
 
     fs::write(&settings, text.replace("stream = \"first\"", "stream = \"second\"")).unwrap();
     up.process().signal("HUP");
-    until_true("the new settings are in use", WITHIN, || reloads(&up, "used") == 1.0);
+    until_true("the new settings are in use", WITHIN, || reloads(&up, "used") >= 1.0);
     site.append("app.log", "line three\n");
     up.server.wait_for_total("stream:second", 1, WITHIN);
     up.server.wait_for_total("line", 3, WITHIN);
@@ -57,7 +57,7 @@ fn what_comes_after_a_reload_goes_where_the_new_settings_say() {
         fs::write(&settings, format!("[agent]\nstate_dir = \"/elsewhere\"\n{text}")).unwrap();
     }
     up.process().signal("HUP");
-    until_true("it is refused", WITHIN, || reloads(&up, "refused") == 2.0);
+    until_true("it is refused", WITHIN, || reloads(&up, "refused") >= 2.0);
     assert!(up.process().log().contains("agent.state_dir is another"), "{}", up.process().log());
 
     // Many reloads while lines come.

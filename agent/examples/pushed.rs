@@ -102,6 +102,7 @@ async fn main() {
     let source = SourceSettings {
         name: "bench".to_owned(),
         stream: StreamName::default(),
+        process: millrace_intake::Process::default(),
         kind: SourceKind::Syslog(Box::new(SyslogSettings { listen, ..SyslogSettings::default() })),
     };
     let state = tempfile::tempdir_in(".").unwrap();

@@ -82,7 +82,7 @@ impl LogFile {
         self.lines = 0;
         match self.style {
             Style::Away => {
-                fs::rename(self.path(), format!("{}.{}", self.path().display(), self.rotations)).unwrap()
+                fs::rename(self.path(), format!("{}.{}", self.path().display(), self.rotations)).unwrap();
             }
             Style::Within => {
                 let old = |rotation: usize| self.folder.join(format!("storm-{:02}.{rotation}.log", self.nth));

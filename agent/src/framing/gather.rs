@@ -333,16 +333,14 @@ impl Gather {
         let fits = self.records.get(&group.record).is_some_and(|record| {
             record.text.len() + record.end.len() + group.blank.len() + line.text.len() <= self.most
         });
-        match multiline.go_on(group.state, &line.text).filter(|_| fits) {
-            Some(state) => {
-                self.join(output, &group, number);
-                self.outputs[output].group = Some(Group { state, blank: Vec::new(), ..group });
-            }
-            None => {
-                self.complete(group.record);
-                self.outputs[output].group = Some(Group { record: number, state: begins, blank: Vec::new() });
-            }
-        }
+        let next = if let Some(state) = multiline.go_on(group.state, &line.text).filter(|_| fits) {
+            self.join(output, &group, number);
+            Group { state, blank: Vec::new(), ..group }
+        } else {
+            self.complete(group.record);
+            Group { record: number, state: begins, blank: Vec::new() }
+        };
+        self.outputs[output].group = Some(next);
     }
 
     /// A line, and blank ones before it, become part of the record before.

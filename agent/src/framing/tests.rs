@@ -148,9 +148,8 @@ proptest! {
         let mut pieces = 0;
         let mut count = |piece: Piece<'_>| {
             let (runs, bytes) = match piece {
-                Piece::Line { length, .. } => (1, length),
                 Piece::OverLong { kept, rest_length, .. } => (2, kept.len() as u64 + rest_length),
-                Piece::Skipped { length, .. } => (1, length),
+                Piece::Line { length, .. } | Piece::Skipped { length, .. } => (1, length),
             };
             pieces += runs;
             length += bytes;

@@ -1,6 +1,6 @@
 //! What went wrong in other shippers and has no other place here.
 
-use crate::support::{Host, until};
+use crate::support::{Host, ShippedSource, until};
 use std::{
     fs::{self, File},
     io::{Read, Seek},
@@ -59,12 +59,16 @@ async fn b5_a_file_is_closed_with_lines_that_are_not_acknowledged_and_is_appende
     let mut host = Host::new();
     // More than may be open: each is closed after its turn.
     let names: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
-    names.iter().for_each(|name| host.append(&format!("{name}.log"), format!("{name} first\n")));
+    for name in &names {
+        host.append(&format!("{name}.log"), format!("{name} first\n"));
+    }
     host.topic.hold();
     host.start();
     until("all are known", || host.metric("sources") == 300).await;
     sleep(Duration::from_millis(100)).await;
-    names.iter().for_each(|name| host.append(&format!("{name}.log"), format!("{name} second\n")));
+    for name in &names {
+        host.append(&format!("{name}.log"), format!("{name} second\n"));
+    }
     host.kill().await;
     host.start();
     let mut expected: Vec<String> =
@@ -112,7 +116,9 @@ async fn b8_thirty_rotations_while_the_kernel_has_more_to_tell_than_it_keeps() {
     }
     let shipped = host.shipped("all lines", |shipped| shipped.bodies().len() >= expected.len()).await;
     stop.store(true, Ordering::Relaxed);
-    churn.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in churn {
+        thread.join().unwrap();
+    }
     assert_eq!(shipped.sorted_bodies(), expected);
     host.stop().await;
 }
@@ -167,7 +173,7 @@ async fn b17_what_deleted_files_keep_on_the_disk_is_bounded_and_the_loss_is_said
         assert_eq!((close.reason.as_str(), close.end), ("deleted", source.end()));
         lost += close.lost_at_least.unwrap_or(0);
     }
-    let read: u64 = shipped.sources.values().map(|source| source.end()).sum();
+    let read: u64 = shipped.sources.values().map(ShippedSource::end).sum();
     assert_eq!(read + lost, 6 * text.len() as u64, "what was not read is said to be lost, to the byte");
     assert!(
         lost > 0

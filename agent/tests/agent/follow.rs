@@ -17,7 +17,7 @@ fn container(host: &mut Host) {
 }
 
 fn lines(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{TIME} {line}\n")).collect()
+    lines.iter().flat_map(|line| [TIME, " ", line, "\n"]).collect()
 }
 
 /// Checks every byte of both files.

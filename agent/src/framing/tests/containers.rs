@@ -30,7 +30,7 @@ fn read(text: &str, multiline: Option<&str>, max_line: usize) -> Vec<(String, u6
 const TIME: &str = "2026-01-02T03:04:05.000000001Z";
 
 fn cri(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{TIME} {line}\n")).collect()
+    lines.iter().flat_map(|line| [TIME, " ", line, "\n"]).collect()
 }
 
 fn told(found: &[(String, u64)]) -> Vec<&str> {
@@ -47,11 +47,9 @@ fn parts_become_one_line_for_each_output_by_itself() {
     assert_eq!(found[3].1, 2 * (TIME.len() as u64 + 12));
     // Of parts side by side there is one run.
     assert_eq!(told(&read(&cri(&["stdout P a", "stdout F b"]), None, 99)), ["stdout ab"]);
-    let docker: String = [("a", "stdout"), ("x\\n", "stderr"), ("b\\n", "stdout"), ("\\n", "stdout")]
-        .iter()
-        .map(|(log, stream)| format!("{{\"log\":\"{log}\",\"stream\":\"{stream}\",\"time\":\"{TIME}\"}}\n"))
-        .collect();
-    assert_eq!(told(&read(&docker, None, 1000)), ["stdout ab", "stderr x", "<merged>", "<blank>"]);
+    let docker = [("a", "stdout"), ("x\\n", "stderr"), ("b\\n", "stdout"), ("\\n", "stdout")]
+        .map(|(log, stream)| format!("{{\"log\":\"{log}\",\"stream\":\"{stream}\",\"time\":\"{TIME}\"}}\n"));
+    assert_eq!(told(&read(&docker.concat(), None, 1000)), ["stdout ab", "stderr x", "<merged>", "<blank>"]);
 }
 
 #[test]

@@ -72,17 +72,13 @@ impl Reader {
     /// A file's last records go on in another. That is made durable, and the file ends.
     fn goes_on(&mut self, before: SourceId, goes_on: GoesOn) -> Result<(), Stopped> {
         let Some(last) = self.generations.get_mut(&before) else { return Ok(()) };
-        let closing = Closing {
-            end: last.position(),
-            reason: "rotated".to_owned(),
-            lost_at_least: None,
-            remember: true,
-            goes_on: Some(goes_on.clone()),
-        };
+        let (end, reason) = (last.position(), "rotated".to_owned());
+        let (heir, ranges) = (goes_on.source, goes_on.ranges.clone());
+        let closing = Closing { end, reason, lost_at_least: None, remember: true, goes_on: Some(goes_on) };
         last.decide(closing.clone());
         self.context.shared.tell(Reading::GoesOn(before, closing))?;
-        if let Some(heir) = self.generations.get_mut(&goes_on.source) {
-            heir.take_as_merged(&goes_on.ranges);
+        if let Some(heir) = self.generations.get_mut(&heir) {
+            heir.take_as_merged(&ranges);
         }
         self.close(before, "rotated", true)
     }

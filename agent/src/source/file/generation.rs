@@ -78,6 +78,7 @@ pub(crate) struct Leaving {
 
 /// A file being read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what is known of a file comes one by one, in any order")]
 pub(crate) struct Generation {
     pub(crate) source: SourceId,
     /// Where it was first seen.

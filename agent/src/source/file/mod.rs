@@ -398,7 +398,9 @@ impl Reader {
                 None => {}
             }
         }
-        heirs.into_iter().for_each(|heir| self.enqueue(heir));
+        for heir in heirs {
+            self.enqueue(heir);
+        }
         Ok(())
     }
 

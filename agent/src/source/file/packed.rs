@@ -3,7 +3,7 @@
 //! It is the same if it begins as that began, and the same stands before the position that was reached. To see that, all before the
 //! position is decompressed, by a thread of its own: the other files are read meanwhile.
 
-use super::{Ended, Fingerprint, Reader, content::Content, discover::Found};
+use super::{Ended, Fingerprint, Reader, content::Content, discover::Found, generation::Generation};
 use crate::{
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
@@ -88,7 +88,7 @@ impl Reader {
             position: ended.place.size,
             marker: ended.place.marker,
         });
-        let open = self.generations.values().filter_map(|generation| generation.as_candidate());
+        let open = self.generations.values().filter_map(Generation::as_candidate);
         ended.chain(open).filter(|candidate| candidate.head.length > 0).collect()
     }
 

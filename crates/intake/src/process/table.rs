@@ -137,7 +137,7 @@ pub(super) mod tests {
         assert!(CsvTable::new(b"", "a").is_err());
     }
 
-    /// A database of one network, by MaxMind's description of its format 2.0: 10.0.0.0/8 with the given data.
+    /// A database of one network, by the description of `MaxMind`'s format 2.0: 10.0.0.0/8 with the given data.
     pub(crate) fn database(kind: &str, data: &[u8]) -> Vec<u8> {
         // Eight nodes with records of 24 bits, one for each bit of the first byte: 00001010.
         let nodes = 8_u32;
