@@ -9,6 +9,8 @@
 mod faults;
 #[path = "chaos/many.rs"]
 mod many;
+#[path = "chaos/pushed.rs"]
+mod pushed;
 #[path = "chaos/random.rs"]
 mod random;
 #[path = "chaos/searcher.rs"]

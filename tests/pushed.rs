@@ -6,6 +6,7 @@
 use millrace_test_support::{
     Server, Site, http, ports,
     process::{self, Process},
+    pusher::{self, Pusher},
     wait,
 };
 use serde_json::Value;
@@ -13,12 +14,8 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
@@ -269,48 +266,16 @@ fn what_was_acknowledged_is_there_once_when_the_agent_is_killed_under_load() {
     let port = ports::free();
     let mut up =
         site.up(&format!("[agent.sources.web]\ntype = \"http\"\nlisten = \"127.0.0.1:{port}\"\n")).started();
-    let stop = Arc::new(AtomicBool::new(false));
-    let senders: Vec<_> = (0..4)
-        .map(|sender| {
-            let (stop, address) = (Arc::clone(&stop), format!("127.0.0.1:{port}"));
-            thread::spawn(move || {
-                // Each line that was acknowledged, and whether it was sent once.
-                let mut sent = Vec::new();
-                while !stop.load(Ordering::SeqCst) {
-                    let line = format!("{{\"line\":\"{sender}-{}\"}}", sent.len());
-                    let mut once = true;
-                    while !http::post(&address, "/", &line).is_ok_and(|answer| answer.status == 200) {
-                        once = false;
-                        thread::sleep(Duration::from_millis(5));
-                    }
-                    sent.push((line, once));
-                }
-                sent
-            })
-        })
-        .collect();
+    let pusher = Pusher::start(&format!("127.0.0.1:{port}"), 4);
     for life in 0..4 {
         thread::sleep(Duration::from_millis(400 + life * 170));
         up.kill();
         up.start();
     }
-    stop.store(true, Ordering::SeqCst);
-    let sent: Vec<(String, bool)> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
-    assert!(sent.len() > 400 && sent.iter().any(|(_, once)| !once), "{}", sent.len());
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    let began = Instant::now();
-    while !sent.iter().all(|(line, _)| times.contains_key(line)) {
-        assert!(began.elapsed() < DEADLINE, "{} lines, {} of them there", sent.len(), times.len());
-        thread::sleep(Duration::from_millis(200));
-        times.clear();
-        up.server
-            .each_hit("*", |hit| *times.entry(hit["body"].as_str().unwrap().to_owned()).or_default() += 1);
-    }
-    for (line, once) in &sent {
-        assert!(times[line] == 1 || !once, "{line} is there {} times", times[line]);
-    }
-    assert_eq!(times.len(), sent.len(), "nothing is made up");
-    up.assert_audit_is_complete(times.values().sum::<usize>() as u64);
+    let pushed = pusher.finish();
+    assert!(pushed.len() > 400 && pushed.iter().any(|line| !line.once), "{}", pushed.len());
+    let records = pusher::assert_all_there(&up.server, &pushed, DEADLINE);
+    up.assert_audit_is_complete(records);
 }
 
 #[test]

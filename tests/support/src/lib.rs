@@ -13,6 +13,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod pusher;
 pub mod rounds;
 pub mod s3;
 pub mod server;
