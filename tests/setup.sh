@@ -33,7 +33,6 @@ for_testing() {
     if ! python > /dev/null; then
         packages+=(python3 python3-venv)
     fi
-    need openssl openssl
     need journalctl systemd
     # Senders of syslog, in clear and over TLS, and what makes certificates for them.
     need logger bsdutils

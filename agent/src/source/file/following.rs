@@ -50,7 +50,10 @@ impl Reader {
         let (max_line, settings) = (self.context.settings.max_line, &self.context.settings);
         let patience = settings.line_wait.max(settings.multiline_wait);
         let Some(generation) = self.generations.get_mut(&source) else { return Ok(true) };
-        let Some(bytes) = generation.peek(max_line) else { return Ok(true) };
+        let Some(bytes) = generation.peek(max_line) else {
+            self.heirs.remove(&before);
+            return Ok(true);
+        };
         let no_more = bytes.len() >= max_line || waited > patience;
         let found = self.generations.get(&before).map(|last| last.followed_by(&bytes, no_more));
         match found {

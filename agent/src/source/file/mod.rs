@@ -304,6 +304,7 @@ impl Reader {
         if self.left.get(&generation.path) == Some(&source) {
             self.left.remove(&generation.path);
         }
+        self.heirs.retain(|_, heir| *heir != source);
         self.open_files -= usize::from(generation.is_open());
         self.context.shared.metrics.sources.get_or_create(&Kind { kind: self.context.shared.kind }).dec();
         Some(generation)
