@@ -100,7 +100,7 @@ impl Spools {
                 |id| checkpoint.spools().filter(|(spool, _)| *spool == id).map(|(_, at)| at).max();
             let (spool, opened) = Spool::open(&folder, settings.bounds, |id| delivered(id).unwrap_or(0))
                 .map_err(|error| Error::Spool { name: source.name.clone(), source: error })?;
-            tell(&source.name, &opened, metrics);
+            tell(&source.name, &folder, &opened, metrics);
             let handle = spool.handle();
             let spool = SourceSpool { handle, opened, _spool: spool, _lock: Arc::clone(lock) };
             spools.insert(source.name.clone(), spool);
@@ -151,12 +151,14 @@ fn folder(state_dir: &Path, name: &str) -> PathBuf {
 }
 
 /// What was found at the start and is not as it should be.
-fn tell(name: &str, opened: &Opened, metrics: &Metrics) {
-    let Opened { cut_bytes, put_aside, .. } = opened;
+fn tell(name: &str, folder: &Path, opened: &Opened, metrics: &Metrics) {
+    let Opened { cut_bytes, put_aside, last, .. } = opened;
     if *cut_bytes > 0 {
         metrics.spool_cut_bytes.inc_by(*cut_bytes);
+        let path = folder.join(last);
         tracing::warn!(
             source = name,
+            path = %path.display(),
             cut_bytes,
             "the spool's end is no whole record and is cut off: torn by a crash, then it had not been acknowledged; or damaged since"
         );

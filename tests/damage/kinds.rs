@@ -9,6 +9,8 @@ pub(crate) enum Kind {
     Checkpoint,
     CheckpointBefore,
     AgentLock,
+    /// Of pushed input; all in it is delivered.
+    Spool,
     TopicLock,
     TopicDescription,
     Groups,
@@ -30,12 +32,12 @@ pub(crate) enum Kind {
 use Kind::{
     ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
     CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, OlderSegment,
-    QuietSegment, Snapshot, TopicDescription, TopicLock,
+    QuietSegment, Snapshot, Spool, TopicDescription, TopicLock,
 };
 
 /// The parts of a data folder, each tried in a test of its own.
 pub(crate) const AGENT: &[Kind] =
-    &[AgentIdentity, AgentIdentityBefore, Checkpoint, CheckpointBefore, AgentLock, TopicLock];
+    &[AgentIdentity, AgentIdentityBefore, Checkpoint, CheckpointBefore, AgentLock, Spool, TopicLock];
 pub(crate) const TOPIC: &[Kind] =
     &[TopicDescription, Groups, OlderSegment, ActiveSegment, QuietSegment, DeadTopicDescription, DeadSegment];
 pub(crate) const STORED: &[Kind] = &[Catalogue, CatalogueLog, CatalogueIndex, Snapshot, Bundle];
@@ -78,6 +80,7 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("agent", "checkpoint.json") => Checkpoint,
         ("agent", "checkpoint.json.1") => CheckpointBefore,
         ("agent", "lock") => AgentLock,
+        ("agent/spool/push", name) if ends(name, "spool") => Spool,
         ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock") => TopicLock,
         ("topic/millrace.logs", "topic.json") => TopicDescription,
         ("topic/millrace.logs", "groups.json") => Groups,
@@ -109,6 +112,8 @@ pub(crate) fn ends(name: &str, ending: &str) -> bool {
 pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> {
     Some(match (kind, damage) {
         (AgentLock | TopicLock, _) => "nothing is in it, and a new one is made",
+        (Spool, Damage::Flip(Place::Start)) => "its header lies there twice, and is made good",
+        (Spool, Damage::Flip(Place::Middle)) => "the record is delivered, and not read again",
         (AgentIdentityBefore | CheckpointBefore, Damage::Removed) => "the next generation makes it",
         (CatalogueIndex, Damage::Flip(_) | Damage::Removed | Damage::CutShort) => {
             "SQLite makes it again out of the log"

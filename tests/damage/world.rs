@@ -33,6 +33,8 @@ pub(crate) enum Left {
 pub(crate) struct World<'a> {
     site: &'a Site,
     server: Server,
+    /// Where input is pushed to.
+    push: String,
     /// How many records there are, of each way.
     totals: BTreeMap<&'static str, u64>,
     /// The newest snapshot.
@@ -56,7 +58,7 @@ pub(crate) struct Told {
     pub(crate) audit: Option<Outcome>,
 }
 
-fn settings(site: &Site, snapshot_every: &str, retention: &str) -> String {
+fn settings(site: &Site, push: &str, snapshot_every: &str, retention: &str) -> String {
     let source = |name: &str, stream: &str| {
         format!(
             "[agent.sources.{name}]\ntype = \"file\"\ninclude = [\"{}\"]\nstream = \"{stream}\"\n",
@@ -64,7 +66,7 @@ fn settings(site: &Site, snapshot_every: &str, retention: &str) -> String {
         )
     };
     format!(
-        "{}{}[indexer]\nseal_age = \"1h\"\n[streams.web]\ndaily_quota = \"2KiB\"\n\
+        "{}{}[agent.sources.push]\ntype = \"http\"\nlisten = \"{push}\"\n[indexer]\nseal_age = \"1h\"\n[streams.web]\ndaily_quota = \"2KiB\"\n\
          [catalogue]\nsnapshot_every = \"{snapshot_every}\"\n[topic]\ntype = \"embedded\"\nretention = \"{retention}\"\n",
         source("app", "logs"),
         source("web", "web")
@@ -87,9 +89,10 @@ impl<'a> World<'a> {
     /// Makes the folders.
     pub(crate) fn new(site: &'a Site) -> Self {
         let server = Server::at(ports::free());
-        let mut world = Self { site, server, totals: BTreeMap::new(), snapshot: String::new() };
+        let push = format!("127.0.0.1:{}", ports::free());
+        let mut world = Self { site, server, push, totals: BTreeMap::new(), snapshot: String::new() };
         // Segments end after a second.
-        site.write("up.toml", &settings(site, "300ms", "8s"));
+        site.write("up.toml", &settings(site, &world.push, "300ms", "8s"));
         world.orderly(|world| world.write("app.log", &lines("shard first", LINES), "first", LINES));
         world.orderly(|world| {
             world.write("app.log", &lines("shard second", LINES), "second", LINES);
@@ -104,8 +107,13 @@ impl<'a> World<'a> {
             let roll = || Self::files(&site.path("data")).contains_key(&Kind::OlderSegment);
             wait::until_true("a segment has ended", DEADLINE, roll);
         });
-        site.write("up.toml", &settings(site, "1h", "24h"));
-        world.orderly(|world| world.write("app.log", &lines("shard third", LINES), "third", LINES));
+        site.write("up.toml", &settings(site, &world.push, "1h", "24h"));
+        world.orderly(|world| {
+            world.write("app.log", &lines("shard third", LINES), "third", LINES);
+            let answer = http::post(&world.push, "/", &lines("shard pushed", LINES)).unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            world.server.wait_for_total("pushed", LINES, DEADLINE);
+        });
         let mut process = world.start();
         world.save(Left::Stopped, &mut process, |process| {
             assert!(process.terminate(DEADLINE).success());

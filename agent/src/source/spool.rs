@@ -76,7 +76,7 @@ impl Reader {
         for (source, entry) in known {
             match &entry.place {
                 Place::Spool(known) if known.spool == place.spool => own = Some((source, entry)),
-                Place::Spool(_) if !entry.closed => end(&context, source, &entry)?,
+                Place::Spool(_) if !entry.closed => end(&context, source, &entry, &handle)?,
                 Place::Spool(_) => context.tell(Reading::Forgotten(vec![source]))?,
                 // The name was another kind's before, and may be again.
                 _ => {}
@@ -204,9 +204,10 @@ impl Reader {
 }
 
 /// The spool of this source is gone: how much of it was not shipped, nobody can say.
-fn end(context: &Context, source: SourceId, entry: &Entry) -> Result<(), Stopped> {
+fn end(context: &Context, source: SourceId, entry: &Entry, now: &Handle) -> Result<(), Stopped> {
     const REASON: &str = "spool_gone";
-    tracing::error!(%source, name = entry.name, "the source's spool is gone; what it held unshipped is lost");
+    let path = now.folder().display();
+    tracing::error!(%source, name = entry.name, %path, "the spool is gone, and another one is made; what it held unshipped is lost");
     let end = entry.position;
     let lost_at_least = Some(0);
     let closing = Closing { end, reason: REASON.to_owned(), lost_at_least, remember: false, goes_on: None };

@@ -22,7 +22,9 @@ pub struct Opened {
     pub id: SpoolId,
     /// There was none.
     pub new: bool,
-    /// Bytes at the end that were no whole frame, and are gone: torn by a crash, then nothing in them had been acknowledged; or
+    /// The name of its last file.
+    pub last: String,
+    /// Bytes at the end of that which were no whole frame, and are gone: torn by a crash, then nothing in them had been acknowledged; or
     /// damaged since.
     pub cut_bytes: u64,
     /// Files of which nothing could be known any more; they lie aside.
@@ -58,7 +60,8 @@ pub(super) fn open(folder: &Path, floor: impl Fn(SpoolId) -> u64) -> Result<(Fou
         let committed = fs::metadata(&path).map_err(Error::at(&path, "read its size"))?.len();
         segments.push_back(Segment { base, path, committed });
     }
-    let mut opened = Opened { id, new: false, cut_bytes: 0, put_aside: Vec::new() };
+    let last = segments.back().map(|segment| file_name(segment.base)).unwrap_or_default();
+    let mut opened = Opened { id, new: false, last, cut_bytes: 0, put_aside: Vec::new() };
     let mut end = floor(id);
     if let Some(last) = segments.back_mut() {
         let checked = check(last, id)?;
@@ -116,7 +119,7 @@ fn begin(folder: &Path, files: Vec<(u64, PathBuf)>) -> Result<(Found, Opened), E
     }
     let id = SpoolId::random();
     let (_, segment) = create(folder, id, 0)?;
-    let opened = Opened { id, new: true, cut_bytes: 0, put_aside };
+    let opened = Opened { id, new: true, last: file_name(0), cut_bytes: 0, put_aside };
     Ok((Found { segments: VecDeque::from([segment]), end: 0 }, opened))
 }
 
