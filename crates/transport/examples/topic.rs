@@ -1,4 +1,4 @@
-//! How fast a topic takes and gives messages: `throughput embedded|kafka [MEGABYTES]`; Kafka is a broker of its own. Messages
+//! How fast a topic takes and gives messages: `topic embedded|kafka [MEGABYTES]`; Kafka is a broker of its own. Messages
 //! hold 500 log lines of 150 bytes; everything goes to one partition, as one host's lines do. Prints wall time, CPU time of this
 //! process, and (embedded) bytes on disk.
 #![expect(clippy::print_stdout, reason = "its purpose")]
