@@ -20,7 +20,9 @@ def java(main):
 class Broker:
     """A broker of one node on free ports with its data in `folder`; ends with its `with` block."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, more=""):
+        """`more` are settings that are added."""
+        self.more = more
         if not list(JARS.glob("kafka_2.13-*.jar")) or not shutil.which("java"):
             fail("no Kafka broker or no java: run `make parts` first")
         self.folder = pathlib.Path(folder)
@@ -35,7 +37,7 @@ class Broker:
         for name, value in values.items():
             settings = settings.replace("{" + name + "}", str(value))
         properties = self.folder / "server.properties"
-        properties.write_text(settings)
+        properties.write_text(settings + self.more)
         command = [*java("kafka.tools.StorageTool"), "format", "-t", "bWlsbHJhY2UtdGVzdC1rYQ", "-c", str(properties)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START)
         if done.returncode != 0:

@@ -10,12 +10,14 @@ import os
 import time
 
 import corpus
-from harness import BINARY, Folder, Load, Process, Server, fail, free_port, machine, mib, need_binary, table
+from harness import BINARY, Folder, Load, Process, Server, fail, free_port, machine, mib, need_binary, say, table
 from kafka import Broker
 
 ROTATE = 128 << 20  # bytes of a file until it is renamed
 BEHIND = 64 << 20   # bytes that may lie there unshipped
 KEPT = 2            # renamed files that stay
+# What is shipped in ten minutes is more than a disk has to hold.
+RETENTION = "\nlog.retention.bytes=536870912\nlog.segment.bytes=134217728\nlog.retention.check.interval.ms=5000\n"
 
 
 def settings(folder, broker, port):
@@ -67,7 +69,7 @@ def measure(options, folder):
     texts = [f"{line['timestamp']} {line['service']} {line['level']} {line['message']}\n" for line in corpus.lines(4000)]
     block = "".join(texts).encode()
     text = len(block) - len(texts)  # what is counted: without line ends
-    with Broker(folder) as broker, Process("agent", [BINARY, "agent", "--config", settings(folder, broker, port)], folder) as agent:
+    with Broker(folder, RETENTION) as broker, Process("agent", [BINARY, "agent", "--config", settings(folder, broker, port)], folder) as agent:
         agent.wait_until_ready(port)
         server, files = Server(port), Files(folder, options.files)
         began, written, nth, rows = time.monotonic(), 0, 0, []
@@ -84,6 +86,7 @@ def measure(options, folder):
                 now, used = shipped(server), agent.cpu_seconds()
                 rows.append((f"minute {len(rows) + 1}", f"{(now - last) / 60e6:.0f} MB/s, {(now - last) / 1e6 / (used - cpu):.0f} MB a CPU-second, "
                              f"{mib(agent.memory('VmRSS'))}, {handles(agent)} handles, {files.rotations} rotations so far"))
+                say(": ".join(rows[-1]))
                 last, cpu, minute = now, used, minute + 60
         deadline = time.monotonic() + 60
         while shipped(server) < written:

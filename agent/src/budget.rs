@@ -103,13 +103,6 @@ impl Share {
     }
 }
 
-impl Clone for Share {
-    /// Another reader's: it waits wherever it is.
-    fn clone(&self) -> Self {
-        self.budget.share()
-    }
-}
-
 impl Drop for Share {
     fn drop(&mut self) {
         if self.looks {

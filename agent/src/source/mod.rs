@@ -94,7 +94,6 @@ pub(crate) enum Mark {
 }
 
 /// What every reader is given.
-#[derive(Clone)]
 pub(crate) struct Context {
     /// The name of its settings.
     pub(crate) name: Arc<str>,

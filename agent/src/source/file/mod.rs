@@ -60,7 +60,6 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What the generations of one source share.
-#[derive(Clone)]
 pub(crate) struct FileContext {
     pub(crate) shared: Context,
     pub(crate) settings: Arc<FileSettings>,
