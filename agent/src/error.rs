@@ -56,25 +56,9 @@ pub enum Error {
         #[source]
         source: millrace_intake::spool::Error,
     },
-    /// An address cannot be listened on.
-    #[error("source {name}: cannot listen on {address}")]
-    Listen {
-        /// The source's name.
-        name: String,
-        /// The address, with its protocol.
-        address: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Certificates or keys are no good.
-    #[error("source {name}: its certificates cannot be used: {problem}")]
-    Certificates {
-        /// The source's name.
-        name: String,
-        /// What is wrong with which file.
-        problem: String,
-    },
+    /// Nobody can be listened to.
+    #[error(transparent)]
+    Listen(#[from] millrace_listen::Error),
     /// A thread could not be started.
     #[error("a thread for source {name} cannot be started")]
     Thread {

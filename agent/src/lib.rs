@@ -31,6 +31,6 @@ pub use metrics::Metrics;
 pub use pipeline::{Components, run};
 pub use settings::{
     Endpoint, FileSettings, HttpSettings, JournaldSettings, OtlpSettings, Protocol, Settings, SourceKind,
-    SourceSettings, SpoolSettings, StdinSettings, SyslogSettings, TlsSettings, WebSettings,
+    SourceSettings, SpoolSettings, StdinSettings, SyslogSettings,
 };
 pub use status::Status;

@@ -7,7 +7,6 @@ mod redact;
 
 pub use pushed::{
     Endpoint, HttpSettings, OtlpSettings, Protocol, SpoolSettings, StdinSettings, SyslogSettings,
-    TlsSettings, WebSettings,
 };
 
 use crate::framing::{Charset, Multiline};

@@ -12,12 +12,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
+    ("listen", &["config"]),
     ("transport", &["model", "config"]),
     ("store", &["model", "filter", "template"]),
     ("storage", &["config"]),
     ("catalogue", &["model", "ledger", "config"]),
     ("detect", &["model", "filter", "template"]),
-    ("agent", &["model", "filter", "intake", "transport", "config"]),
+    ("agent", &["model", "filter", "intake", "listen", "transport", "config"]),
     ("indexer", &["model", "filter", "ledger", "transport", "store", "storage", "catalogue", "config"]),
     (
         "query",
@@ -50,7 +51,7 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("object_store", &["crates/storage"]),
     ("sqlx", &["crates/catalogue"]),
     ("rsigma*", &["crates/detect"]),
-    ("axum", &["query", "indexer", "agent", "src"]),
+    ("axum", &["query", "indexer", "agent", "crates/listen", "src"]),
     // No crate, but a word that has one room as well.
     ("unsafe", &["src/memory.rs"]),
 ];

@@ -1,12 +1,13 @@
 //! Sources that others push to: where they listen, who may push, and how much their spools keep.
 
 use super::{parse, read_max_line};
-use millrace_config::{ByteSize, FromValue, MinFree, Secret, Section, Unguarded, Value};
+use millrace_config::{ByteSize, FromValue, MinFree, Section, Unguarded, Value};
 use millrace_intake::{
     Parser, Parsers,
     spool::{Bounds, Overflow},
 };
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use millrace_listen::{TlsSettings, WebSettings, read_max_connections};
+use std::{fmt, net::SocketAddr};
 
 /// What the spool of a pushed source may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,25 +105,6 @@ impl FromValue for Endpoint {
     }
 }
 
-/// What a listener shows to those who connect over TLS, and what it asks of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// Its certificate and those that vouch for it, PEM.
-    pub certificate: PathBuf,
-    /// The certificate's key, PEM.
-    pub key: PathBuf,
-    /// Who must have signed a sender's certificate, PEM; `None`: senders need none.
-    pub client_ca: Option<PathBuf>,
-}
-
-impl TlsSettings {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        let (certificate, key) = (section.required("certificate"), section.required("key"));
-        let client_ca = section.optional("client_ca");
-        Some(Self { certificate: certificate?, key: key?, client_ca })
-    }
-}
-
 /// Syslog over UDP, TCP and TLS.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyslogSettings {
@@ -154,17 +136,6 @@ impl Default for SyslogSettings {
             spool: SpoolSettings::default(),
         }
     }
-}
-
-/// Nobody needs more at once, and each takes a file handle.
-const MOST_CONNECTIONS: usize = 100_000;
-
-fn read_max_connections(section: &mut Section<'_>, default: usize) -> usize {
-    let most = section.or("max_connections", default);
-    if !(1..=MOST_CONNECTIONS).contains(&most) {
-        section.error("max_connections", format!("must be from 1 to {MOST_CONNECTIONS}"));
-    }
-    most
 }
 
 impl SyslogSettings {
@@ -209,62 +180,6 @@ impl SyslogSettings {
     }
 }
 
-/// What listeners of HTTP have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebSettings {
-    /// What a sender must know; `None`: nothing.
-    pub token: Option<Secret>,
-    /// What is shown to senders, and asked of them; `None`: nothing is hidden on the way.
-    pub tls: Option<TlsSettings>,
-    /// The largest request, unpacked, in bytes.
-    pub max_body: usize,
-    /// So many connections are served at once; more are closed again.
-    pub max_connections: usize,
-}
-
-impl Default for WebSettings {
-    fn default() -> Self {
-        Self { token: None, tls: None, max_body: 8 << 20, max_connections: 1_000 }
-    }
-}
-
-/// A request is held in memory whole, and more than one at once.
-const LARGEST_BODY: u64 = 256 << 20;
-
-impl WebSettings {
-    fn read(section: &mut Section<'_>) -> Self {
-        let default = Self::default();
-        let token = section.optional::<Secret>("token");
-        if token
-            .as_ref()
-            .is_some_and(|token| token.expose().trim() != token.expose() || token.expose().is_empty())
-        {
-            section.error("token", "is empty, or has blanks around it, which no header can bring");
-        }
-        let ByteSize(max_body) = section.or("max_body", ByteSize(default.max_body as u64));
-        if !(1 << 10..=LARGEST_BODY).contains(&max_body) {
-            section.error("max_body", "must be from 1KiB to 256MiB");
-        }
-        Self {
-            token,
-            tls: section.section("tls").and_then(|mut tls| TlsSettings::read(&mut tls)),
-            max_body: max_body as usize,
-            max_connections: read_max_connections(section, default.max_connections),
-        }
-    }
-
-    /// What it means that no token is asked for.
-    fn unguarded(&self) -> Option<Unguarded> {
-        let unguarded = Unguarded {
-            problem: "everybody there can write into it",
-            help: "ask for a token (token = { file = \"/etc/millrace/push.token\" }) or, with tls.client_ca, for certificates, \
-                   or listen on 127.0.0.1",
-        };
-        let asks = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        (self.token.is_none() && !asks).then_some(unguarded)
-    }
-}
-
 /// OpenTelemetry's protocol.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtlpSettings {
@@ -296,7 +211,7 @@ impl OtlpSettings {
         let said = section.has("grpc") || section.has("http");
         let (grpc, http) = (section.optional("grpc"), section.optional("http"));
         let (grpc, http) = if said { (grpc, http) } else { (default.grpc, default.http) };
-        let web = WebSettings::read(section);
+        let web = WebSettings::read(section, &WebSettings::default());
         let guarded = |address: Option<SocketAddr>| address.as_slice().to_vec();
         section.guard("grpc", &guarded(grpc), web.unguarded());
         section.guard("http", &guarded(http), web.unguarded());
@@ -336,7 +251,7 @@ impl Default for HttpSettings {
 impl HttpSettings {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let web = WebSettings::read(section);
+        let web = WebSettings::read(section, &WebSettings::default());
         let max_line = read_max_line(section, default.max_line);
         Self {
             listen: section.listen(default.listen, web.unguarded()),

@@ -4,7 +4,6 @@
 use super::pushed::{
     Encoded, Inlet, Later, Taken,
     decoder::{Decoder, Message},
-    web::{self, From, RETRY_AFTER, Received, Turned},
 };
 use crate::{Error, settings::HttpSettings};
 use axum::{
@@ -15,6 +14,7 @@ use axum::{
     routing::post,
 };
 use millrace_intake::parse::PARSE_ERROR;
+use millrace_listen::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, beside, receive, serve};
 use millrace_model::{Attributes, LogRecord};
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc};
@@ -32,15 +32,16 @@ pub(crate) async fn start(
     settings: &HttpSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
-    let tls = inlet.acceptor(settings.web.tls.as_ref(), web::PROTOCOLS)?;
-    let listener = inlet.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
-    let shared = Arc::new(Shared { inlet: inlet.clone(), settings: settings.clone() });
+    let listener = inlet.listener();
+    let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
+    let socket = listener.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
+    let shared = Arc::new(Shared { inlet, settings: settings.clone() });
     let router = Router::new()
         .route("/", post(ingest))
         .route("/api/v1/ingest", post(ingest))
         .fallback(|| async { Turned::new(StatusCode::NOT_FOUND, "not_found", "POST / or /api/v1/ingest") })
         .with_state(shared);
-    tasks.spawn(web::serve(listener, tls, router, inlet, settings.web.clone()));
+    tasks.spawn(serve(socket, tls, router, listener, settings.web.clone()));
     Ok(())
 }
 
@@ -52,8 +53,8 @@ async fn ingest(
     let (parts, body) = request.into_parts();
     let reading = Arc::clone(&shared);
     let read = async {
-        let received = web::receive(&parts.headers, body, reading.settings.web.max_body).await?;
-        web::beside(move || reading.read(received, from)).await
+        let received = receive(&parts.headers, body, reading.settings.web.max_body).await?;
+        beside(move || reading.read(received, from)).await
     };
     let (records, unparsed) = match read.await {
         Ok(read) => read,

@@ -1,10 +1,9 @@
 //! What is pushed: into the spool before anything else, out of it into the topic once, whatever happens to topic, process and files.
 
 use crate::support::{Host, attribute, until};
-use millrace_agent::{
-    Endpoint, Protocol, SourceKind, SourceSettings, SpoolSettings, SyslogSettings, TlsSettings,
-};
+use millrace_agent::{Endpoint, Protocol, SourceKind, SourceSettings, SpoolSettings, SyslogSettings};
 use millrace_intake::spool::{Bounds, Overflow};
+use millrace_listen::TlsSettings;
 use millrace_model::{Value, wire::SkipReason};
 use std::{
     collections::BTreeSet,

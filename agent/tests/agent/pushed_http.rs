@@ -5,9 +5,10 @@ use crate::{
     support::{Host, attribute, until},
 };
 use flate2::{Compression, write::GzEncoder};
-use millrace_agent::{HttpSettings, OtlpSettings, SourceKind, SourceSettings, SpoolSettings, WebSettings};
+use millrace_agent::{HttpSettings, OtlpSettings, SourceKind, SourceSettings, SpoolSettings};
 use millrace_config::Secret;
 use millrace_intake::spool::{Bounds, Overflow};
+use millrace_listen::WebSettings;
 use millrace_model::{Severity, Timestamp, Value, wire::SkipReason};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},

@@ -2,10 +2,7 @@
 //! in place.
 
 use super::{Shared, status, status::Status};
-use crate::source::pushed::{
-    Later,
-    web::{self, Turned},
-};
+use crate::source::pushed::Later;
 use axum::{
     Router,
     body::Body,
@@ -14,6 +11,7 @@ use axum::{
     routing::post,
 };
 use bytes::{Buf, BufMut, Bytes};
+use millrace_listen::{Turned, beside};
 use millrace_model::wire;
 use prost::Message;
 use std::{pin::Pin, sync::Arc};
@@ -52,7 +50,7 @@ impl UnaryService<Bytes> for Export {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let (message, reading) = (request.into_inner(), Arc::clone(&shared));
-            let records = web::beside(move || reading.encode(wire::decode_otlp(&message))).await;
+            let records = beside(move || reading.encode(wire::decode_otlp(&message))).await;
             let records = records.map_err(|Turned { code, message, .. }| {
                 shared.inlet.rejected(code);
                 tonic::Status::invalid_argument(message)

@@ -1,10 +1,7 @@
 //! OTLP over HTTP: `POST /v1/logs`, protobuf or JSON, packed with gzip or not.
 
 use super::{Shared, status, status::Status};
-use crate::source::pushed::{
-    Encoded, Later, Taken,
-    web::{self, RETRY_AFTER, Received, Turned},
-};
+use crate::source::pushed::{Encoded, Later, Taken};
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -12,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use millrace_listen::{RETRY_AFTER, Received, Turned, beside, receive};
 use millrace_model::wire;
 use prost::Message;
 use serde_json::json;
@@ -83,8 +81,8 @@ async fn export(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     let reading = Arc::clone(&shared);
     let read = async {
-        let received = web::receive(&parts.headers, body, reading.max_body).await?;
-        web::beside(move || reading.read(received, form)).await
+        let received = receive(&parts.headers, body, reading.max_body).await?;
+        beside(move || reading.read(received, form)).await
     };
     let records = match read.await {
         Ok(records) => records,

@@ -5,12 +5,10 @@ mod grpc;
 mod http;
 mod status;
 
-use super::pushed::{
-    Encoded, Inlet, Later, Taken,
-    web::{self, Turned},
-};
+use super::pushed::{Encoded, Inlet, Later, Taken};
 use crate::{Error, settings::OtlpSettings};
 use axum::{Router, http::StatusCode};
+use millrace_listen::{PROTOCOLS, Turned, serve};
 use millrace_model::{LogRecord, Timestamp, wire::DecodeError};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -31,14 +29,15 @@ pub(crate) async fn start(
     settings: &OtlpSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
-    let tls = inlet.acceptor(settings.web.tls.as_ref(), web::PROTOCOLS)?;
+    let listener = inlet.listener();
+    let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
     let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body });
     let routers: [(Option<SocketAddr>, Router); 2] =
         [(settings.grpc, grpc::router(Arc::clone(&shared))), (settings.http, http::router(shared))];
     for (address, router) in routers {
         let Some(address) = address else { continue };
-        let listener = inlet.bind(&address, || TcpListener::bind(address)).await?;
-        tasks.spawn(web::serve(listener, tls.clone(), router, inlet.clone(), settings.web.clone()));
+        let socket = listener.bind(&address, || TcpListener::bind(address)).await?;
+        tasks.spawn(serve(socket, tls.clone(), router, listener.clone(), settings.web.clone()));
     }
     Ok(())
 }

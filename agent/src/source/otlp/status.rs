@@ -1,6 +1,7 @@
 //! What OTLP answers besides records: partial success, and `google.rpc.Status` with the time after which to come again.
 
-use crate::source::pushed::{Taken, web::RETRY_AFTER};
+use crate::source::pushed::Taken;
+use millrace_listen::RETRY_AFTER;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message;
 

@@ -1,28 +1,18 @@
 //! The way in for what is pushed: listeners hand records over, and learn when they are on the disk, or why they are not.
 
-pub(crate) mod accept;
 pub(crate) mod decoder;
-mod tls;
-pub(crate) mod web;
 
-use crate::{
-    Error,
-    metrics::{Kind, Metrics, Pushed},
-    settings::TlsSettings,
-};
+use crate::metrics::{Kind, Metrics, Pushed};
 use decoder::Message;
 use millrace_intake::{
     Parsers,
     smaller::{ORIGINAL_LENGTH, TRUNCATED},
     spool::{Handle, Refused},
 };
+use millrace_listen::Listener;
 use millrace_model::{Attributes, Clock, LogRecord, wire};
-use openssl::ssl::SslAcceptor;
-use std::{fmt::Display, io, sync::Arc, time::Duration};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// So many bytes are appended at once, or one record that is longer.
@@ -33,9 +23,6 @@ const FRAME: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long stopping waits for senders that are being answered.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
-
-/// How long an occupied port is waited for: a killed process takes a moment to be taken down.
-const TAKEN_DOWN: Duration = Duration::from_secs(2);
 
 /// What listeners of one source are given. Cloning is cheap.
 #[derive(Clone)]
@@ -266,37 +253,14 @@ impl Inlet {
         Arc::new(resource)
     }
 
-    /// What TLS needs, if it is spoken; `protocols` as [`tls::acceptor`] has them. Blocks on small files.
-    pub(crate) fn acceptor(
-        &self,
-        settings: Option<&TlsSettings>,
-        protocols: &'static [u8],
-    ) -> Result<Option<SslAcceptor>, Error> {
-        let acceptor = settings.map(|settings| tls::acceptor(settings, protocols)).transpose();
-        acceptor.map_err(|problem| Error::Certificates { name: self.name.to_string(), problem })
-    }
-
-    /// Takes an address, so that an occupied one ends the start with a clear word.
-    pub(crate) async fn bind<T, F: Future<Output = io::Result<T>>>(
-        &self,
-        address: &impl Display,
-        bind: impl Fn() -> F,
-    ) -> Result<T, Error> {
-        let deadline = Instant::now() + TAKEN_DOWN;
-        loop {
-            match bind().await {
-                Ok(bound) => {
-                    tracing::info!(source = %self.name, "listening on {address}");
-                    return Ok(bound);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                    sleep(Duration::from_millis(50)).await;
-                }
-                Err(source) => {
-                    let (name, address) = (self.name.to_string(), address.to_string());
-                    return Err(Error::Listen { name, address, source });
-                }
-            }
+    /// What its listeners are told.
+    pub(crate) fn listener(&self) -> Listener {
+        let inlet = self.clone();
+        Listener {
+            name: format!("source {}", self.name).into(),
+            stop: self.stop.clone(),
+            open: self.metrics.connections.get_or_create_owned(&Kind { kind: self.kind }),
+            turned_away: Arc::new(move |reason| inlet.rejected(reason)),
         }
     }
 }

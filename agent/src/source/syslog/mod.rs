@@ -7,11 +7,12 @@ mod message;
 mod stream;
 mod udp;
 
-use super::pushed::{Inlet, accept};
+use super::pushed::Inlet;
 use crate::{
     Error,
     settings::{Protocol, SyslogSettings},
 };
+use millrace_listen::accept;
 use socket2::SockRef;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
@@ -26,7 +27,8 @@ pub(crate) async fn start(
     settings: &SyslogSettings,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
-    let acceptor = inlet.acceptor(settings.tls.as_ref(), &[])?;
+    let listener = inlet.listener();
+    let acceptor = listener.acceptor(settings.tls.as_ref(), &[])?;
     let settings = Arc::new(settings.clone());
     let places = Arc::new(Semaphore::new(settings.max_connections));
     for endpoint in &settings.listen {
@@ -34,17 +36,14 @@ pub(crate) async fn start(
         match endpoint.protocol {
             Protocol::Udp => {
                 let buffer = settings.receive_buffer;
-                let socket = inlet.bind(endpoint, || bind_udp(endpoint.address, buffer)).await?;
+                let socket = listener.bind(endpoint, || bind_udp(endpoint.address, buffer)).await?;
                 tasks.spawn(udp::run(socket, inlet, settings));
             }
             Protocol::Tcp | Protocol::Tls => {
-                let listener = inlet.bind(endpoint, || TcpListener::bind(endpoint.address)).await?;
+                let socket = listener.bind(endpoint, || TcpListener::bind(endpoint.address)).await?;
                 let tls = acceptor.clone().filter(|_| endpoint.protocol == Protocol::Tls);
-                let serve = {
-                    let inlet = inlet.clone();
-                    move |connection| stream::serve(connection, inlet.clone(), Arc::clone(&settings))
-                };
-                tasks.spawn(accept::run(listener, tls, inlet, Arc::clone(&places), serve));
+                let serve = move |connection| stream::serve(connection, inlet.clone(), Arc::clone(&settings));
+                tasks.spawn(accept(socket, tls, listener.clone(), Arc::clone(&places), serve));
             }
         }
     }

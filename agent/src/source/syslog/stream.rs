@@ -6,10 +6,10 @@ use crate::{
     settings::SyslogSettings,
     source::pushed::{
         Encoded, Inlet,
-        accept::{Connection, Stream},
         decoder::{Decoder, Message},
     },
 };
+use millrace_listen::{Connection, Stream};
 use millrace_model::LogRecord;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll};
 use tokio::io::ReadBuf;

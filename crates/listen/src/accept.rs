@@ -1,7 +1,6 @@
 //! Connections of senders, over TCP and TLS: so many at most, each a task, until the stop.
 
-use super::{Inlet, tls};
-use crate::metrics::Kind;
+use crate::{Listener, tls};
 use openssl::ssl::SslAcceptor;
 use socket2::{SockRef, TcpKeepalive};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -21,58 +20,59 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What bytes come and go over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A connection whose hands are shaken.
-pub(crate) struct Connection {
-    pub(crate) stream: Box<dyn Stream>,
-    pub(crate) from: SocketAddr,
+pub struct Connection {
+    /// What comes and goes over it.
+    pub stream: Box<dyn Stream>,
+    /// Who is at the other end.
+    pub from: SocketAddr,
     /// The version of TLS, as OpenSSL calls it.
-    pub(crate) tls: Option<&'static str>,
+    pub tls: Option<&'static str>,
 }
 
-/// Gives each connection to `serve`; what that returns must end soon after the inlet's stop.
-pub(crate) async fn run<F: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
+/// Gives each connection to `serve`; what that returns must end soon after the listener's stop. Returns when all have.
+pub async fn accept<F: Future<Output = ()> + Send + 'static>(
+    socket: TcpListener,
     tls: Option<SslAcceptor>,
-    inlet: Inlet,
+    listener: Listener,
     places: Arc<Semaphore>,
     serve: impl Fn(Connection) -> F + Clone + Send + 'static,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             Some(_) = connections.join_next() => continue,
-            () = inlet.stop.cancelled() => break,
+            () = listener.stop.cancelled() => break,
         };
         match accepted {
             Ok((stream, from)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    inlet.rejected("too_many_connections");
-                    tracing::warn!(source = %inlet.name, %from, "too many connections: one more is closed (max_connections)");
+                    (listener.turned_away)("too_many_connections");
+                    tracing::warn!(listener = %listener.name, %from, "too many connections: one more is closed (max_connections)");
                     continue;
                 };
-                let (tls, inlet, serve) = (tls.clone(), inlet.clone(), serve.clone());
+                let (tls, listener, serve) = (tls.clone(), listener.clone(), serve.clone());
                 connections.spawn(async move {
-                    let open = inlet.metrics.connections.get_or_create_owned(&Kind { kind: inlet.kind });
-                    open.inc();
-                    if let Some(connection) = greet(stream, from, tls, &inlet).await {
+                    listener.open.inc();
+                    if let Some(connection) = greet(stream, from, tls, &listener).await {
                         serve(connection).await;
                     }
                     drop(place);
-                    open.dec();
+                    listener.open.dec();
                 });
             }
             Err(error) => {
-                inlet.metrics.source_error("socket");
-                tracing::warn!(source = %inlet.name, %error, "a connection cannot be accepted");
+                (listener.turned_away)("socket");
+                tracing::warn!(listener = %listener.name, %error, "a connection cannot be accepted");
                 sleep(PAUSE).await;
             }
         }
     }
-    drop(listener);
+    drop(socket);
     while connections.join_next().await.is_some() {}
 }
 
@@ -81,16 +81,16 @@ async fn greet(
     stream: TcpStream,
     from: SocketAddr,
     tls: Option<SslAcceptor>,
-    inlet: &Inlet,
+    listener: &Listener,
 ) -> Option<Connection> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
     if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
-        tracing::debug!(source = %inlet.name, %from, %error, "a sender that vanishes is not noticed");
+        tracing::debug!(listener = %listener.name, %from, %error, "a sender that vanishes is not noticed");
     }
     let Some(acceptor) = tls else { return Some(Connection { stream: Box::new(stream), from, tls: None }) };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, tls::accept(&acceptor, stream)) => shaken,
-        () = inlet.stop.cancelled() => return None,
+        () = listener.stop.cancelled() => return None,
     };
     match shaken.unwrap_or_else(|_| Err("it took too long".to_owned())) {
         Ok(stream) => {
@@ -98,8 +98,8 @@ async fn greet(
             Some(Connection { stream: Box::new(stream), from, tls })
         }
         Err(problem) => {
-            inlet.rejected("tls");
-            tracing::warn!(source = %inlet.name, %from, problem, "no TLS with this sender");
+            (listener.turned_away)("tls");
+            tracing::warn!(listener = %listener.name, %from, problem, "no TLS with this sender");
             None
         }
     }

@@ -1,11 +1,7 @@
 //! HTTP for what is pushed: connections are bounded in number, requests in size, time and in what they hold of memory together;
 //! where there is a token, a sender must know it.
 
-use super::{
-    Inlet,
-    accept::{self, Connection},
-};
-use crate::settings::WebSettings;
+use crate::{Connection, Listener, WebSettings, accept};
 use axum::{
     Extension, Json, Router,
     body::{Body, to_bytes},
@@ -37,25 +33,31 @@ const LARGEST_AT_ONCE: usize = 8;
 /// What requests are counted in, in bytes.
 const UNIT: usize = 1 << 10;
 /// What is spoken inside of TLS, in the form of ALPN.
-pub(crate) const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
+pub const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
 /// When senders should come again that are told to wait, in seconds.
-pub(crate) const RETRY_AFTER: u64 = 1;
+pub const RETRY_AFTER: u64 = 1;
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct From(pub(crate) IpAddr);
+pub struct From(
+    /// Its address; an IPv4 address as one, however it came.
+    pub IpAddr,
+);
 
 /// A request that is turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Turned {
-    pub(crate) status: StatusCode,
+pub struct Turned {
+    /// The answer's.
+    pub status: StatusCode,
     /// Its name in metrics, and in the answer.
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
+    pub code: &'static str,
+    /// What is wrong, and what would be right.
+    pub message: String,
 }
 
 impl Turned {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    /// With these words.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 }
@@ -69,33 +71,33 @@ impl IntoResponse for Turned {
 
 /// What requests pass before they are looked at.
 struct Door {
-    inlet: Inlet,
+    listener: Listener,
     settings: WebSettings,
     /// What they may hold together, in units.
     room: Arc<Semaphore>,
 }
 
 /// Serves `router` behind the door until the stop, and then waits for the answers that are due.
-pub(crate) async fn serve(
-    listener: TcpListener,
+pub async fn serve(
+    socket: TcpListener,
     tls: Option<SslAcceptor>,
     router: Router,
-    inlet: Inlet,
+    listener: Listener,
     settings: WebSettings,
 ) {
     let units = LARGEST_AT_ONCE * units(settings.max_body);
     let places = Arc::new(Semaphore::new(settings.max_connections));
-    let door = Door { inlet: inlet.clone(), settings, room: Arc::new(Semaphore::new(units)) };
+    let door = Door { listener: listener.clone(), settings, room: Arc::new(Semaphore::new(units)) };
     let router = router.layer(middleware::from_fn_with_state(Arc::new(door), pass));
     let serve = {
-        let inlet = inlet.clone();
-        move |connection| answer(connection, router.clone(), inlet.clone())
+        let listener = listener.clone();
+        move |connection| answer(connection, router.clone(), listener.clone())
     };
-    accept::run(listener, tls, inlet, places, serve).await;
+    accept(socket, tls, listener, places, serve).await;
 }
 
 /// One connection, of either version of HTTP.
-async fn answer(connection: Connection, router: Router, inlet: Inlet) {
+async fn answer(connection: Connection, router: Router, listener: Listener) {
     let Connection { stream, from, .. } = connection;
     let router = router.layer(Extension(From(from.ip().to_canonical())));
     let mut builder = Builder::new(TokioExecutor::new());
@@ -105,13 +107,13 @@ async fn answer(connection: Connection, router: Router, inlet: Inlet) {
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = inlet.stop.cancelled() => {
+        () = listener.stop.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(source = %inlet.name, %from, error, "the connection broke");
+        tracing::debug!(listener = %listener.name, %from, error, "the connection broke");
     }
 }
 
@@ -121,9 +123,9 @@ fn units(bytes: usize) -> usize {
 
 /// Looks at the token and waits for room.
 async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let Door { inlet, settings, room } = &*door;
+    let Door { listener, settings, room } = &*door;
     let turned = |turned: Turned| {
-        inlet.rejected(turned.code);
+        (listener.turned_away)(turned.code);
         turned.into_response()
     };
     if !knows(request.headers(), settings) {
@@ -169,14 +171,17 @@ fn too_large(max_body: usize) -> Turned {
 
 /// A request's body, as it came.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub struct Received {
     bytes: Bytes,
     gzip: bool,
     max_body: usize,
 }
 
 /// Takes a request's body in.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body, max_body: usize) -> Result<Received, Turned> {
+///
+/// # Errors
+/// It is too large, packed in a way that nobody here knows, or did not come whole.
+pub async fn receive(headers: &HeaderMap, body: Body, max_body: usize) -> Result<Received, Turned> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(header::HeaderValue::as_bytes);
     let gzip = match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"" | b"identity") => false,
@@ -203,7 +208,10 @@ pub(crate) async fn receive(headers: &HeaderMap, body: Body, max_body: usize) ->
 
 impl Received {
     /// Unpacked. Computes for as long as that takes.
-    pub(crate) fn plain(self) -> Result<Bytes, Turned> {
+    ///
+    /// # Errors
+    /// It is no gzip, or too large once it is unpacked.
+    pub fn plain(self) -> Result<Bytes, Turned> {
         if !self.gzip {
             return Ok(self.bytes);
         }
@@ -220,7 +228,10 @@ impl Received {
 }
 
 /// What is heavy is done beside the tasks that listen.
-pub(crate) async fn beside<T: Send + 'static>(
+///
+/// # Errors
+/// As the work's own, or it panicked.
+pub async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Turned> + Send + 'static,
 ) -> Result<T, Turned> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

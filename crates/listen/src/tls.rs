@@ -1,6 +1,6 @@
 //! What a listener needs for TLS, out of the files that settings name.
 
-use crate::settings::TlsSettings;
+use crate::TlsSettings;
 use openssl::{
     ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, SslMode, SslVerifyMode, select_next_proto},
     x509::X509,
@@ -48,7 +48,7 @@ pub(crate) fn acceptor(settings: &TlsSettings, protocols: &'static [u8]) -> Resu
 }
 
 /// Shakes hands; why not.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     acceptor: &SslAcceptor,
     stream: TcpStream,
 ) -> Result<SslStream<TcpStream>, String> {

@@ -1,0 +1,103 @@
+//! Listeners for what others send: connections are bounded in number, requests in size, in time and in what they hold of memory
+//! together; TLS and a token where the settings ask for them. What is said over them is not known here.
+//!
+//! **Invariant.** However many come and whatever they send, the memory that they take is bounded by the settings.
+
+mod accept;
+mod settings;
+mod tls;
+mod web;
+
+pub use accept::{Connection, Stream, accept};
+pub use settings::{TlsSettings, WebSettings, read_max_connections};
+pub use web::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, beside, receive, serve};
+
+use openssl::ssl::SslAcceptor;
+use prometheus_client::metrics::gauge::Gauge;
+use std::{fmt::Display, io, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How long an occupied port is waited for: a killed process takes a moment to be taken down.
+const TAKEN_DOWN: Duration = Duration::from_secs(2);
+
+/// Why nobody can be listened to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("{name}: cannot listen on {address}")]
+    Listen {
+        /// Who listens.
+        name: String,
+        /// The address, with its protocol.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificates or keys are no good.
+    #[error("{name}: its certificates cannot be used: {problem}")]
+    Certificates {
+        /// Who listens.
+        name: String,
+        /// What is wrong with which file.
+        problem: String,
+    },
+}
+
+/// Who listens, until when, and whom it tells what it turns away. Cloning is cheap.
+#[derive(Clone)]
+pub struct Listener {
+    /// Its name in logs and errors.
+    pub name: Arc<str>,
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Its open connections.
+    pub open: Gauge,
+    /// Counts a request or connection that is turned away, by its reason.
+    pub turned_away: Arc<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl Listener {
+    /// What TLS needs, if it is spoken. `protocols`: what is spoken inside, best first, in the form of ALPN; nothing: it is not
+    /// talked about. Blocks on small files.
+    ///
+    /// # Errors
+    /// A file is not there, or not what it should be.
+    pub fn acceptor(
+        &self,
+        settings: Option<&TlsSettings>,
+        protocols: &'static [u8],
+    ) -> Result<Option<SslAcceptor>, Error> {
+        let acceptor = settings.map(|settings| tls::acceptor(settings, protocols)).transpose();
+        acceptor.map_err(|problem| Error::Certificates { name: self.name.to_string(), problem })
+    }
+
+    /// Takes an address, so that an occupied one ends the start with a clear word.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub async fn bind<T, F: Future<Output = io::Result<T>>>(
+        &self,
+        address: &impl Display,
+        bind: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + TAKEN_DOWN;
+        loop {
+            match bind().await {
+                Ok(bound) => {
+                    tracing::info!(listener = %self.name, "listening on {address}");
+                    return Ok(bound);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(source) => {
+                    let (name, address) = (self.name.to_string(), address.to_string());
+                    return Err(Error::Listen { name, address, source });
+                }
+            }
+        }
+    }
+}
