@@ -9,6 +9,7 @@ mod client;
 mod dead_letters;
 mod decrypt;
 mod memory;
+mod receive;
 mod rehearse;
 mod reload;
 mod reprocess;

@@ -2,6 +2,7 @@
 
 use crate::{
     admin::{self, Admin},
+    receive,
     reload::{self, Reread},
     settings::Settings,
     systemd,
@@ -174,6 +175,7 @@ pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
     let catalogue = base.catalogue(&settings).await?;
     let name = node("query", listen);
     let bundles = base.bundles(&settings, &name).await?;
+    receive(&mut base, &settings, &topic).await?;
     let api = start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, bundles, name, None).await?;
     base.serve(listener, api)?;
     base.run().await
@@ -199,10 +201,16 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
         None,
     );
     let local = Some((name.clone(), leaf));
+    receive(&mut base, &settings, &topic).await?;
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
     start_agent(&mut base, settings, topic, reread);
     base.serve(listener, api)?;
     base.run().await
+}
+
+async fn receive(base: &mut Base, settings: &Settings, topic: &Topic) -> anyhow::Result<()> {
+    let (registry, stop) = (&mut base.admin.registry, base.shutdown.clone());
+    receive::start(settings.receive.as_ref(), topic.clone(), registry, stop, &mut base.tasks).await
 }
 
 /// A node's name in the catalogue: the same after a restart.
@@ -267,7 +275,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
-    let (kept_by, verified) = (topic.clone(), topic.clone());
+    let (kept_by, verified, received) = (topic.clone(), topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
@@ -337,5 +345,5 @@ async fn start_query<L: Leaf + Clone + 'static>(
         tidied.searcher.tidy(shutdown).await;
         Ok(())
     });
-    Ok(millrace_query::http::router(api))
+    Ok(millrace_query::http::router(api).merge(millrace_transport::router(received)))
 }

@@ -1,7 +1,7 @@
 //! What the user wants, in one piece: every room reads its own section, this nests them. One file may serve all roles.
 
 use crate::cli::{StoredArgs, UpArgs};
-use crate::rehearse::Test;
+use crate::{receive, rehearse::Test};
 use millrace_config::{Document, Layers, Secret, Section};
 use millrace_indexer::settings::Streams;
 use millrace_store::ClusterKey;
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) query: millrace_query::Settings,
     /// What nodes prove to one another with that they are of one cluster, if they do.
     pub(crate) cluster: Option<ClusterKey>,
+    /// Where agents of other hosts are received, if they are.
+    pub(crate) receive: Option<receive::Settings>,
     /// The topic.
     pub(crate) topic: TopicSettings,
     /// Where the catalogue is: a URL.
@@ -156,8 +158,9 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     let topic = if up && !root.has("topic") {
         Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
     } else {
-        TopicSettings::read(&mut root.section_or_empty("topic"))
+        read_topic(&mut root.section_or_empty("topic"), role)
     };
+    let receive = receive::Settings::read(root.section("receive"));
     let mut section = root.section_or_empty("catalogue");
     indexer.read_catalogue(&mut section);
     let catalogue = url(
@@ -184,11 +187,25 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         indexer,
         query,
         cluster,
+        receive,
         topic: topic?,
         catalogue: catalogue?,
         storage: storage?,
         work_directory: work_directory?,
     })
+}
+
+/// Reads `[topic]`. Whoever reads a topic has it at hand.
+fn read_topic(section: &mut Section<'_>, role: Role) -> Option<TopicSettings> {
+    let topic = TopicSettings::read(section)?;
+    if matches!(topic, TopicSettings::Http(_)) && !matches!(role, Role::Agent | Role::Any) {
+        section.error_with_help(
+            "type",
+            "a topic of another host is only sent to, by an agent; this role reads its topic",
+            "use \"kafka\" or \"embedded\" here",
+        );
+    }
+    Some(topic)
 }
 
 /// The fewest characters of a secret: what a program makes up has more, what a person makes up is guessed.

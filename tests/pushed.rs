@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{
-    Server, Site, http, ports,
+    Server, Site, certificates, http, ports,
     process::{self, Process},
     pusher::{self, Pusher},
     wait,
@@ -84,24 +84,6 @@ fn what_logger_sends_is_found_with_its_fields() {
     up.assert_audit_is_complete(4);
 }
 
-/// A certificate authority, and certificates for `localhost` and a sender, made by OpenSSL's own program.
-fn certificates(folder: &Path) {
-    std::fs::create_dir(folder).unwrap();
-    let at = |name: &str| folder.join(name).display().to_string();
-    let new = |name: &str, more: &[&str]| {
-        let (key, out) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
-        let subject = format!("/CN={name}");
-        let common =
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-        run("openssl", &[&common[..], &["-subj", &subject, "-keyout", &key, "-out", &out], more].concat());
-    };
-    new("ca", &[]);
-    let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
-    let signed = ["-CA", &ca, "-CAkey", &ca_key, "-addext", "basicConstraints=CA:FALSE"];
-    new("localhost", &[&signed[..], &["-addext", "subjectAltName=DNS:localhost"]].concat());
-    new("sender", &[&signed[..], &["-addext", "subjectAltName=DNS:sender"]].concat());
-}
-
 /// rsyslog, as a process of its own, in a folder of its own: it follows a file and forwards each line.
 fn rsyslog(site: &Site, forwards: &str) -> Process {
     let folder = site.path("rsyslog");
@@ -126,7 +108,7 @@ fn rsyslog(site: &Site, forwards: &str) -> Process {
 #[test]
 fn what_rsyslog_forwards_is_found_over_tcp_and_over_tls() {
     let site = Site::new(BINARY);
-    certificates(&site.path("tls"));
+    certificates::make(&site.path("tls"));
     let (tcp, tls) = (ports::free(), ports::free());
     let path = |name: &str| site.path("tls").join(name).display().to_string();
     let up = site
@@ -189,7 +171,7 @@ fn python(program: &str, arguments: &[&str]) -> String {
 #[test]
 fn what_opentelemetrys_sdk_sends_is_found_with_its_fields() {
     let site = Site::new(BINARY);
-    certificates(&site.path("tls"));
+    certificates::make(&site.path("tls"));
     let path = |name: &str| site.path("tls").join(name).display().to_string();
     let ports = [(); 4].map(|()| ports::free());
     let token = site.write("token", "let me in");

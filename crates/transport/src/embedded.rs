@@ -15,7 +15,7 @@
 //! The last handle of a topic to go (topics, producers, consumers) writes what waits and releases the lock.
 
 mod all;
-mod block;
+pub(crate) mod block;
 mod consumer;
 mod description;
 mod files;
@@ -32,10 +32,11 @@ pub use verify::Flaw;
 
 use crate::{
     DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected,
+    error::describe,
     message::{size, weight},
     metrics::TopicMetrics,
     reports::Reports,
-    settings::Fsync,
+    settings::{Fsync, Side},
     sync::{Bell, lock},
 };
 use description::Described;
@@ -53,7 +54,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{OnceCell, mpsc};
-use writer::{Inbox, Waiting, Writer, describe, refuse};
+use writer::{Inbox, Waiting, Writer, refuse};
 
 /// How long the lock of another process is waited for: a killed one takes a moment to be taken down.
 const TAKEN_DOWN: Duration = Duration::from_secs(3);
@@ -78,7 +79,8 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<Stop>,
     metrics: Metrics,
-    dead: OnceCell<EmbeddedTopic>,
+    /// The topics beside it, by what they are for.
+    sides: [OnceCell<EmbeddedTopic>; Side::COUNT],
     /// Released when everything else is.
     _lock: File,
 }
@@ -169,7 +171,7 @@ impl EmbeddedTopic {
             threads: Mutex::default(),
             stop: Arc::default(),
             metrics: metrics.clone(),
-            dead: OnceCell::new(),
+            sides: Default::default(),
             _lock: lock_file,
         };
         inner.start_threads()?;
@@ -193,15 +195,15 @@ impl EmbeddedTopic {
         EmbeddedConsumer::open(&self.0, group)
     }
 
-    pub(crate) async fn dead(&self) -> Result<Self, Error> {
-        let dead = self.0.dead.get_or_try_init(async || {
+    pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {
+        let topic = self.0.sides[side as usize].get_or_try_init(async || {
             let shared = &self.0.shared;
-            let settings = shared.settings.dead();
+            let settings = shared.settings.beside(side);
             let (clock, metrics) = (Arc::clone(&shared.clock), self.0.metrics.clone());
             let open = move || Self::open(settings, clock, &metrics);
             tokio::task::spawn_blocking(open).await.map_err(|_| Error::Closed)?
         });
-        dead.await.cloned()
+        topic.await.cloned()
     }
 
     pub(crate) fn page(&self, partition: Partition, from: i64, limit: usize) -> Result<Page, Error> {
@@ -220,15 +222,19 @@ impl EmbeddedTopic {
         settings.retention + retention::roll_age(settings)
     }
 
-    /// What is wrong with its files, those of its dead letters included, if there are any.
+    /// What is wrong with its files, those of the topics beside it included, where there are any.
     pub(crate) async fn verify(&self) -> Result<Vec<Flaw>, Error> {
         let mut flaws = self.verify_own().await?;
-        let dead = self.0.shared.settings.dead();
-        if dead.directory.join(&dead.name).exists() {
-            match self.dead().await {
-                Ok(dead) => flaws.extend(dead.verify_own().await?),
+        for side in Side::ALL {
+            let beside = self.0.shared.settings.beside(side);
+            if !beside.directory.join(&beside.name).exists() {
+                continue;
+            }
+            match self.beside(side).await {
+                Ok(topic) => flaws.extend(topic.verify_own().await?),
                 Err(error) => {
-                    flaws.push(Flaw { topic: dead.name, partition: Partition(0), problem: describe(&error) });
+                    let problem = describe(&error);
+                    flaws.push(Flaw { topic: beside.name, partition: Partition(0), problem });
                 }
             }
         }

@@ -84,6 +84,20 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The other host, whose topic it is, does not answer.
+    #[error("{url}: {problem}")]
+    Away {
+        /// The topic.
+        url: String,
+        /// What it said, or why it said nothing.
+        problem: String,
+    },
+    /// A topic of another host is for sending only.
+    #[error("{url}: a topic of type \"http\" is one that is only sent to")]
+    OnlySends {
+        /// The topic.
+        url: String,
+    },
     /// A thread could not be started.
     #[error("a thread for topic {topic} cannot be started")]
     Thread {
@@ -96,4 +110,15 @@ pub enum Error {
     /// The other side of a channel is gone: whoever took reports, or the topic itself.
     #[error("the topic is closed")]
     Closed,
+}
+
+/// The whole chain on one line.
+pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

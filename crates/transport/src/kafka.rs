@@ -11,7 +11,7 @@ mod scout;
 pub use consumer::KafkaConsumer;
 pub use producer::KafkaProducer;
 
-use crate::{DeliveryReport, Error, KafkaSettings, Metrics, Page, metrics::TopicMetrics};
+use crate::{DeliveryReport, Error, KafkaSettings, Metrics, Page, metrics::TopicMetrics, settings::Side};
 use client::Health;
 use millrace_model::Partition;
 use rdkafka::error::RDKafkaErrorCode;
@@ -32,7 +32,8 @@ struct Inner {
     all_metrics: Metrics,
     health: Arc<Health>,
     ready: watch::Sender<Ready>,
-    dead: OnceCell<KafkaTopic>,
+    /// The topics beside it, by what they are for.
+    sides: [OnceCell<KafkaTopic>; Side::COUNT],
 }
 
 /// Is the topic there?
@@ -55,7 +56,7 @@ impl KafkaTopic {
             all_metrics: metrics.clone(),
             health: Arc::new(Health::new(&settings.name)),
             ready: watch::Sender::new(Ready::NotYet),
-            dead: OnceCell::new(),
+            sides: Default::default(),
             settings,
         }));
         let admin = create::admin(&topic.0)?;
@@ -92,9 +93,9 @@ impl KafkaTopic {
         KafkaConsumer::open(&self.0, group)
     }
 
-    pub(crate) async fn dead(&self) -> Result<Self, Error> {
-        let open = async || Box::pin(Self::open(self.0.settings.dead(), &self.0.all_metrics)).await;
-        self.0.dead.get_or_try_init(open).await.cloned()
+    pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {
+        let open = async || Box::pin(Self::open(self.0.settings.beside(side), &self.0.all_metrics)).await;
+        self.0.sides[side as usize].get_or_try_init(open).await.cloned()
     }
 
     pub(crate) fn page(&self, partition: Partition, from: i64, limit: usize) -> Result<Page, Error> {

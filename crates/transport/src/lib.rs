@@ -1,7 +1,7 @@
-//! Moves payloads over a topic: Kafka, or one of our own on this machine's disk, with the same promises.
+//! Moves payloads over a topic: Kafka, one of our own on this machine's disk, or that of another host, with the same promises.
 //!
 //! [`Topic::open`] gives a handle; from it come [`Producer`]s and [`Consumer`]s. What a message means is not known here,
-//! but for the topic's own marker. One suite of contract tests (`tests/contract`) holds both kinds to what [`Producer`]
+//! but for the topic's own marker. One suite of contract tests (`tests/contract`) holds all kinds to what [`Producer`]
 //! and [`Consumer`] say.
 //!
 //! **Invariants.** A message reported as delivered is never lost by the death of this process. Messages of a partition
@@ -11,6 +11,7 @@ mod consumer;
 mod embedded;
 mod error;
 mod events;
+mod http;
 mod kafka;
 mod message;
 mod metrics;
@@ -25,9 +26,12 @@ pub use embedded::{
     EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw, Stored, earliest_stored, read_stored,
 };
 pub use error::Error;
+pub use http::{HttpProducer, HttpTopic, router};
 pub use kafka::{KafkaConsumer, KafkaProducer, KafkaTopic};
 pub use message::{DeliveryReport, Message, Rejected};
 pub use metrics::Metrics;
 pub use producer::Producer;
-pub use settings::{DEFAULT_NAME, EmbeddedSettings, Fsync, KafkaSettings, TopicSettings};
+pub use settings::{
+    ClientTls, DEFAULT_NAME, EmbeddedSettings, Fsync, HttpSettings, KafkaSettings, TopicSettings,
+};
 pub use topic::{AnyConsumer, AnyProducer, Topic};

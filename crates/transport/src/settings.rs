@@ -1,7 +1,7 @@
 //! `[topic]`: which topic, and how it is reached. Plain data; a topic is made from it by `Topic::open`.
 
-use millrace_config::{Age, ByteSize, MinFree, Section, choices};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use millrace_config::{Age, ByteSize, MinFree, Secret, Section, choices};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 /// A topic's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum TopicSettings {
     Kafka(KafkaSettings),
     /// `type = "embedded"`.
     Embedded(EmbeddedSettings),
+    /// `type = "http"`.
+    Http(HttpSettings),
 }
 
 /// The topic's name unless one is configured.
@@ -55,6 +57,58 @@ pub struct EmbeddedSettings {
     pub segment_bytes: u64,
 }
 
+/// A topic of another host, which is only sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where that host listens, with what stands before `/api/v1/topic`.
+    pub url: String,
+    /// What it asks for.
+    pub token: Option<Secret>,
+    /// Whom it is believed to be, and who we are.
+    pub tls: ClientTls,
+    /// A topic beside the host's own. Not configurable.
+    side: Option<Side>,
+}
+
+/// What a client needs for TLS beside what the system brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Who else may have signed the other's certificate, PEM.
+    pub ca: Option<PathBuf>,
+    /// What is shown to the other side: a certificate and its key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A topic beside another: of one partition, and named after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// What nobody could read, or no topic would take.
+    Dead,
+    /// What agents say of themselves.
+    Agents,
+}
+
+impl Side {
+    pub(crate) const ALL: [Self; 2] = [Self::Dead, Self::Agents];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// What stands behind the topic's name and a dot.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Agents => "agents",
+        }
+    }
+
+    /// How much larger than the topic's own its messages may be, in bytes: what a dead letter says beside the original.
+    fn more(self) -> usize {
+        match self {
+            Self::Dead => DEAD_LETTER_STORY,
+            Self::Agents => 0,
+        }
+    }
+}
+
 /// When what was appended is synced. An acknowledged message survives the death of the process in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
@@ -70,9 +124,10 @@ choices!(Fsync { "always" => Self::Always, "interval" => Self::Interval });
 enum Kind {
     Kafka,
     Embedded,
+    Http,
 }
 
-choices!(Kind { "kafka" => Self::Kafka, "embedded" => Self::Embedded });
+choices!(Kind { "kafka" => Self::Kafka, "embedded" => Self::Embedded, "http" => Self::Http });
 
 /// librdkafka's keys that hold our promises, and why they are not for configuration.
 const OURS: &[(&str, &str)] = &[
@@ -113,26 +168,17 @@ impl TopicSettings {
         match section.required::<Kind>("type")? {
             Kind::Kafka => KafkaSettings::read(section).map(Self::Kafka),
             Kind::Embedded => EmbeddedSettings::read(section).map(Self::Embedded),
+            Kind::Http => HttpSettings::read(section).map(Self::Http),
         }
     }
 
-    /// The topic's name.
+    /// The topic's name; for one of another host, where that is.
     pub fn name(&self) -> &str {
         match self {
             Self::Kafka(settings) => &settings.name,
             Self::Embedded(settings) => &settings.name,
+            Self::Http(settings) => &settings.url,
         }
-    }
-
-    /// The same topic under another name: for streams with a topic of their own.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Self {
-        let mut other = self.clone();
-        match &mut other {
-            Self::Kafka(settings) => name.clone_into(&mut settings.name),
-            Self::Embedded(settings) => name.clone_into(&mut settings.name),
-        }
-        other
     }
 }
 
@@ -171,14 +217,14 @@ impl KafkaSettings {
         Some(Self { brokers: brokers?, name, partitions, replication, librdkafka })
     }
 
-    /// The settings of the dead-letter topic: one partition, and room for a message's story.
-    pub(crate) fn dead(&self) -> Self {
-        let mut dead = self.clone();
-        dead.name.push_str(".dead");
-        dead.partitions = 1;
-        let limit = self.max_message_bytes() + DEAD_LETTER_STORY;
-        dead.librdkafka.insert(MESSAGE_MAX_BYTES.to_owned(), limit.to_string());
-        dead
+    /// The settings of a topic beside it.
+    pub(crate) fn beside(&self, side: Side) -> Self {
+        let mut beside = self.clone();
+        beside.name = format!("{}.{}", self.name, side.name());
+        beside.partitions = 1;
+        let limit = self.max_message_bytes() + side.more();
+        beside.librdkafka.insert(MESSAGE_MAX_BYTES.to_owned(), limit.to_string());
+        beside
     }
 
     /// The largest message that the client takes.
@@ -190,7 +236,7 @@ impl KafkaSettings {
 
 pub(crate) const MESSAGE_MAX_BYTES: &str = "message.max.bytes";
 /// librdkafka's own default.
-const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
+pub(crate) const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
 /// What a dead letter may say beside the original bytes.
 const DEAD_LETTER_STORY: usize = 64 << 10;
 
@@ -236,15 +282,96 @@ impl EmbeddedSettings {
         Some(Self { directory: directory?, ..read })
     }
 
-    /// The settings of the dead-letter topic: one partition, and room for a message's story. It may have what the others must
-    /// leave: an indexer waits for it in the middle of its work.
-    pub(crate) fn dead(&self) -> Self {
-        let mut dead = self.clone();
-        dead.name.push_str(".dead");
-        dead.partitions = 1;
-        dead.min_free = MinFree::NOTHING;
-        dead.max_message_bytes += DEAD_LETTER_STORY as u64;
-        dead
+    /// The settings of a topic beside it. It may have what the others must leave: an indexer waits for it in the middle of its
+    /// work.
+    pub(crate) fn beside(&self, side: Side) -> Self {
+        let mut beside = self.clone();
+        beside.name = format!("{}.{}", self.name, side.name());
+        beside.partitions = 1;
+        beside.min_free = MinFree::NOTHING;
+        beside.max_message_bytes += side.more() as u64;
+        beside
+    }
+}
+
+impl HttpSettings {
+    /// The topic of the host at this address, without a token and with the system's certificates.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), token: None, tls: ClientTls::default(), side: None }
+    }
+
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let url: Option<String> = section.required("url");
+        let plain = section.or("allow_plaintext", false);
+        if let Some(url) = &url {
+            read_url(section, url, plain);
+        }
+        let token = section.optional::<Secret>("token");
+        if token
+            .as_ref()
+            .is_some_and(|token| token.expose().trim() != token.expose() || token.expose().is_empty())
+        {
+            section.error("token", "is empty, or has blanks around it, which no header can bring");
+        }
+        let tls = section.section("tls").map(|mut tls| ClientTls::read(&mut tls)).unwrap_or_default();
+        Some(Self { url: url?, token, tls, side: None })
+    }
+
+    /// The settings of a topic beside it.
+    pub(crate) fn beside(&self, side: Side) -> Self {
+        Self { side: Some(side), ..self.clone() }
+    }
+
+    /// What stands behind `/api/v1/topic`.
+    pub(crate) fn path(&self) -> String {
+        self.side.map(|side| format!("/{}", side.name())).unwrap_or_default()
+    }
+}
+
+fn read_url(section: &mut Section<'_>, url: &str, allow_plaintext: bool) {
+    let parsed = match reqwest::Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(error) => return section.error("url", format!("{url:?} is no address: {error}")),
+    };
+    if !["http", "https"].contains(&parsed.scheme())
+        || parsed.query().is_some()
+        || parsed.fragment().is_some()
+    {
+        return section.error("url", "an address such as \"https://logs.example.com:7701\" expected");
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return section.error("url", "a name and a password have no place in it; `token` has");
+    }
+    let here = parsed.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    });
+    if parsed.scheme() == "http" && !here && !allow_plaintext {
+        section.error_with_help(
+            "url",
+            "http:// is read by everybody on the way, the token with it",
+            "use https://, or say `allow_plaintext = true`",
+        );
+    }
+}
+
+impl ClientTls {
+    fn read(section: &mut Section<'_>) -> Self {
+        let ca = section.optional("ca");
+        let (certificate, key) = (section.optional("certificate"), section.optional("key"));
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                section.error("certificate", "its `key` is missing");
+                None
+            }
+            (None, Some(_)) => {
+                section.error("key", "its `certificate` is missing");
+                None
+            }
+        };
+        Self { ca, identity }
     }
 }
 

@@ -1,9 +1,11 @@
-//! A topic of either kind behind one handle, and producers and consumers that do not show which kind it is.
+//! A topic of any kind behind one handle, and producers and consumers that do not show which kind it is.
 
 use crate::{
     Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Page, Producer, TopicSettings,
     embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw},
+    http::{HttpProducer, HttpTopic},
     kafka::{KafkaConsumer, KafkaProducer, KafkaTopic},
+    settings::Side,
 };
 use millrace_model::{Clock, Partition, wire::Payload};
 use std::{sync::Arc, time::Duration};
@@ -16,6 +18,8 @@ pub enum Topic {
     Kafka(KafkaTopic),
     /// In this process.
     Embedded(EmbeddedTopic),
+    /// Of another host; only sent to.
+    Http(HttpTopic),
 }
 
 impl Topic {
@@ -41,6 +45,7 @@ impl Topic {
                 let opened = tokio::task::spawn_blocking(open).await.map_err(|_| Error::Closed)?;
                 opened.map(Self::Embedded)
             }
+            TopicSettings::Http(settings) => HttpTopic::open(settings.clone(), metrics).await.map(Self::Http),
         }
     }
 
@@ -49,6 +54,7 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.name(),
             Self::Embedded(topic) => topic.name(),
+            Self::Http(topic) => topic.name(),
         }
     }
 
@@ -57,6 +63,7 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.max_message_bytes(),
             Self::Embedded(topic) => topic.max_message_bytes(),
+            Self::Http(topic) => topic.max_message_bytes(),
         }
     }
 
@@ -68,17 +75,19 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.producer(reports).map(AnyProducer::Kafka),
             Self::Embedded(topic) => Ok(AnyProducer::Embedded(topic.producer(reports))),
+            Self::Http(topic) => Ok(AnyProducer::Http(topic.producer(reports))),
         }
     }
 
     /// A member of a consumer group.
     ///
     /// # Errors
-    /// The client or its thread cannot be started.
+    /// The client or its thread cannot be started; or the topic is another host's, which is only sent to.
     pub fn consumer(&self, group: &str) -> Result<AnyConsumer, Error> {
         match self {
             Self::Kafka(topic) => topic.consumer(group).map(AnyConsumer::Kafka),
             Self::Embedded(topic) => topic.consumer(group).map(AnyConsumer::Embedded),
+            Self::Http(topic) => Err(topic.only_sends()),
         }
     }
 
@@ -87,9 +96,22 @@ impl Topic {
     /// # Errors
     /// As [`Topic::open`].
     pub async fn dead(&self) -> Result<Self, Error> {
+        self.beside(Side::Dead).await
+    }
+
+    /// The topic in which agents say how they are, `<topic>.agents`: one partition. Opened once.
+    ///
+    /// # Errors
+    /// As [`Topic::open`].
+    pub async fn agents(&self) -> Result<Self, Error> {
+        self.beside(Side::Agents).await
+    }
+
+    pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {
         match self {
-            Self::Kafka(topic) => topic.dead().await.map(Self::Kafka),
-            Self::Embedded(topic) => topic.dead().await.map(Self::Embedded),
+            Self::Kafka(topic) => topic.beside(side).await.map(Self::Kafka),
+            Self::Embedded(topic) => topic.beside(side).await.map(Self::Embedded),
+            Self::Http(topic) => topic.beside(side).map(Self::Http),
         }
     }
 
@@ -103,6 +125,7 @@ impl Topic {
         let read = move || match &topic {
             Self::Kafka(topic) => topic.page(partition, from, limit),
             Self::Embedded(topic) => topic.page(partition, from, limit),
+            Self::Http(topic) => Err(topic.only_sends()),
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)?
     }
@@ -112,12 +135,14 @@ impl Topic {
     /// # Errors
     /// The broker does not answer within five seconds.
     pub async fn partitions(&self) -> Result<u32, Error> {
-        let topic = self.clone();
-        let ask = move || match &topic {
-            Self::Kafka(topic) => topic.partitions(),
+        match self {
+            Self::Kafka(topic) => {
+                let topic = topic.clone();
+                tokio::task::spawn_blocking(move || topic.partitions()).await.map_err(|_| Error::Closed)?
+            }
             Self::Embedded(topic) => Ok(topic.partitions()),
-        };
-        tokio::task::spawn_blocking(ask).await.map_err(|_| Error::Closed)?
+            Self::Http(topic) => topic.partitions().await,
+        }
     }
 
     /// How long a message stays at most once all have read it: the topic's retention, and for how long one of its files is
@@ -126,6 +151,7 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.keeps().await,
             Self::Embedded(topic) => Some(topic.keeps()),
+            Self::Http(_) => None,
         }
     }
 
@@ -135,7 +161,7 @@ impl Topic {
     /// The program is ending.
     pub async fn verify(&self) -> Result<Vec<Flaw>, Error> {
         match self {
-            Self::Kafka(_) => Ok(Vec::new()),
+            Self::Kafka(_) | Self::Http(_) => Ok(Vec::new()),
             Self::Embedded(topic) => topic.verify().await,
         }
     }
@@ -145,17 +171,20 @@ impl Topic {
         match self {
             Self::Kafka(topic) => topic.healthy(),
             Self::Embedded(topic) => topic.healthy(),
+            Self::Http(topic) => topic.healthy(),
         }
     }
 }
 
-/// A producer for a topic of either kind.
+/// A producer for a topic of any kind.
 #[derive(Debug)]
 pub enum AnyProducer {
     /// Of a Kafka cluster.
     Kafka(KafkaProducer),
     /// In this process.
     Embedded(EmbeddedProducer),
+    /// Of another host.
+    Http(HttpProducer),
 }
 
 impl Producer for AnyProducer {
@@ -163,6 +192,7 @@ impl Producer for AnyProducer {
         match self {
             Self::Kafka(producer) => producer.partitions().await,
             Self::Embedded(producer) => producer.partitions().await,
+            Self::Http(producer) => producer.partitions().await,
         }
     }
 
@@ -170,6 +200,7 @@ impl Producer for AnyProducer {
         match self {
             Self::Kafka(producer) => producer.send(partition, payload, ticket).await,
             Self::Embedded(producer) => producer.send(partition, payload, ticket).await,
+            Self::Http(producer) => producer.send(partition, payload, ticket).await,
         }
     }
 
@@ -177,11 +208,12 @@ impl Producer for AnyProducer {
         match self {
             Self::Kafka(producer) => producer.flush(within).await,
             Self::Embedded(producer) => producer.flush(within).await,
+            Self::Http(producer) => producer.flush(within).await,
         }
     }
 }
 
-/// A consumer of a topic of either kind.
+/// A consumer of a topic of any kind.
 #[derive(Debug)]
 pub enum AnyConsumer {
     /// Of a Kafka cluster.

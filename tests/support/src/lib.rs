@@ -2,6 +2,7 @@
 //! its own, and ways to ask it. All of it is gone when the test process is gone, however that ends. A part that is missing
 //! is a panic that says how to get it, never a skip.
 
+pub mod certificates;
 pub mod cluster;
 pub mod database;
 pub mod disk;

@@ -97,6 +97,11 @@ impl Header {
         self.first + i64::from(self.count)
     }
 
+    /// How many bytes the payload claims to have, decompressed.
+    pub(crate) fn decompressed(&self) -> usize {
+        self.decompressed as usize
+    }
+
     /// Header and payload together.
     pub(crate) fn total(&self) -> u64 {
         HEADER as u64 + u64::from(self.length)

@@ -5,11 +5,8 @@
 //! behind, in [`Groups::step`]); when nobody holds anything of an older generation, each takes its share of the new one.
 //! Commits are kept in a small file that is replaced as a whole.
 
-use super::{
-    files::{read_json, replace_json},
-    writer::describe,
-};
-use crate::{Error, sync::lock};
+use super::files::{read_json, replace_json};
+use crate::{Error, error::describe, sync::lock};
 use millrace_model::{Partition, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{

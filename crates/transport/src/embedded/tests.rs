@@ -81,7 +81,7 @@ async fn a_disk_with_too_little_room_is_waited_for() {
     assert!(reports.try_recv().is_err(), "it is neither taken nor refused");
     // What nobody can read may use the rest.
     let (sender, mut dead_reports) = mpsc::channel(4);
-    let dead = topic.dead().await.unwrap();
+    let dead = topic.beside(Side::Dead).await.unwrap();
     dead.producer(sender).send(Partition(0), payload, 1).await.unwrap();
     assert!(dead_reports.recv().await.unwrap().outcome.is_ok());
     drop((producer, dead, topic));

@@ -3,9 +3,8 @@
 use super::{
     log::Log,
     segment::{Segment, Step},
-    writer::describe,
 };
-use crate::Error;
+use crate::{Error, error::describe};
 use millrace_model::Partition;
 use std::{io, sync::Arc};
 

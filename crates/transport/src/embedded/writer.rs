@@ -7,7 +7,7 @@ use super::{
     log::{Log, file_error},
     segment::Segment,
 };
-use crate::{Error, Rejected, reports::Slot, settings::Fsync, sync::lock};
+use crate::{Error, Rejected, error::describe, reports::Slot, settings::Fsync, sync::lock};
 use millrace_config::{Space, Watermark};
 use millrace_model::wire::Payload;
 use std::{
@@ -243,17 +243,6 @@ impl Writer {
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
         file_error(&self.segment.path, action)
     }
-}
-
-/// The whole chain on one line.
-pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// What an embedded topic refuses at once.

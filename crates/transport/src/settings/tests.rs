@@ -89,9 +89,34 @@ fn every_key_that_holds_a_promise_is_refused_by_name() {
 }
 
 #[test]
+fn a_topic_of_another_host_is_read() {
+    let settings = read(
+        r#"
+        [topic]
+        type = "http"
+        url = "https://logs.example.com:7701"
+        token = "secret"
+        [topic.tls]
+        ca = "/etc/ca.pem"
+        certificate = "/etc/agent.pem"
+        key = "/etc/agent.key"
+        "#,
+    );
+    let mut expected = HttpSettings::new("https://logs.example.com:7701");
+    expected.token = Some(Secret::new("secret"));
+    expected.tls.ca = Some("/etc/ca.pem".into());
+    expected.tls.identity = Some(("/etc/agent.pem".into(), "/etc/agent.key".into()));
+    assert_eq!(settings, Ok(TopicSettings::Http(expected)));
+    for here in ["http://localhost:7700", "http://127.0.0.1:7700", "http://[::1]:7700/behind/a/proxy"] {
+        assert!(read(&format!("[topic]\ntype = \"http\"\nurl = \"{here}\"")).is_ok(), "{here}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_are_refused_by_name() {
     let kafka = "[topic]\ntype = \"kafka\"\nbrokers = [\"a:1\"]\n";
     let embedded = "[topic]\ntype = \"embedded\"\ndirectory = \"d\"\n";
+    let http = "[topic]\ntype = \"http\"\n";
     let wrong = [
         (kafka, "name = \"a/b\"", "name"),
         (kafka, "name = \"..\"", "name"),
@@ -104,6 +129,14 @@ fn values_that_cannot_be_are_refused_by_name() {
         (embedded, "brokers = [\"a:1\"]", "brokers"),
         ("[topic]\ntype = \"kafka\"\n", "brokers = []", "brokers"),
         ("[topic]\n", "type = \"rabbit\"", "type"),
+        (http, "", "url"),
+        (http, "url = \"logs.example.com\"", "url"),
+        (http, "url = \"ftp://logs.example.com\"", "url"),
+        (http, "url = \"https://a:b@logs.example.com\"", "token"),
+        (http, "url = \"http://logs.example.com:7701\"", "allow_plaintext"),
+        (http, "url = \"https://h\"\ntoken = \" x\"", "token"),
+        (http, "url = \"https://h\"\n[topic.tls]\ncertificate = \"c.pem\"", "key"),
+        (http, "url = \"https://h\"\npartitions = 3", "partitions"),
     ];
     for (start, line, key) in wrong {
         let error = read(&format!("{start}{line}")).unwrap_err();

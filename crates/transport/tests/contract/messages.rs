@@ -16,7 +16,7 @@ pub(crate) async fn come_out_as_they_went_in_and_in_order(world: World) {
     let before = SystemClock.now();
     let topic = world.open().await;
     assert_eq!(topic.name(), world.settings.name());
-    let mut sender = Sender::new(&topic, 64);
+    let mut sender = Sender::new(&world.sending(&topic).await, 64);
     assert_eq!(sender.producer.partitions().await.unwrap(), PARTITIONS);
     let places = sender.send_all(0..2000).await;
     assert_eq!(places.len(), 2000);
@@ -66,7 +66,7 @@ pub(crate) async fn come_out_as_they_went_in_and_in_order(world: World) {
 
 pub(crate) async fn what_can_never_be_taken_is_rejected_and_the_rest_goes_on(world: World) {
     let topic = world.open().await;
-    let mut sender = Sender::new(&topic, 16);
+    let mut sender = Sender::new(&world.sending(&topic).await, 16);
     let mut huge = payload(1);
     huge.value = Bytes::from(vec![7; topic.max_message_bytes() + 1]);
     let bytes = huge.value.len() + huge.key.len();
@@ -88,7 +88,7 @@ pub(crate) async fn what_can_never_be_taken_is_rejected_and_the_rest_goes_on(wor
 
 pub(crate) async fn no_more_are_under_way_than_reports_have_room(world: World) {
     let topic = world.open().await;
-    let mut sender = Sender::new(&topic, 8);
+    let mut sender = Sender::new(&world.sending(&topic).await, 8);
     for number in 0..8 {
         soon(sender.producer.send(Partition(0), payload(number), number)).await.unwrap();
     }
@@ -144,7 +144,8 @@ pub(crate) async fn the_dead_letter_topic_is_one_of_its_own(world: World) {
     let topic = world.open().await;
     let dead = topic.dead().await.unwrap();
     assert_eq!(dead.name(), format!("{}.dead", topic.name()));
-    let mut sender = Sender::new(&dead, 4);
+    let sending = world.sending(&topic).await.dead().await.unwrap();
+    let mut sender = Sender::new(&sending, 4);
     assert_eq!(sender.producer.partitions().await.unwrap(), 1);
     // What the topic itself just takes fits, with its story.
     let mut letter = payload(1);
@@ -188,7 +189,7 @@ pub(crate) async fn a_topic_made_again_has_another_id(world: World) {
 
 pub(crate) async fn counts_add_up(world: World) {
     let topic = world.open().await;
-    let mut sender = Sender::new(&topic, 64);
+    let mut sender = Sender::new(&world.sending(&topic).await, 64);
     let before = world.metric("millrace_transport_sent_messages_total");
     sender.send_all(0..100).await;
     assert_eq!(world.metric("millrace_transport_sent_messages_total") - before, 100);
@@ -203,7 +204,7 @@ pub(crate) async fn counts_add_up(world: World) {
 
 pub(crate) async fn the_topic_says_how_many_partitions_it_has(world: World) {
     let topic = world.open().await;
-    assert_eq!(topic.partitions().await.unwrap(), PARTITIONS);
+    assert_eq!(world.sending(&topic).await.partitions().await.unwrap(), PARTITIONS);
 }
 
 pub(crate) async fn pages_are_read_apart_from_every_group(world: World) {

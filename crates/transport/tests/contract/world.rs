@@ -1,11 +1,11 @@
-//! The two worlds of the suite, and what its functions share.
+//! The worlds of the suite, and what its functions share.
 
 use bytes::Bytes;
 use millrace_model::{Partition, SystemClock, wire::Payload};
 use millrace_test_support::kafka;
 use millrace_transport::{
     AnyConsumer, AnyProducer, Assignment, Consumer, ConsumerEvent, DeliveryReport, EmbeddedSettings,
-    KafkaSettings, Message, Metrics, Producer, Revocation, Start, Topic, TopicSettings,
+    HttpSettings, KafkaSettings, Message, Metrics, Producer, Revocation, Start, Topic, TopicSettings, router,
 };
 use prometheus_client::registry::Registry;
 use rdkafka::{
@@ -19,13 +19,13 @@ use std::{
     fs,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
 /// Long enough for a busy machine; nothing here waits for time to pass.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -37,6 +37,9 @@ pub(crate) struct World {
     pub(crate) settings: TopicSettings,
     pub(crate) registry: Registry,
     pub(crate) metrics: Metrics,
+    /// Messages come from another host.
+    afar: bool,
+    serving: Mutex<JoinSet<()>>,
     _folder: Option<TempDir>,
 }
 
@@ -45,6 +48,11 @@ impl World {
         let folder = TempDir::new().unwrap();
         let settings = EmbeddedSettings::new(folder.path().to_owned(), "logs");
         Self::new(TopicSettings::Embedded(settings), Some(folder))
+    }
+
+    /// An embedded topic that is sent to through HTTP.
+    pub(crate) fn http() -> Self {
+        Self { afar: true, ..Self::embedded() }
     }
 
     /// A topic of its own on the shared broker.
@@ -67,11 +75,36 @@ impl World {
         drop(log.try_init());
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        Self { settings, registry, metrics, _folder: folder }
+        Self { settings, registry, metrics, afar: false, serving: Mutex::default(), _folder: folder }
     }
 
     pub(crate) async fn open(&self) -> Topic {
         Topic::open(&self.settings, Arc::new(SystemClock), &self.metrics).await.unwrap()
+    }
+
+    /// The topic as it is sent to: itself, or what stands for it on another host.
+    pub(crate) async fn sending(&self, topic: &Topic) -> Topic {
+        if !self.afar {
+            return topic.clone();
+        }
+        let url = self.serve(router(topic.clone())).await;
+        self.open_afar(HttpSettings::new(&url)).await
+    }
+
+    pub(crate) async fn open_afar(&self, settings: HttpSettings) -> Topic {
+        Topic::open(&TopicSettings::Http(settings), Arc::new(SystemClock), &self.metrics).await.unwrap()
+    }
+
+    /// Serves until the world ends, and says where.
+    pub(crate) async fn serve(&self, router: axum::Router) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        self.serve_at(listener, router);
+        url
+    }
+
+    pub(crate) fn serve_at(&self, listener: TcpListener, router: axum::Router) {
+        self.serving.lock().unwrap().spawn(async move { axum::serve(listener, router).await.unwrap() });
     }
 
     /// Deletes the topic, which nobody has open, with all that is in it.
@@ -81,6 +114,7 @@ impl World {
                 fs::remove_dir_all(settings.directory.join(&settings.name)).unwrap();
             }
             TopicSettings::Kafka(settings) => delete_topic(settings).await,
+            TopicSettings::Http(_) => unreachable!(),
         }
     }
 
@@ -106,6 +140,7 @@ impl World {
                 };
                 tokio::task::spawn_blocking(ask).await.unwrap()
             }
+            TopicSettings::Http(_) => unreachable!(),
         }
     }
 
