@@ -2,6 +2,10 @@
 //! happens to either of them, each line is there once, and the audit says so.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use millrace_model::{
+    AgentId, BootId, Clock, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock,
+    wire::{self, Envelope, Extent, Payload, Run, RunKind, Sender, SkipReason, SourceOpen},
+};
 use millrace_test_support::{
     Site, certificates, http,
     numbers::{self, Writer},
@@ -9,8 +13,10 @@ use millrace_test_support::{
     process::Process,
     server, wait,
 };
+use millrace_transport::{HttpSettings, Metrics, Producer, Topic, TopicSettings};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// Far more than anything here takes, on a busy machine.
@@ -187,4 +193,62 @@ fn who_reads_a_topic_has_it_at_hand() {
     let outcome = site.run(&["config", "check", "--config", &plain]);
     assert_eq!(outcome.code, Some(3));
     assert!(outcome.stderr.contains("allow_plaintext"), "{}", outcome.stderr);
+}
+
+/// A message of a file, of one line; `refused`: that says instead that the topic takes no such record.
+fn line(text: &str, at: u64, refused: bool) -> Payload {
+    let length = text.len() as u64 + 1;
+    let kind = if refused { RunKind::Skipped(SkipReason::Rejected) } else { RunKind::Record };
+    let open = SourceOpen {
+        kind: "file".into(),
+        path: "/var/log/app.log".into(),
+        host: "second".into(),
+        start: 0,
+        continues: None,
+        because: None,
+    };
+    let envelope = Envelope {
+        stream: StreamName::default(),
+        sender: Sender { agent: AgentId(1), instance: InstanceId(2), epoch: 1, boot: BootId(3) },
+        source: SourceId(4),
+        extent: Extent { start: at, end: at + length, crc32c: 0, runs: vec![Run { length, kind }] },
+        open: (at == 0).then_some(open),
+        close: None,
+    };
+    // What is older than its stream is kept would be dropped.
+    let now = SystemClock.now();
+    let record = LogRecord { body: text.into(), observed_timestamp: now, ..LogRecord::default() };
+    wire::encode(&envelope, if refused { &[] } else { std::slice::from_ref(&record) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_topic_refused_is_sent_again_when_it_may_be_taken() {
+    let site = Site::new(BINARY);
+    let up = tokio::task::block_in_place(|| site.up("[agent.sources]\n").started());
+    let settings = TopicSettings::Http(HttpSettings::new(&up.server.url()));
+    let topic = Topic::open(&settings, Arc::new(SystemClock), &Metrics::default()).await.unwrap();
+    let (reports, mut delivered) = mpsc::channel(8);
+    let producer = topic.producer(reports).unwrap();
+    let at = Partition(2);
+    producer.send(at, line("first", 0, false), 0).await.unwrap();
+    producer.keep_dead(at, line("unwanted", 6, false), "a rule of the broker's").await.unwrap();
+    producer.send(at, line("unwanted", 6, true), 1).await.unwrap();
+    producer.send(at, line("last", 15, false), 2).await.unwrap();
+    for _ in 0..3 {
+        assert!(delivered.recv().await.unwrap().outcome.is_ok());
+    }
+    tokio::task::block_in_place(|| {
+        up.server.wait_for_total("*", 2, DEADLINE);
+        let rejected = || up.server.get("/api/v1/audit")["sources"][0]["skipped"]["rejected"].as_u64();
+        wait::until_true("the audit knows what is refused", DEADLINE, || rejected() == Some(9));
+        let list = up.run(&["dead-letters", "list", "--waiting"]);
+        assert!(list.stdout.contains("a rule of the broker's"), "{}{}", list.stdout, list.stderr);
+        let replayed = up.run(&["dead-letters", "replay", "--all"]);
+        assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+        up.server.wait_for_total("unwanted", 1, DEADLINE);
+        wait::until_true("nothing is refused any more", DEADLINE, || rejected().is_none());
+        up.assert_audit_is_complete(3);
+        let list = up.run(&["dead-letters", "list", "--waiting"]);
+        assert!(!list.stdout.contains("a rule of the broker's"), "{}", list.stdout);
+    });
 }

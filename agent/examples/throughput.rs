@@ -49,6 +49,10 @@ impl Producer for Sink {
         Ok(())
     }
 
+    async fn keep_dead(&self, _partition: Partition, _original: Payload, _reason: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn flush(&self, _within: Duration) -> bool {
         true
     }

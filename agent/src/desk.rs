@@ -13,7 +13,7 @@ use crate::{
     spools::Delivered,
     status::Status,
 };
-use millrace_intake::{Sealed, Smaller, readdress, smaller};
+use millrace_intake::{Sealed, Smaller, readdress, smaller, without_rejected};
 use millrace_model::{AgentId, Partition, SourceId, SpoolId, wire::SkipReason};
 use millrace_transport::{DeliveryReport, Rejected};
 use std::{
@@ -60,6 +60,8 @@ pub(crate) struct Desk {
     pub(crate) sent: HashMap<u64, Outgoing>,
     pub(crate) next_ticket: u64,
     pub(crate) outgoing: VecDeque<Outgoing>,
+    /// One record each, which the topic refuses for this reason: to be kept as dead letters.
+    pub(crate) unwanted: VecDeque<(Outgoing, String)>,
     /// Refused for reasons that people must see to; tried again.
     pub(crate) refused: Vec<Outgoing>,
     next_try: Instant,
@@ -97,6 +99,7 @@ impl Desk {
             sent: HashMap::new(),
             next_ticket: 0,
             outgoing: VecDeque::new(),
+            unwanted: VecDeque::new(),
             refused: Vec::new(),
             next_try: Instant::now(),
             misplaced: false,
@@ -196,9 +199,42 @@ impl Desk {
                 self.misplaced = true;
                 self.refused.push(outgoing);
             }
-            other => {
-                self.trouble(&other.to_string());
+            other => self.refuse(outgoing, other.to_string()),
+        }
+    }
+
+    /// The topic takes a message neither now nor later: which of its records is that about?
+    fn refuse(&mut self, outgoing: Outgoing, reason: String) {
+        match without_rejected(&outgoing.sealed) {
+            Ok(Smaller::Halves(halves)) => {
+                let Outgoing { source, flight, hold, .. } = outgoing;
+                self.book.halved(source, flight);
+                for sealed in halves.into_iter().rev() {
+                    self.outgoing.push_front(Outgoing { source, flight, sealed, hold: Arc::clone(&hold) });
+                }
+            }
+            Ok(Smaller::Emptied(_)) => self.unwanted.push_back((outgoing, reason)),
+            _ => {
+                self.trouble(&reason);
                 self.refused.push(outgoing);
+            }
+        }
+    }
+
+    /// A record is kept as a dead letter, or could not be: then its message is tried again.
+    pub(crate) fn kept_dead(&mut self, outgoing: Outgoing, reason: &str, kept: Result<(), String>) {
+        let Outgoing { source, flight, sealed, hold } = outgoing;
+        match (kept, without_rejected(&sealed)) {
+            (Ok(()), Ok(Smaller::Emptied(one))) => {
+                tracing::error!(%source, position = sealed.start, reason, "the topic refuses a record: it is a dead letter");
+                let skipped = Reason { reason: SkipReason::Rejected.name() };
+                self.metrics.dropped_records.get_or_create(&skipped).inc();
+                self.metrics.in_flight_records.dec();
+                self.outgoing.push_front(Outgoing { source, flight, sealed: *one, hold });
+            }
+            (kept, _) => {
+                self.trouble(&format!("{reason}; and no dead letter: {}", kept.err().unwrap_or_default()));
+                self.refused.push(Outgoing { source, flight, sealed, hold });
             }
         }
     }

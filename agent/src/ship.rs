@@ -3,7 +3,7 @@
 //! **Invariants:**
 //! - No byte of a source is sent before the source is in a durable checkpoint, and no end before its decision is.
 //! - A position moves only over messages that the topic has acknowledged, without a gap.
-//! - A refused message is made smaller, or goes to another partition, or waits; it is never left out.
+//! - A refused message is made smaller, or goes to another partition, or waits; a record is left out only once it is a dead letter.
 
 use crate::{
     Error,
@@ -56,6 +56,10 @@ impl<P: Producer> Shipper<P> {
             }
             if let Some(next) = self.desk.outgoing.pop_front() {
                 self.send(next, &mut tick, deadline).await?;
+                continue;
+            }
+            if let Some((outgoing, reason)) = self.desk.unwanted.pop_front() {
+                self.keep_dead(outgoing, &reason, &mut tick, deadline).await;
                 continue;
             }
             let delivered = self.desk.sent.is_empty() && self.desk.refused.is_empty();
@@ -149,6 +153,32 @@ impl<P: Producer> Shipper<P> {
                 Ok(())
             }
         }
+    }
+
+    /// Keeps a record that the topic refuses as a dead letter; nothing else is sent meanwhile.
+    async fn keep_dead(
+        &mut self,
+        outgoing: Outgoing,
+        reason: &str,
+        tick: &mut Interval,
+        deadline: Option<Instant>,
+    ) {
+        let Self { producer, reports, desk, shutdown, .. } = self;
+        let partition = desk.partition_of(outgoing.source);
+        let keep = producer.keep_dead(partition, outgoing.sealed.payload.clone(), reason);
+        tokio::pin!(keep);
+        let kept = loop {
+            tokio::select! {
+                biased;
+                kept = &mut keep => break kept.map_err(|error| chain(&error)),
+                Some(report) = reports.recv() => desk.reported(report),
+                result = written(&mut desk.writing) => desk.written(result, false),
+                _ = tick.tick() => desk.on_tick(),
+                () = until(deadline) => break Err("it is ending".to_owned()),
+                () = shutdown.cancelled(), if deadline.is_none() => break Err("it is ending".to_owned()),
+            }
+        };
+        desk.kept_dead(outgoing, reason, kept);
     }
 }
 

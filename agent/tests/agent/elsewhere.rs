@@ -1,6 +1,7 @@
 //! What went wrong in other shippers and has no other place here.
 
 use crate::support::{Host, ShippedSource, until};
+use millrace_model::wire::SkipReason;
 use std::{
     fs::{self, File},
     io::{Read, Seek},
@@ -38,6 +39,7 @@ async fn b3_a_position_beyond_the_end_of_the_file_is_given_up() {
 async fn b4_a_refused_message_holds_the_position_although_later_ones_are_taken() {
     let mut host = Host::new();
     host.topic.refuse_what_holds(Some("poison"));
+    host.topic.keep_dead_letters(false);
     host.append("a.log", "before\n");
     host.start();
     host.shipped_bodies(&["before"]).await;
@@ -52,6 +54,33 @@ async fn b4_a_refused_message_holds_the_position_although_later_ones_are_taken()
     host.start();
     host.shipped_bodies(&["after", "before", "poison"]).await;
     host.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_topic_never_takes_is_a_dead_letter_and_the_rest_goes_on() {
+    let mut host = Host::new();
+    host.topic.refuse_what_holds(Some("poison"));
+    let lines: Vec<String> =
+        (0..200).map(|n| if n % 90 == 50 { format!("poison {n}\n") } else { format!("{n}\n") }).collect();
+    host.append("a.log", lines.concat());
+    host.start();
+    let shipped = host.shipped("all but what is refused", |shipped| shipped.bodies().len() == 198).await;
+    let letters: Vec<String> = host.topic.dead_letters().into_iter().map(|(body, _)| body).collect();
+    assert_eq!(letters, ["poison 50", "poison 140"]);
+    assert!(host.topic.dead_letters().iter().all(|(_, reason)| reason.contains("not you")));
+    let source = shipped.only();
+    assert_eq!(source.skipped(SkipReason::Rejected), "poison 50\npoison 140\n".len() as u64);
+    assert_eq!((source.start(), source.end()), (0, lines.concat().len() as u64));
+    let status = host.status.clone();
+    until("the agent is ready", || status.readiness().is_ok()).await;
+    host.stop().await;
+    // It is accounted for: it does not come again.
+    host.start();
+    host.append("a.log", "last\n");
+    host.shipped("the last", |shipped| shipped.bodies().len() == 199).await;
+    assert_eq!(host.topic.dead_letters().len(), 2);
+    host.stop().await;
+    host.check_conservation();
 }
 
 #[tokio::test]

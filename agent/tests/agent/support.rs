@@ -54,6 +54,9 @@ struct Shelf {
     reports: Option<mpsc::Sender<DeliveryReport>>,
     /// Messages that hold this are refused.
     poison: Option<&'static str>,
+    /// Dead letters, with where they belong and why.
+    dead: Vec<(Partition, Payload, String)>,
+    no_dead_letters: bool,
 }
 
 /// The topic.
@@ -131,6 +134,23 @@ impl Topic {
         self.change(|shelf| shelf.poison = poison);
     }
 
+    /// Whether dead letters are taken.
+    pub(crate) fn keep_dead_letters(&self, keep: bool) {
+        self.change(|shelf| shelf.no_dead_letters = !keep);
+    }
+
+    /// The bodies of dead letters, with the reasons.
+    pub(crate) fn dead_letters(&self) -> Vec<(String, String)> {
+        let dead = self.change(|shelf| shelf.dead.clone());
+        let bodies = dead.into_iter().flat_map(|(_, payload, reason)| {
+            let Ok(Decoded::Batch(_, records)) = wire::decode(&payload.headers, &payload.value) else {
+                panic!()
+            };
+            records.into_iter().map(move |record| (record.body.to_string(), reason.clone()))
+        });
+        bodies.collect()
+    }
+
     pub(crate) fn messages(&self) -> usize {
         self.change(|shelf| shelf.messages.len())
     }
@@ -192,6 +212,17 @@ impl Producer for TestProducer {
             permit.send(DeliveryReport { ticket, outcome });
         }
         Ok(())
+    }
+
+    async fn keep_dead(&self, partition: Partition, original: Payload, reason: &str) -> Result<(), Error> {
+        self.topic.change(|shelf| {
+            if shelf.no_dead_letters {
+                let reason = "no room for the dead".to_owned();
+                return Err(Error::Refused { topic: "test.dead".to_owned(), reason });
+            }
+            shelf.dead.push((partition, original, reason.to_owned()));
+            Ok(())
+        })
     }
 
     async fn flush(&self, _within: Duration) -> bool {

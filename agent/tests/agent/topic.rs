@@ -85,6 +85,7 @@ async fn what_is_too_large_is_cut_to_fit_and_marked() {
 async fn a_refused_message_waits_until_it_is_taken() {
     let mut host = Host::new();
     host.topic.refuse(true);
+    host.topic.keep_dead_letters(false);
     host.append("a.log", "one\n");
     host.start();
     let status = host.status.clone();

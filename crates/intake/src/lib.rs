@@ -20,5 +20,5 @@ pub use batch::{Batch, Heading, Limits, Sealed, Seam};
 pub use parse::{Parser, Parsers};
 pub use process::Process;
 pub use redact::{Policy, Redacted};
-pub use smaller::{Smaller, readdress, smaller};
+pub use smaller::{Smaller, readdress, smaller, without_rejected};
 pub use spool::Spool;

@@ -22,7 +22,7 @@ pub enum Smaller {
     Halves(Box<[Sealed; 2]>),
     /// One message whose only record lost a part of its body or its attributes, and says so.
     Cut(Box<Sealed>),
-    /// One message without its only record, whose bytes are now accounted for as over-long.
+    /// One message without its only record, whose bytes are now accounted for as skipped.
     Emptied(Box<Sealed>),
     /// Nothing: it holds no record.
     Smallest,
@@ -40,6 +40,23 @@ pub fn smaller(sealed: &Sealed) -> Result<Smaller, DecodeError> {
     Ok(match records.len() {
         0 => Smaller::Smallest,
         1 => cut(*envelope, records, sealed),
+        _ => halve(&envelope, &records, &sealed.seams),
+    })
+}
+
+/// What can be done for a message that is refused, whatever its size: halves, or the same without its only record, whose bytes are
+/// now accounted for as rejected.
+///
+/// # Errors
+/// The message is not one of ours.
+pub fn without_rejected(sealed: &Sealed) -> Result<Smaller, DecodeError> {
+    let Decoded::Batch(envelope, records) = wire::decode(&sealed.payload.headers, &sealed.payload.value)?
+    else {
+        return Err(DecodeError::Value("not a batch of ours".to_owned()));
+    };
+    Ok(match records.len() {
+        0 => Smaller::Smallest,
+        1 => empty(*envelope, sealed.seams.clone(), SkipReason::Rejected),
         _ => halve(&envelope, &records, &sealed.seams),
     })
 }
@@ -100,7 +117,7 @@ fn encode(mut envelope: Envelope, records: &[LogRecord], seams: Vec<Seam>) -> Se
 }
 
 /// The larger of body and attributes goes first: the body by halves, attributes all at once (the body has them too).
-fn cut(mut envelope: Envelope, mut records: Vec<LogRecord>, sealed: &Sealed) -> Smaller {
+fn cut(envelope: Envelope, mut records: Vec<LogRecord>, sealed: &Sealed) -> Smaller {
     let seams = sealed.seams.clone();
     let Some(record) = records.first_mut() else { return Smaller::Smallest };
     let (body, size) = (body_bytes(&record.body), sealed.payload.value.len());
@@ -125,9 +142,14 @@ fn cut(mut envelope: Envelope, mut records: Vec<LogRecord>, sealed: &Sealed) -> 
         shorten(&mut record.body, body / 2);
         return Smaller::Cut(Box::new(encode(envelope, &records, seams)));
     }
+    empty(envelope, seams, SkipReason::OverLong)
+}
+
+/// Without its only record.
+fn empty(mut envelope: Envelope, seams: Vec<Seam>, reason: SkipReason) -> Smaller {
     for run in &mut envelope.extent.runs {
         if run.kind == RunKind::Record {
-            run.kind = RunKind::Skipped(SkipReason::OverLong);
+            run.kind = RunKind::Skipped(reason);
         }
     }
     Smaller::Emptied(Box::new(encode(envelope, &[], seams)))

@@ -55,12 +55,17 @@ pub(crate) fn put_aside(state: &mut SourceState, envelope: &Envelope, reason: Sk
     let span = span_of(&envelope.extent);
     let overlap = state.covered.overlap(span);
     state.duplicate_bytes += overlap;
+    keep_aside(state, span, reason);
+    state.covered.insert(span);
+    outcome(overlap, span)
+}
+
+/// What is not accounted for of `span` waits for a good copy.
+fn keep_aside(state: &mut SourceState, span: Span, reason: SkipReason) {
     for gap in state.covered.gaps(span) {
         state.aside.insert(reason, gap);
         *state.skipped.entry(reason).or_default() += gap.length();
     }
-    state.covered.insert(span);
-    outcome(overlap, span)
 }
 
 pub(crate) fn apply(
@@ -89,15 +94,20 @@ pub(crate) fn apply(
                 state.records += 1;
                 new.push((at.start, record));
             }
+            // Its agent has made it a dead letter.
+            RunKind::Skipped(SkipReason::Rejected) => {
+                keep_aside(state, at, SkipReason::Rejected);
+                continue;
+            }
             RunKind::Skipped(reason) => {
                 if covered < run.length {
                     *state.skipped.entry(reason).or_default() += run.length - covered;
                 }
             }
         }
+        state.come_after_all(at);
     }
     state.covered.insert(span);
-    state.come_after_all(span);
     if overlap < span.length() {
         state.recent.push_back(Piece { span, crc32c: envelope.extent.crc32c, epoch: envelope.sender.epoch });
         if state.recent.len() > REMEMBERED_PIECES {

@@ -33,16 +33,16 @@ impl<'a> Place<'a> {
             topic: first.topic.to_owned(),
             topic_id: first.topic_id,
             partition: first.partition,
-            offset: first.offset,
+            offset: Some(first.offset),
         }
     }
 
     /// Where the dead letter lay that lies here again. `None`: it is none of this partition's.
     fn revives(self, letter: Option<&'a Letter>) -> Option<Self> {
-        let letter = letter.filter(|letter| {
-            letter.topic == self.topic && letter.partition == self.partition && letter.offset >= 0
-        })?;
-        Some(Self { topic_id: letter.topic_id, offset: letter.offset, ..self })
+        let letter =
+            letter.filter(|letter| letter.topic == self.topic && letter.partition == self.partition)?;
+        let offset = letter.offset.filter(|offset| *offset >= 0)?;
+        Some(Self { topic_id: letter.topic_id, offset, ..self })
     }
 
     /// One source for all messages of the partition that are of one `kind` and bring no source.
@@ -108,14 +108,16 @@ impl Reading {
 pub fn accounts(letter: &Letter, headers: &[(String, Bytes)]) -> Vec<(SourceId, Span)> {
     let Letter { topic, topic_id, partition, offset } = letter;
     let timestamp = Timestamp::default();
-    let place = Place { topic, topic_id: *topic_id, partition: *partition, offset: *offset, timestamp };
-    let at = (*offset).max(0) as u64;
-    let nameless = (place.source("dead letters"), Span { start: at, end: at + 1 });
+    let nameless = offset.filter(|offset| *offset >= 0).map(|offset| {
+        let place = Place { topic, topic_id: *topic_id, partition: *partition, offset, timestamp };
+        let at = offset as u64;
+        (place.source("dead letters"), Span { start: at, end: at + 1 })
+    });
     let own = wire::envelope(headers).into_iter().flat_map(|envelope| {
         let span = Span { start: envelope.extent.start, end: envelope.extent.end };
         [(envelope.source, span), (stray_id(&envelope), span)]
     });
-    own.chain([nameless]).collect()
+    own.chain(nameless).collect()
 }
 
 /// A message after the ledger.

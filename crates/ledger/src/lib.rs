@@ -85,6 +85,9 @@ pub struct SourceState {
 impl SourceState {
     /// What was kept aside of `span` has come.
     pub(crate) fn come_after_all(&mut self, span: Span) {
+        if self.aside.is_empty() {
+            return;
+        }
         for (reason, length) in self.aside.remove(span) {
             if let Some(skipped) = self.skipped.get_mut(&reason) {
                 *skipped -= length.min(*skipped);

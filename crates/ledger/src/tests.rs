@@ -2,7 +2,7 @@
 use super::*;
 use millrace_model::{
     AgentId, InstanceId, Timestamp, Value,
-    wire::{Extent, Letter, Run, RunKind},
+    wire::{self, Extent, Letter, Run, RunKind},
 };
 use proptest::prelude::*;
 
@@ -218,7 +218,7 @@ fn undecodable() -> Content {
 }
 
 fn letter(offset: i64) -> Letter {
-    Letter { topic: "t".to_owned(), topic_id: None, partition: AT, offset }
+    Letter { topic: "t".to_owned(), topic_id: None, partition: AT, offset: Some(offset) }
 }
 
 #[test]
@@ -246,6 +246,44 @@ fn what_was_kept_aside_comes_once_when_it_is_sent_again() {
     assert_eq!((state.aside.is_empty(), state.skipped.is_empty(), state.records), (true, true, 6));
     assert_eq!(ledger.len(), 2, "the source, and the letters of the partition, of which there are none");
     assert!(ledger.take_changes().iter().all(|change| change.id == SourceId(7)));
+}
+
+/// The message that says that the topic takes no record of it.
+fn rejected(lines: &[String], from: usize, to: usize) -> Reading {
+    let (mut envelope, _) = message(lines, from, to, sender(1, 1));
+    for run in &mut envelope.extent.runs {
+        if run.kind == RunKind::Record {
+            run.kind = RunKind::Skipped(SkipReason::Rejected);
+        }
+    }
+    Reading { content: Content::Batch(Box::new(envelope), Vec::new()), letter: None }
+}
+
+#[test]
+fn what_the_topic_refused_comes_once_when_it_is_sent_again() {
+    let lines = numbered(3);
+    let mut ledger = Ledger::new();
+    apply(&mut ledger, message(&lines, 0, 1, sender(1, 1)));
+    // Said twice: its agent was killed in between.
+    for offset in 1..3 {
+        assert_eq!(account(&mut ledger, offset, rejected(&lines, 1, 2)).records, []);
+        let state = ledger.state(SourceId(7)).unwrap();
+        assert_eq!((state.aside.length(), state.skipped[&SkipReason::Rejected]), (7, 7));
+    }
+    apply(&mut ledger, message(&lines, 2, 3, sender(1, 1)));
+    assert_eq!(audit(ledger.state(SourceId(7)).unwrap()).verdict, Verdict::CompleteSoFar);
+    let nowhere = Letter { offset: None, ..letter(0) };
+    let (envelope, records) = message(&lines, 1, 2, sender(1, 1));
+    let letters = accounts(&nowhere, &wire::encode(&envelope, &records).headers);
+    assert!(letters.contains(&(SourceId(7), Span { start: 7, end: 14 })), "{letters:?}");
+    let content = Content::Batch(Box::new(envelope), records);
+    let revived = Reading { content, letter: Some(Box::new(nowhere)) };
+    assert_eq!(account(&mut ledger, 4, revived.clone()).records.len(), 1);
+    assert_eq!(account(&mut ledger, 5, revived).outcome, Some(Outcome::Duplicate));
+    // A late word of the refusal changes nothing any more.
+    assert_eq!(account(&mut ledger, 6, rejected(&lines, 1, 2)).outcome, Some(Outcome::Duplicate));
+    let state = ledger.state(SourceId(7)).unwrap();
+    assert_eq!((state.aside.is_empty(), state.skipped.is_empty(), state.records), (true, true, 3));
 }
 
 #[test]
@@ -284,30 +322,34 @@ proptest! {
     #[test]
     fn what_is_kept_aside_is_neither_lost_nor_doubled(
         lines in prop::collection::vec("[a-c]{0,4}", 1..20),
-        steps in prop::collection::vec((0usize..20, 1usize..6, any::<bool>()), 1..40),
+        steps in prop::collection::vec((0usize..20, 1usize..6, 0..3_u8), 1..40),
     ) {
         let mut ledger = Ledger::new();
         let mut out: BTreeMap<u64, String> = BTreeMap::new();
-        let mut handle = |from: usize, to: usize, aside: bool| {
+        let mut handle = |from: usize, to: usize, fate: u8| {
             let (envelope, records) = message(&lines, from, to, sender(1, 1));
             let mut reading = Reading { content: Content::Batch(Box::new(envelope), records), letter: None };
-            if aside {
-                reading.keep_aside(SkipReason::Quota, String::new());
+            match fate {
+                0 => {}
+                1 => reading.keep_aside(SkipReason::Quota, String::new()),
+                _ => reading = rejected(&lines, from, to),
             }
             for (id, record) in account(&mut ledger, 0, reading).records {
                 assert!(out.insert(id.position, record.body.to_string()).is_none(), "twice at {}", id.position);
             }
         };
-        for (from, length, aside) in steps {
+        for (from, length, fate) in steps {
             let from = from.min(lines.len());
-            handle(from, (from + length).min(lines.len()), aside);
+            handle(from, (from + length).min(lines.len()), fate);
         }
-        handle(0, lines.len(), true);
-        handle(0, lines.len(), false);
+        handle(0, lines.len(), 1);
+        handle(0, lines.len(), 0);
         let expected: Vec<String> = lines.iter().filter(|line| !line.is_empty()).cloned().collect();
         prop_assert_eq!(out.into_values().collect::<Vec<_>>(), expected);
         let state = ledger.state(SourceId(7)).unwrap();
-        prop_assert!(state.aside.is_empty() && !state.skipped.contains_key(&SkipReason::Quota));
+        let blank = lines.iter().filter(|line| line.is_empty()).count() as u64;
+        let skipped = if blank > 0 { BTreeMap::from([(SkipReason::Blank, blank)]) } else { BTreeMap::new() };
+        prop_assert_eq!((state.aside.is_empty(), &state.skipped), (true, &skipped));
     }
 
     /// Processes die and start again at any delivered edge, ship in pieces of any size, and messages come again at

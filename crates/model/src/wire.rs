@@ -73,11 +73,13 @@ pub enum SkipReason {
     Merged,
     /// More than a configured rate.
     RateLimited,
+    /// The topic takes no message with it; kept in the dead-letter topic, open to a good copy.
+    Rejected,
 }
 
 impl SkipReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Blank,
         Self::OverLong,
         Self::Filtered,
@@ -88,6 +90,7 @@ impl SkipReason {
         Self::Quota,
         Self::Merged,
         Self::RateLimited,
+        Self::Rejected,
     ];
 
     /// Its name in metrics and audits.
@@ -103,6 +106,7 @@ impl SkipReason {
             Self::Quota => "quota",
             Self::Merged => "merged",
             Self::RateLimited => "rate_limited",
+            Self::Rejected => "rejected",
         }
     }
 

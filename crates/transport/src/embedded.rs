@@ -31,7 +31,7 @@ pub use consumer::EmbeddedConsumer;
 pub use verify::Flaw;
 
 use crate::{
-    DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected,
+    DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected, Topic,
     error::describe,
     message::{size, weight},
     metrics::TopicMetrics,
@@ -426,6 +426,15 @@ impl Producer for EmbeddedProducer {
             None => slot.report(Err(Rejected::NoSuchPartition(partition))),
         }
         Ok(())
+    }
+
+    async fn keep_dead(
+        &self,
+        partition: Partition,
+        original: wire::Payload,
+        reason: &str,
+    ) -> Result<(), Error> {
+        Topic::Embedded(EmbeddedTopic(Arc::clone(&self.topic))).keep_dead(partition, original, reason).await
     }
 
     async fn flush(&self, within: Duration) -> bool {

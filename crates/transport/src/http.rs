@@ -88,6 +88,8 @@ struct Inner {
     all_metrics: Metrics,
     health: Health,
     described: Mutex<Option<Description>>,
+    /// What the other host calls it.
+    named: OnceLock<String>,
     /// The topics beside it, by what they are for.
     sides: [OnceLock<HttpTopic>; Side::COUNT],
 }
@@ -139,6 +141,7 @@ impl HttpTopic {
                 trouble: Mutex::new(Some("it has not answered yet".to_owned())),
             },
             described: Mutex::default(),
+            named: OnceLock::new(),
             sides: Default::default(),
             settings,
         };
@@ -157,8 +160,9 @@ impl HttpTopic {
         });
     }
 
+    /// What the other host calls it; until that has answered, where that is.
     pub(crate) fn name(&self) -> &str {
-        &self.0.settings.url
+        self.0.named.get().unwrap_or(&self.0.settings.url)
     }
 
     pub(crate) fn max_message_bytes(&self) -> usize {
@@ -208,6 +212,7 @@ impl Inner {
         match &described {
             Ok(described) => {
                 *lock(&self.described) = Some(described.clone());
+                self.named.get_or_init(|| described.name.clone());
                 self.health.up();
             }
             Err(trouble) => self.health.down(trouble.problem.clone()),

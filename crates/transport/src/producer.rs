@@ -24,6 +24,15 @@ pub trait Producer: Send + Sync {
         ticket: u64,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Keeps a message that the topic refuses in the dead-letter topic beside it, and returns when it is durable there. Tries
+    /// once.
+    fn keep_dead(
+        &self,
+        partition: Partition,
+        original: Payload,
+        reason: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Waits until everything taken so far is reported, `within` at most; says whether it is.
     fn flush(&self, within: Duration) -> impl Future<Output = bool> + Send;
 }

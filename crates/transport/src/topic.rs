@@ -1,13 +1,16 @@
 //! A topic of any kind behind one handle, and producers and consumers that do not show which kind it is.
 
 use crate::{
-    Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Page, Producer, TopicSettings,
+    Consumer, ConsumerEvent, DeliveryReport, Error, Metrics, Page, Producer, Rejected, TopicSettings,
     embedded::{EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw},
     http::{HttpProducer, HttpTopic},
     kafka::{KafkaConsumer, KafkaProducer, KafkaTopic},
     settings::Side,
 };
-use millrace_model::{Clock, Partition, wire::Payload};
+use millrace_model::{
+    Clock, Partition,
+    wire::{self, Letter, Payload},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -115,6 +118,26 @@ impl Topic {
         }
     }
 
+    /// Keeps a message that the topic refuses among its dead letters, once, and waits until it is durable.
+    pub(crate) async fn keep_dead(
+        &self,
+        partition: Partition,
+        original: Payload,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let place = Letter { topic: self.name().to_owned(), topic_id: None, partition, offset: None };
+        let dead = self.dead().await?;
+        let (reports, mut delivered) = mpsc::channel(1);
+        let producer = dead.producer(reports)?;
+        producer.send(Partition(0), wire::dead_letter(original, &place, reason), 0).await?;
+        let report = delivered.recv().await.ok_or(Error::Closed)?;
+        let refused = |rejected: Rejected| Error::Refused {
+            topic: dead.name().to_owned(),
+            reason: rejected.to_string(),
+        };
+        report.outcome.map(drop).map_err(refused)
+    }
+
     /// Messages of a partition from `from` on, about a megabyte or `limit` of them: for looking at a topic, apart from
     /// every group. Where the topic no longer has `from`, from the earliest that is there. Asks the broker.
     ///
@@ -201,6 +224,14 @@ impl Producer for AnyProducer {
             Self::Kafka(producer) => producer.send(partition, payload, ticket).await,
             Self::Embedded(producer) => producer.send(partition, payload, ticket).await,
             Self::Http(producer) => producer.send(partition, payload, ticket).await,
+        }
+    }
+
+    async fn keep_dead(&self, partition: Partition, original: Payload, reason: &str) -> Result<(), Error> {
+        match self {
+            Self::Kafka(producer) => producer.keep_dead(partition, original, reason).await,
+            Self::Embedded(producer) => producer.keep_dead(partition, original, reason).await,
+            Self::Http(producer) => producer.keep_dead(partition, original, reason).await,
         }
     }
 

@@ -3,7 +3,8 @@
 //! | header | content |
 //! |---|---|
 //! | `millrace.dead.reason` | why it was kept aside; absent once it was sent again |
-//! | `millrace.dead.topic`, `.partition`, `.offset` | where it lay, decimal |
+//! | `millrace.dead.topic`, `.partition` | where it lay, or belongs; decimal |
+//! | `millrace.dead.offset` | at which offset, decimal; absent where the topic did not take it |
 //! | `millrace.dead.topic_id` | in which incarnation of that topic, where that is known |
 
 use super::{Payload, headers::Headers};
@@ -27,8 +28,8 @@ pub struct Letter {
     pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: Partition,
-    /// The offset.
-    pub offset: i64,
+    /// The offset. `None`: it never lay there, for the topic did not take it.
+    pub offset: Option<i64>,
 }
 
 /// Where a message lay that was a dead letter once; `None`: it never was, as far as its headers can be read.
@@ -39,7 +40,7 @@ pub fn letter(headers: &[(String, Bytes)]) -> Option<Letter> {
         topic: text(TOPIC)?.to_owned(),
         topic_id: text(TOPIC_ID).and_then(|id| id.parse().ok()),
         partition: Partition(text(PARTITION)?.parse().ok()?),
-        offset: text(OFFSET)?.parse().ok()?,
+        offset: text(OFFSET).map(str::parse).transpose().ok()?,
     })
 }
 
@@ -64,7 +65,7 @@ fn with_place(message: Payload, letter: &Letter, reason: Option<&str>) -> Payloa
         (TOPIC, Some(letter.topic.clone())),
         (TOPIC_ID, letter.topic_id.map(|id| id.to_string())),
         (PARTITION, Some(letter.partition.to_string())),
-        (OFFSET, Some(letter.offset.to_string())),
+        (OFFSET, letter.offset.map(|offset| offset.to_string())),
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Bytes::from(value?))));
     let others = message.headers.into_iter().filter(|(name, _)| !name.starts_with(PREFIX));
@@ -77,8 +78,12 @@ mod tests {
 
     #[test]
     fn a_letter_keeps_its_first_place_and_what_it_was() {
-        let at =
-            Letter { topic: "t".to_owned(), topic_id: Some(TopicId(7)), partition: Partition(3), offset: 41 };
+        let at = Letter {
+            topic: "t".to_owned(),
+            topic_id: Some(TopicId(7)),
+            partition: Partition(3),
+            offset: Some(41),
+        };
         let original = Payload {
             key: Bytes::from_static(b"k"),
             headers: vec![("other".to_owned(), Bytes::from_static(b"x"))],
@@ -93,5 +98,8 @@ mod tests {
         assert_eq!(dead_again.headers.iter().filter(|(name, _)| name == OFFSET).count(), 1);
         assert_eq!((dead_again.key, dead_again.value), (original.key.clone(), original.value.clone()));
         assert_eq!(letter(&original.headers), None);
+        let nowhere = Letter { offset: None, ..at };
+        let refused = dead_letter(original, &nowhere, "refused");
+        assert_eq!(letter(&refused.headers), Some(nowhere));
     }
 }

@@ -1,8 +1,8 @@
 //! Sends to a topic of another host, one parcel at a time, and keeps what it sent until that host's topic has it.
 
-use super::{Inner, Outcome, client::Trouble, parcel};
+use super::{HttpTopic, Inner, Outcome, client::Trouble, parcel};
 use crate::{
-    DeliveryReport, Error, Producer, Rejected,
+    DeliveryReport, Error, Producer, Rejected, Topic,
     message::{size, weight},
     reports::{Reports, Slot},
     sync::lock,
@@ -81,6 +81,10 @@ impl Producer for HttpProducer {
         lock(&self.shared.waiting).push_back(Open { partition, payload, size, slot });
         self.shared.arrived.notify_one();
         Ok(())
+    }
+
+    async fn keep_dead(&self, partition: Partition, original: Payload, reason: &str) -> Result<(), Error> {
+        Topic::Http(HttpTopic(Arc::clone(&self.topic))).keep_dead(partition, original, reason).await
     }
 
     async fn flush(&self, within: Duration) -> bool {

@@ -7,11 +7,11 @@
 mod context;
 
 use super::{
-    Inner, Ready,
+    Inner, KafkaTopic, Ready,
     client::{self, Health},
 };
 use crate::{
-    DeliveryReport, Error, Producer, Rejected,
+    DeliveryReport, Error, Producer, Rejected, Topic,
     message::{size, weight},
     metrics::TopicMetrics,
     reports::{Reports, Slot},
@@ -185,6 +185,10 @@ impl Producer for KafkaProducer {
             // Woken or not: what matters is whether there is room.
             drop(tokio::time::timeout(RETRY, self.shared.room.notified()).await);
         }
+    }
+
+    async fn keep_dead(&self, partition: Partition, original: Payload, reason: &str) -> Result<(), Error> {
+        Topic::Kafka(KafkaTopic(Arc::clone(&self.topic))).keep_dead(partition, original, reason).await
     }
 
     async fn flush(&self, within: Duration) -> bool {

@@ -30,6 +30,7 @@ mod sending {
         messages::what_can_never_be_taken_is_rejected_and_the_rest_goes_on,
         messages::no_more_are_under_way_than_reports_have_room,
         messages::the_dead_letter_topic_is_one_of_its_own,
+        messages::what_is_refused_is_kept_as_a_dead_letter,
         messages::counts_add_up,
         messages::the_topic_says_how_many_partitions_it_has,
     } }

@@ -163,6 +163,18 @@ pub(crate) async fn the_dead_letter_topic_is_one_of_its_own(world: World) {
     consumer.close().await;
 }
 
+pub(crate) async fn what_is_refused_is_kept_as_a_dead_letter(world: World) {
+    let topic = world.open().await;
+    let sender = Sender::new(&world.sending(&topic).await, 4);
+    sender.producer.keep_dead(Partition(3), payload(7), "it is poison").await.unwrap();
+    let page = topic.dead().await.unwrap().page(Partition(0), 0, 10).await.unwrap();
+    let letter = page.messages.iter().find(|message| number(message) == Some(7)).unwrap();
+    assert_eq!(wire::reason(&letter.headers), Some("it is poison"));
+    let place = wire::letter(&letter.headers).unwrap();
+    assert_eq!((place.topic.as_str(), place.partition, place.offset), (topic.name(), Partition(3), None));
+    assert_eq!((&letter.key, &letter.value), (&payload(7).key, &payload(7).value));
+}
+
 pub(crate) async fn a_topic_made_again_has_another_id(world: World) {
     let mut ids = BTreeSet::new();
     for _ in 0..2 {

@@ -199,7 +199,8 @@ async fn what_a_quota_holds_back_stays_back() {
     site.assert_made_again(&first, &before).await;
 
     // It is sent again, and taken in.
-    let letter = Letter { topic: "t".to_owned(), topic_id: Some(site.topic_id), partition: P, offset };
+    let letter =
+        Letter { topic: "t".to_owned(), topic_id: Some(site.topic_id), partition: P, offset: Some(offset) };
     site.send(&revived(held, &letter)).await;
     let second = site.cut().await.remove(0);
     let before = site.records().await;
