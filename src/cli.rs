@@ -1,7 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, decrypt, rehearse, reprocess, roles, rules, settings, streams, telemetry,
+    catalogue, client, dead_letters, decrypt, hosts, rehearse, reprocess, roles, rules, settings, streams,
+    telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -41,6 +42,8 @@ enum Command {
     DeadLetters(DeadLettersCommand),
     /// Who brings how much, and what of it was beyond a quota
     Traffic(TrafficArgs),
+    /// The hosts whose agents ship here, and how they are
+    Hosts(HostsArgs),
     /// Look into the catalogue; make it again out of a snapshot, or shards out of the topic
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
@@ -203,6 +206,15 @@ pub(crate) struct TrafficArgs {
     /// Added up by `host`, `stream` or `day`
     #[arg(long, default_value = "host")]
     pub(crate) by: String,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostsArgs {
     /// How to write it
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -495,6 +507,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
         Command::Traffic(args) => runtime()?.block_on(streams::traffic(&args)),
+        Command::Hosts(args) => runtime()?.block_on(hosts::run(&args)),
         Command::DeadLetters(command) => runtime()?.block_on(dead_letters::run(&command)),
         Command::Catalogue(CatalogueCommand::Show(args)) => runtime()?.block_on(client::catalogue(&args)),
         Command::Catalogue(CatalogueCommand::Dump(args)) => {

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod dead_letters;
 mod decrypt;
+mod hosts;
 mod memory;
 mod receive;
 mod rehearse;

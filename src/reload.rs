@@ -5,7 +5,7 @@
 //! again, at the same positions.
 
 use crate::{cli, settings::Settings, systemd};
-use millrace_agent::{Components, Metrics, Status};
+use millrace_agent::{Components, Heartbeats, Metrics, Status};
 use millrace_model::Clock;
 use millrace_transport::{DeliveryReport, Topic};
 use std::{future::Future, io::IsTerminal, sync::Arc};
@@ -45,6 +45,11 @@ pub(crate) async fn agents(mut settings: Settings, host: Host) -> anyhow::Result
             clock: Arc::clone(&host.clock),
             metrics: host.metrics.clone(),
             status: host.status.clone(),
+            heartbeats: Some(Heartbeats {
+                topic: host.topic.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                config: settings.fingerprint.clone(),
+            }),
         };
         let stop = host.shutdown.child_token();
         let run = millrace_agent::run(settings.agent.clone(), components, stop.clone());

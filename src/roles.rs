@@ -15,6 +15,7 @@ use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
     dead_letters::DeadLetters,
+    hosts::Hosts,
     http::{
         Api,
         streams::{Kept, TopicKeeps},
@@ -277,6 +278,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let alerts = settings.query.alerts.clone();
     let (kept_by, verified, received) = (topic.clone(), topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
+    let hosts = Hosts::new(topic.clone(), Arc::clone(&base.clock));
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
         Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
@@ -334,7 +336,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         Box::pin(async move { topic.keeps().await })
     });
     let timeout = settings.query.timeout;
-    let api = Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters });
+    let api =
+        Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters, hosts });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {
         watching.searcher.watch_partitions(&watching.topic, shutdown).await;

@@ -20,6 +20,8 @@ enum Role {
 
 /// Everything.
 pub(crate) struct Settings {
+    /// What all of it comes to, in a few characters: the same where the settings are.
+    pub(crate) fingerprint: String,
     /// Lines, and what must become of them.
     pub(crate) tests: Vec<Test>,
     /// The agent's.
@@ -138,7 +140,21 @@ fn read(mut layers: Layers, role: Role, data: &Path) -> anyhow::Result<Settings>
     let mut root = document.root();
     let settings = read_root(&mut root, role, data);
     document.finish()?;
-    settings.ok_or_else(|| anyhow::anyhow!("the configuration is incomplete"))
+    let settings = settings.ok_or_else(|| anyhow::anyhow!("the configuration is incomplete"))?;
+    Ok(Settings { fingerprint: fingerprint(&document), ..settings })
+}
+
+/// The beginning of a hash of all that is set, as it is written; of secrets only that they are.
+fn fingerprint(document: &Document) -> String {
+    let set = document.origins().into_iter().filter(|origin| origin.from != "default");
+    let mut hash = openssl::sha::Sha256::new();
+    for origin in set {
+        hash.update(origin.key.as_bytes());
+        hash.update(b" = ");
+        hash.update(origin.value.as_bytes());
+        hash.update(b"\n");
+    }
+    millrace_model::fields::hex(&hash.finish()[..6])
 }
 
 /// Reads every section, needed or not, so that every mistake is told. `None` only where an error was recorded.
@@ -182,6 +198,7 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     });
     let tests = root.or("test", Vec::new());
     Some(Settings {
+        fingerprint: String::new(),
         tests,
         agent,
         indexer,

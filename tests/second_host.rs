@@ -122,6 +122,17 @@ fn each_line_of_a_second_host_is_there_once_whoever_is_killed() {
         &format!("millrace_transport_sent_messages_total{{topic=\"{url}\"}}"),
     );
     assert!(sent.is_some_and(|sent| sent > 0.0));
+    // Both agents say how they are, and so does who asks.
+    wait::until_true("both hosts are up", DEADLINE, || {
+        let hosts = up.server.get("/api/v1/hosts");
+        let hosts = hosts["hosts"].as_array().unwrap();
+        hosts.len() == 2 && hosts.iter().all(|host| host["state"] == "up" && host["problem"].is_null())
+    });
+    let hosts = up.run(&["hosts"]);
+    assert_eq!((hosts.code, hosts.stdout.lines().count()), (Some(0), 3), "{}{}", hosts.stdout, hosts.stderr);
+    second.process.take().unwrap().terminate(DEADLINE);
+    let hosts = up.run(&["hosts", "--output", "ndjson"]);
+    assert!(hosts.stdout.contains("\"state\":\"stopped\""), "{}", hosts.stdout);
     up.stop();
 }
 

@@ -120,6 +120,7 @@ async fn main() {
         clock: Arc::new(SystemClock),
         metrics: Metrics::register(&mut Registry::default()),
         status: Status::new(),
+        heartbeats: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(settings, components, stop.clone()));

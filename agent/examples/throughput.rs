@@ -85,6 +85,7 @@ async fn main() {
         clock: Arc::new(SystemClock),
         metrics: Metrics::register(&mut registry),
         status: Status::new(),
+        heartbeats: None,
     };
     let source = FileSettings {
         include: vec![if file.is_dir() {

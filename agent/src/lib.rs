@@ -15,6 +15,7 @@ mod desk;
 mod durable;
 mod error;
 pub mod framing;
+mod heartbeat;
 mod identity;
 mod metrics;
 pub mod pipeline;
@@ -27,6 +28,7 @@ mod status;
 
 pub use error::Error;
 pub use framing::{Charset, Multiline};
+pub use heartbeat::Heartbeats;
 pub use metrics::Metrics;
 pub use pipeline::{Components, run};
 pub use settings::{

@@ -2,12 +2,14 @@
 //! `read = shipped + dropped (over all reasons) + in flight + to be read again (after a reload)`. Of pushed input, what is read is what was
 //! received before: it lies in the spool in between, or is counted as lost.
 
+use crate::settings::SourceKind;
 use millrace_model::wire::SkipReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use std::collections::BTreeMap;
 
 /// The kind of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -181,9 +183,40 @@ impl Metrics {
         self.lag_seconds.clear();
     }
 
+    /// How many sources are open, by kind.
+    pub(crate) fn open_sources(&self) -> BTreeMap<String, u64> {
+        let open = SourceKind::NAMES.iter().filter_map(|&kind| {
+            let count = self.sources.get(&Kind { kind })?.get();
+            (count > 0).then(|| (kind.to_owned(), count as u64))
+        });
+        open.collect()
+    }
+
+    /// What lies there and is not read or shipped yet, of the sources of these names.
+    pub(crate) fn backlog(&self, names: &[String]) -> Backlog {
+        let mut backlog = Backlog::default();
+        for name in names {
+            let source = SourceName { source: name.clone() };
+            let of = |family: &Family<SourceName, Gauge>| {
+                family.get(&source).map_or(0, |gauge| gauge.get().max(0) as u64)
+            };
+            backlog.bytes += of(&self.lag_bytes) + of(&self.spool_bytes);
+            backlog.seconds = backlog.seconds.max(of(&self.lag_seconds));
+        }
+        backlog
+    }
+
     pub(crate) fn source_error(&self, reason: &'static str) {
         self.source_errors.get_or_create(&Reason { reason }).inc();
     }
+}
+
+/// What lies there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) bytes: u64,
+    /// For how long some of it has lain there unread.
+    pub(crate) seconds: u64,
 }
 
 /// What can be registered under a name of this room.

@@ -2,9 +2,10 @@
 //! back from the topic's reports to the checkpoint, and from there to the spools.
 
 use crate::{
-    Error,
+    Error, Heartbeats,
     budget::Budget,
     desk::Desk,
+    heartbeat::Speaker,
     identity::StateFolder,
     metrics::Metrics,
     settings::{Settings, SourceKind},
@@ -39,6 +40,8 @@ pub struct Components<P> {
     pub metrics: Metrics,
     /// Whether it works.
     pub status: Status,
+    /// Where it says how it is; `None`: nowhere.
+    pub heartbeats: Option<Heartbeats>,
 }
 
 /// Reads and ships until `shutdown`, then delivers what is in hand (5 s at most), writes the checkpoint and returns.
@@ -51,7 +54,7 @@ pub async fn run<P: Producer>(
     components: Components<P>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Components { producer, reports, clock, metrics, status } = components;
+    let Components { producer, reports, clock, metrics, status, heartbeats } = components;
     let (folder, spools) = open_folder(&settings, &metrics).await?;
     let budget = Budget::new(usize::try_from(settings.in_flight).unwrap_or(usize::MAX));
     let deleted = Deleted::new(settings.deleted_bytes);
@@ -100,6 +103,17 @@ pub async fn run<P: Producer>(
     }
     drop(tell);
 
+    let speaker = heartbeats.filter(|_| !settings.heartbeat.is_zero()).map(|heartbeats| Speaker {
+        heartbeats,
+        sender: folder.sender,
+        host: Arc::clone(&host),
+        sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
+        every: settings.heartbeat,
+        clock: Arc::clone(&clock),
+        metrics: metrics.clone(),
+        status: status.clone(),
+    });
+    let speaking = speaker.map(|speaker| tokio::spawn(speaker.run(stop.clone())));
     let ended = metrics.clone();
     let desk = Desk::new(folder, host, metrics, status, budget, delivered);
     let shipper = Shipper { producer, reports, readings, desk, shutdown: shutdown.clone() };
@@ -108,6 +122,10 @@ pub async fn run<P: Producer>(
     let farewell = async { while listeners.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("not all senders were answered in time; they send again");
+    }
+    if let Some(speaking) = speaking {
+        // It says that the agent ends, or gives up soon.
+        drop(speaking.await);
     }
     join(readers).await;
     ended.ended();

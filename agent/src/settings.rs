@@ -28,6 +28,8 @@ pub struct Settings {
     pub in_flight: u64,
     /// How many bytes of deleted files may be kept on the disk, for they are still read. What is more is lost, and said to be.
     pub deleted_bytes: u64,
+    /// How often it says how it is, in `<topic>.agents`; zero: never.
+    pub heartbeat: Duration,
     /// What is taken out of records.
     pub redact: Policy,
     /// What is read.
@@ -65,6 +67,9 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// All their names.
+    pub(crate) const NAMES: [&str; 6] = ["file", "journald", "syslog", "otlp", "http", "stdin"];
+
     /// Its name, as settings have it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -176,6 +181,7 @@ impl Default for Settings {
             host: host_name(),
             in_flight: 64 << 20,
             deleted_bytes: 1 << 30,
+            heartbeat: Duration::from_secs(30),
             redact: Policy::nothing(),
             sources: Vec::new(),
         }
@@ -217,6 +223,7 @@ impl Settings {
             host: section.or("host", default.host),
             in_flight: section.or("in_flight", ByteSize(default.in_flight)).0,
             deleted_bytes: section.or("deleted_bytes", ByteSize(default.deleted_bytes)).0,
+            heartbeat: section.or("heartbeat", Age(default.heartbeat)).0,
             redact: section.section("redact").map_or(default.redact, |mut redact| redact::read(&mut redact)),
             sources: section
                 .sections("sources")
@@ -227,6 +234,9 @@ impl Settings {
         let of_stdin = |source: &&SourceSettings| matches!(source.kind, SourceKind::Stdin(_));
         if settings.sources.iter().filter(of_stdin).count() > 1 {
             section.error("sources", "there is one standard input, and several sources of type stdin");
+        }
+        if settings.heartbeat < Duration::from_secs(1) && !settings.heartbeat.is_zero() {
+            section.error("heartbeat", "must be 1s or more; 0s: never");
         }
         if settings.host.is_empty() {
             section.error("host", "a host needs a name");

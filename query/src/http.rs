@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod error;
 pub mod gzip;
 pub mod hit;
+pub mod hosts;
 pub mod page;
 pub mod parameters;
 pub mod reprocess;

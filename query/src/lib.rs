@@ -11,6 +11,7 @@
 
 pub mod alert;
 pub mod dead_letters;
+pub mod hosts;
 pub mod http;
 pub mod leaves;
 pub mod metrics;

@@ -9,6 +9,7 @@ mod crash;
 mod elsewhere;
 mod files;
 mod follow;
+mod heartbeat;
 mod journal;
 mod packed;
 mod pending;

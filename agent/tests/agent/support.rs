@@ -2,7 +2,8 @@
 //! account for every byte.
 
 use millrace_agent::{
-    Components, FileSettings, JournaldSettings, Metrics, Settings, SourceKind, SourceSettings, Status, run,
+    Components, FileSettings, Heartbeats, JournaldSettings, Metrics, Settings, SourceKind, SourceSettings,
+    Status, run,
 };
 use millrace_intake::Process;
 use millrace_model::{
@@ -349,6 +350,8 @@ pub(crate) struct Host {
     pub(crate) registry: Registry,
     /// A runtime a life: what a killed process would not finish ends with it.
     running: Option<Life>,
+    /// Where it says how it is.
+    pub(crate) heartbeats: Option<Heartbeats>,
 }
 
 impl Host {
@@ -365,6 +368,7 @@ impl Host {
             status: Status::new(),
             registry: Registry::default(),
             running: None,
+            heartbeats: None,
             folder,
         };
         host.watch("app", &["*.log"]);
@@ -441,6 +445,7 @@ impl Host {
             clock: Arc::new(SystemClock),
             metrics: Metrics::register(&mut self.registry),
             status: self.status.clone(),
+            heartbeats: self.heartbeats.clone(),
         };
         let stop = CancellationToken::new();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

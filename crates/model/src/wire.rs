@@ -20,13 +20,17 @@
 //! | `millrace.close` | JSON of [`SourceClose`], on its last |
 //! | `millrace.topic` | alone in the first message of each partition: the topic's id |
 //!
+//! What agents say of themselves in a topic of their own is a [`Heartbeat`]: JSON, under `millrace.heartbeat`.
+//!
 //! A dead letter is a message as it came, with the headers of [`Letter`] in front; one that is sent again keeps them.
 
 mod headers;
+mod heartbeat;
 mod letter;
 mod otlp;
 mod protobuf;
 
+pub use heartbeat::Heartbeat;
 pub use letter::{Letter, dead_letter, letter, reason, revived};
 
 use crate::{AgentId, BootId, InstanceId, LogRecord, SourceId, StreamName, TopicId};

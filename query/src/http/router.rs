@@ -1,11 +1,11 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, dead_letters, gzip, page, reprocess, search,
+    ApiError, alerts, audit, catalogue, dead_letters, gzip, hosts, page, reprocess, search,
     streams::{self, Kept, TopicKeeps},
     traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters};
+use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, hosts::Hosts};
 use axum::{
     Router,
     http::Uri,
@@ -32,6 +32,8 @@ pub struct Api<L> {
     pub topic: Topic,
     /// What could not be taken in.
     pub dead_letters: DeadLetters,
+    /// The agents, and how they are.
+    pub hosts: Hosts,
 }
 
 /// All paths but the probes, which every role has.
@@ -46,6 +48,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/traffic", get(traffic::list::<L>))
+        .route("/api/v1/hosts", get(hosts::list::<L>))
         .route("/api/v1/catalogue", get(catalogue::show::<L>))
         .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>).post(reprocess::ask::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
