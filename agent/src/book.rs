@@ -112,6 +112,15 @@ impl Book {
         open.filter(|(_, entry)| entry.partition.is_some_and(gone)).map(|(id, _)| *id).collect()
     }
 
+    /// Sources that were never shipped from have no partition yet.
+    pub(crate) fn place(&mut self, partition: Partition) {
+        for entry in self.checkpoint.sources.values_mut().filter(|entry| entry.partition.is_none()) {
+            entry.partition = Some(partition);
+            self.changed = true;
+            self.urgent = true;
+        }
+    }
+
     /// New sources; all of them go to the same partition, for they are one host's.
     pub(crate) fn opened(&mut self, sources: Vec<(SourceId, Entry)>, partition: Partition) {
         for (source, mut entry) in sources {

@@ -160,6 +160,12 @@ impl Desk {
         Partition((hash % u128::from(self.partitions.max(1))) as i32)
     }
 
+    /// Sources without a partition get one.
+    pub(crate) fn place(&mut self) {
+        let partition = self.own_partition();
+        self.book.place(partition);
+    }
+
     pub(crate) fn partition_of(&self, source: SourceId) -> Partition {
         self.book.entry(source).and_then(|entry| entry.partition).unwrap_or_else(|| self.own_partition())
     }

@@ -8,6 +8,7 @@
 //! - What the topic has not acknowledged is read again after a crash, under the same source and positions.
 //! - Memory is bounded: the batches that wait for acknowledgement, and one block and one line a reader.
 
+mod adopt;
 mod book;
 mod budget;
 mod checkpoint;
@@ -26,6 +27,7 @@ mod source;
 mod spools;
 mod status;
 
+pub use adopt::{Adopted, ReadPosition, adopt};
 pub use error::Error;
 pub use framing::{Charset, Multiline};
 pub use heartbeat::Heartbeats;

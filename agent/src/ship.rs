@@ -94,6 +94,7 @@ impl<P: Producer> Shipper<P> {
                 Ok(0) => "the topic has no partitions".to_owned(),
                 Ok(partitions) => {
                     self.desk.partitions = partitions;
+                    self.desk.place();
                     self.desk.misplaced = !self.desk.book.misplaced(partitions).is_empty();
                     self.desk.status.topic(None);
                     return true;

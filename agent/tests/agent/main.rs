@@ -4,6 +4,7 @@
 //! Tests whose names begin with `b` and a number are what went wrong in other shippers, by the numbers of `docs/shippers.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod adopt;
 mod content;
 mod crash;
 mod elsewhere;

@@ -23,6 +23,7 @@ mod database;
 mod deletions;
 mod documents;
 mod error;
+pub mod foreign;
 mod holes;
 mod leases;
 mod nodes;

@@ -20,6 +20,7 @@ mod packed;
 mod records;
 mod walk;
 
+pub(crate) use discover::{Found, Globs};
 pub(crate) use identity::{FileIdentity, Fingerprint, HEAD, MARKER};
 pub(crate) use records::{record_of, resource};
 
@@ -32,7 +33,6 @@ use crate::{
     settings::FileSettings,
     source::{Context, Reading},
 };
-use discover::{Found, Globs};
 use generation::{Generation, ReadBlock, Turn};
 use hints::{Changes, Hints};
 use millrace_model::SourceId;
