@@ -1,8 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, decrypt, hosts, rehearse, reprocess, roles, rules, settings, streams,
-    telemetry,
+    catalogue, client, dead_letters, decrypt, hosts, import, rehearse, reprocess, roles, rules, settings,
+    streams, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -413,6 +413,39 @@ pub(crate) struct RulesTestArgs {
 enum ConfigCommand {
     /// Read a configuration and say what is wrong with it
     Check(ConfigArgs),
+    /// Say another shipper's configuration as one of an agent; what cannot be said is told on standard error
+    Import(ImportArgs),
+    /// Let an agent go on where another shipper has stopped; neither of them may be running
+    ImportPositions(ImportPositionsArgs),
+}
+
+/// The shippers whose configurations are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shipper {
+    Filebeat,
+    Promtail,
+    FluentBit,
+    Vector,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Whose configuration it is
+    pub(crate) shipper: Shipper,
+    /// The configuration
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportPositionsArgs {
+    /// Whose positions they are
+    pub(crate) shipper: Shipper,
+    /// Where it keeps them: Filebeat's registry, Promtail's positions.yaml, Fluent Bit's DB, Vector's folder of data
+    #[arg(required = true)]
+    pub(crate) registries: Vec<PathBuf>,
+    /// The agent's configuration
+    #[arg(long)]
+    pub(crate) config: PathBuf,
 }
 
 /// What the process exits with.
@@ -534,6 +567,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             };
             eprintln!("{}: nothing is wrong with it{tests}", args.config.display());
             Ok(Code::Ok)
+        }
+        Command::Config(ConfigCommand::Import(args)) => import::configuration(&args),
+        Command::Config(ConfigCommand::ImportPositions(args)) => {
+            runtime()?.block_on(import::read_positions(&args))
         }
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod dead_letters;
 mod decrypt;
 mod hosts;
+mod import;
 mod memory;
 mod receive;
 mod rehearse;

@@ -28,7 +28,7 @@ impl Settings {
         let mut section = section?;
         let web =
             WebSettings::read(&mut section, &WebSettings { max_body: MAX_BODY, ..WebSettings::default() });
-        let listen = section.listen(SocketAddr::from(([127, 0, 0, 1], 7701)), web.unguarded());
+        let listen = section.listen(SocketAddr::from(([127, 0, 0, 1], 7703)), web.unguarded());
         Some(Self { listen, web })
     }
 }

@@ -195,7 +195,7 @@ fn on_one_machine_an_agent_ships_to_where_people_search() {
 #[test]
 fn who_reads_a_topic_has_it_at_hand() {
     let site = Site::new(BINARY);
-    let topic = "[topic]\ntype = \"http\"\nurl = \"https://logs.example.com:7701\"\n";
+    let topic = "[topic]\ntype = \"http\"\nurl = \"https://logs.example.com:7703\"\n";
     let config = site.write("x.toml", topic);
     let outcome = site.run(&["up", "--config", &config]);
     assert_eq!(outcome.code, Some(3));

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
     ("listen", &["config"]),
+    ("import", &[]),
     ("transport", &["model", "config"]),
     ("store", &["model", "filter", "template"]),
     ("storage", &["config"]),

@@ -337,7 +337,7 @@ fn read_url(section: &mut Section<'_>, url: &str, allow_plaintext: bool) {
         || parsed.query().is_some()
         || parsed.fragment().is_some()
     {
-        return section.error("url", "an address such as \"https://logs.example.com:7701\" expected");
+        return section.error("url", "an address such as \"https://logs.example.com:7703\" expected");
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return section.error("url", "a name and a password have no place in it; `token` has");

@@ -94,7 +94,7 @@ fn a_topic_of_another_host_is_read() {
         r#"
         [topic]
         type = "http"
-        url = "https://logs.example.com:7701"
+        url = "https://logs.example.com:7703"
         token = "secret"
         [topic.tls]
         ca = "/etc/ca.pem"
@@ -102,7 +102,7 @@ fn a_topic_of_another_host_is_read() {
         key = "/etc/agent.key"
         "#,
     );
-    let mut expected = HttpSettings::new("https://logs.example.com:7701");
+    let mut expected = HttpSettings::new("https://logs.example.com:7703");
     expected.token = Some(Secret::new("secret"));
     expected.tls.ca = Some("/etc/ca.pem".into());
     expected.tls.identity = Some(("/etc/agent.pem".into(), "/etc/agent.key".into()));
@@ -133,7 +133,7 @@ fn values_that_cannot_be_are_refused_by_name() {
         (http, "url = \"logs.example.com\"", "url"),
         (http, "url = \"ftp://logs.example.com\"", "url"),
         (http, "url = \"https://a:b@logs.example.com\"", "token"),
-        (http, "url = \"http://logs.example.com:7701\"", "allow_plaintext"),
+        (http, "url = \"http://logs.example.com:7703\"", "allow_plaintext"),
         (http, "url = \"https://h\"\ntoken = \" x\"", "token"),
         (http, "url = \"https://h\"\n[topic.tls]\ncertificate = \"c.pem\"", "key"),
         (http, "url = \"https://h\"\npartitions = 3", "partitions"),

@@ -1,0 +1,119 @@
+//! The topic: brokers, and what is passed through to librdkafka.
+
+use super::{emit::Toml, tree::Node, variables};
+
+/// The topic as an original has it.
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    /// Paths of what it was made from.
+    pub(super) at: Vec<String>,
+    /// `host:port` of brokers; none: the original ships elsewhere.
+    pub(super) brokers: Vec<String>,
+    /// The original's topic.
+    pub(super) theirs: Option<String>,
+    /// librdkafka's keys.
+    pub(super) librdkafka: Vec<(String, Toml)>,
+}
+
+/// librdkafka's keys that hold Millrace's promises, and why they are not for configuration.
+const OURS: &[(&str, &str)] = &[
+    ("bootstrap.servers", "topic.brokers says it"),
+    ("metadata.broker.list", "topic.brokers says it"),
+    ("group.id", "each role has its own"),
+    ("group.instance.id", "two members could pass for one"),
+    ("group.protocol", "partitions are handed over by the classic protocol"),
+    ("partition.assignment.strategy", "partitions are handed over all together"),
+    ("enable.idempotence", "idempotence keeps messages in order"),
+    ("acks", "a delivered message must survive the loss of a broker"),
+    ("request.required.acks", "a delivered message must survive the loss of a broker"),
+    ("message.timeout.ms", "messages are never given up"),
+    ("delivery.timeout.ms", "messages are never given up"),
+    ("message.send.max.retries", "messages are never given up"),
+    ("retries", "messages are never given up"),
+    ("transactional.id", "Millrace does not use it"),
+    ("enable.gapless.guarantee", "Millrace does not use it"),
+    ("enable.auto.commit", "offsets are committed when records are published"),
+    ("auto.commit.enable", "offsets are committed when records are published"),
+    ("enable.auto.offset.store", "offsets are committed when records are published"),
+    ("auto.offset.reset", "no message may be passed over"),
+    ("allow.auto.create.topics", "topics are created with the configured partitions"),
+    ("enable.partition.eof", "Millrace does not use it"),
+    ("isolation.level", "only committed messages are read"),
+    ("statistics.interval.ms", "health and lag need it"),
+    ("log.queue", "Millrace reads the log itself"),
+];
+
+/// Keys that are librdkafka's callbacks or choose how messages are spread: of no use in a file, or not what Millrace promises.
+const OF_NO_USE: &[(&str, &str)] = &[
+    ("partitioner", "the records of one source stay in order, in one partition"),
+    ("plugin.library.paths", "Millrace loads no plugins"),
+];
+
+impl Topic {
+    /// Sets one of librdkafka's keys.
+    pub(super) fn set(&mut self, key: &str, value: Toml) {
+        match self.librdkafka.iter_mut().find(|(there, _)| there == key) {
+            Some((_, there)) => *there = value,
+            None => self.librdkafka.push((key.to_owned(), value)),
+        }
+    }
+
+    /// Sets it to the text that stands somewhere.
+    pub(super) fn text(&mut self, key: &str, node: Option<&Node>) {
+        if let Some(text) = node.and_then(Node::text) {
+            self.set(key, Toml::Text(text));
+        }
+    }
+
+    /// Passes a key of librdkafka on, unless it is one that Millrace keeps to itself.
+    pub(super) fn pass(&mut self, key: &str, node: &Node) {
+        let refused = OURS.iter().chain(OF_NO_USE).find(|(ours, _)| *ours == key);
+        match refused {
+            Some((_, why)) => node.leave(format!("{key} is not for configuration: {why}")),
+            None => self.text(key, Some(node)),
+        }
+    }
+
+    /// Reads a list of brokers, or one text with commas.
+    pub(super) fn brokers(&mut self, node: &Node) {
+        let texts = node.texts();
+        self.brokers.extend(texts.iter().flat_map(|text| variables::parts(text, ',')));
+    }
+
+    /// Reads the topic's name, which must not depend on the record (`dynamic` is how that begins).
+    pub(super) fn name(&mut self, node: &Node, dynamic: &str) {
+        let Some(name) = node.text() else { return };
+        if name.contains(dynamic) {
+            node.leave("Millrace has one topic for all records; [streams.NAME] topic gives a stream another");
+        } else {
+            node.leave(format!(
+                "Millrace's messages have a format of their own, which those who read {name:?} do not understand: \
+                 the topic is called after it"
+            ));
+            self.theirs = Some(name);
+        }
+    }
+
+    /// How brokers are spoken to.
+    pub(super) fn protocol(&mut self, tls: bool, sasl: bool) {
+        let protocol = match (tls, sasl) {
+            (true, true) => "SASL_SSL",
+            (true, false) => "SSL",
+            (false, true) => "SASL_PLAINTEXT",
+            (false, false) => return,
+        };
+        self.set("security.protocol", Toml::text(protocol));
+    }
+
+    /// The name of Millrace's topic.
+    pub(super) fn ours(&self) -> Option<String> {
+        let theirs = self.theirs.as_ref()?;
+        let legal = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+        let plain = variables::replaced(theirs, "x");
+        let fits = !plain.is_empty()
+            && plain.chars().all(|c| legal(&c))
+            && !plain.starts_with('.')
+            && plain.len() <= 200;
+        fits.then(|| format!("{theirs}.millrace"))
+    }
+}
