@@ -87,3 +87,45 @@ fn a_configuration_is_checked_with_its_own_tests() {
         assert!(outcome.code != Some(0) && outcome.stderr.contains(expected), "{test}\n{}", outcome.stderr);
     }
 }
+
+#[test]
+fn what_would_be_pushed_can_be_tried_as_well() {
+    let site = Site::new(BINARY);
+    let config = |tests: &str| {
+        site.write(
+            "agent.toml",
+            &format!(
+                "{tests}[agent]\nstate_dir = \"{}\"\nhost = \"web1\"\n\
+                 [agent.sources.net]\ntype = \"syslog\"\nlisten = [\"udp://127.0.0.1:5514\"]\n\
+                 [[agent.sources.net.process]]\ndrop = 'service:noise'\n\
+                 [agent.sources.push]\ntype = \"http\"\nmax_line = 64\n\
+                 [agent.sources.otel]\ntype = \"otlp\"\n\
+                 [topic]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:1\"]\n",
+                site.path("state").display()
+            ),
+        )
+    };
+    let messages = "<34>1 2026-10-11T22:14:15Z db1 su 7 ID47 - it failed\n<13>Oct 11 22:14:15 db1 noise: x\n\n21 <13>no time, no name!";
+    let input = site.write("messages", messages);
+    let dry_run =
+        |source: &str| site.run(&["agent", "--config", &config(""), "--dry-run", &input, "--source", source]);
+    let outcome = dry_run("net");
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let records: Vec<Value> =
+        outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 2, "{}", outcome.stdout);
+    assert_eq!(
+        (&records[0]["attributes"]["host.name"], &records[0]["_position"]),
+        (&json!("db1"), &json!(0))
+    );
+    assert_eq!((&records[1]["resource"]["host.name"], &records[1]["_position"]), (&json!("web1"), &json!(2)));
+    assert!(outcome.stderr.contains("filtered by step 1 (drop)"), "{}", outcome.stderr);
+    assert_eq!(dry_run("otel").code, Some(1));
+    assert!(dry_run("otel").stderr.contains("the source otel takes no lines"));
+
+    let check = |test: &str| site.run(&["config", "check", "--config", &config(test)]);
+    let long = "[[test]]\nsource = \"push\"\ninput = ['{\"level\":\"warn\",\"n\":1}', '{\"level\":\"error\",\"text\":\"longer than that, by far longer than sixty-four bytes\"}']\n\
+                expect = [{ level = \"warn\", n = 1 }, { attributes = { \"log.truncated\" = true } }]\n";
+    let outcome = check(long);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+}

@@ -1,21 +1,28 @@
-//! What a source would make of a file: framing, parsing, steps, redaction, and nothing else. No topic is asked, no state is
+//! What a source would make of a file, or of what is pushed to it: framing, parsing, steps, redaction, and nothing else. No topic is asked, no state is
 //! written.
 
 use crate::{
     framing::{Charset, Framer, Piece},
-    settings::{Settings, SourceKind, SourceSettings},
-    source::file::{framing_of, record_of, resource},
+    settings::{FileSettings, Settings, SourceKind, SourceSettings},
+    source::{
+        file::{framing_of, record_of, resource},
+        pushed::{
+            decoder::{Decoder, Message},
+            read_message,
+        },
+    },
 };
 use flate2::read::MultiGzDecoder;
 use millrace_intake::{
-    Redacted,
+    Parsers, Redacted,
     process::{At, Dropped},
 };
-use millrace_model::{SourceId, Timestamp, wire::SkipReason};
+use millrace_model::{Attributes, LogRecord, SourceId, Timestamp, wire::SkipReason};
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read},
     path::Path,
+    sync::Arc,
 };
 
 /// What became of a stretch of a file.
@@ -34,12 +41,12 @@ pub enum Made {
     },
 }
 
-/// Reads all of `input` as the source would read a file at `path`. `each` is given what became of it, with its position, in order;
-/// `redacted` the rules that found something, and how often. Sampling by place is that of a source without an id: another
-/// one's sample is another. Blocks.
+/// Reads all of `input` as the source would read a file at `path`, or what is pushed to it. `each` is given what became of it, with
+/// its position, in order; `redacted` the rules that found something, and how often. Sampling by place is that of a source without an
+/// id: another one's sample is another. What a listener adds of a connection is not there. Blocks.
 ///
 /// # Errors
-/// The input cannot be read, or is not a kind of source that reads files (then [`io::ErrorKind::Unsupported`]).
+/// The input cannot be read, or the source takes no lines (then [`io::ErrorKind::Unsupported`]).
 pub fn rehearse(
     settings: &Settings,
     source: &SourceSettings,
@@ -48,61 +55,126 @@ pub fn rehearse(
     observed: Timestamp,
     each: &mut dyn FnMut(u64, Made),
 ) -> io::Result<BTreeMap<String, u64>> {
-    let SourceKind::File(file) = &source.kind else {
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("the source {} reads no files", source.name),
-        ));
-    };
+    let mut rehearsal = Rehearsal { settings, source, observed, redacted: BTreeMap::new() };
     let mut input = BufReader::with_capacity(1 << 20, input);
-    let mut input: Box<dyn BufRead + '_> = if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(input)))
-    } else {
-        Box::new(input)
-    };
-    let mut framing = framing_of(file, path);
-    if file.charset.is_none() {
-        framing.charset = Charset::of_mark(input.fill_buf()?).unwrap_or_default();
-    }
-    let (mut framer, resource) = (Framer::new(0, &framing), resource(&settings.host, path));
-    let mut redacted = BTreeMap::new();
-    let mut position = 0;
-    let take = &mut |piece: Piece<'_>| {
-        let at = At { source: SourceId(0), position };
-        let (length, rest) = match &piece {
-            Piece::Line { length, .. } | Piece::Skipped { length, .. } => (*length, 0),
-            Piece::OverLong { kept, rest_length, .. } => (kept.len() as u64, *rest_length),
-        };
-        let made = match (record_of(&piece, observed, &resource, file), &piece) {
-            (Some(mut record), _) => match source.process.apply(&mut record, at) {
-                Ok(()) => {
-                    let mut count = |rule: &str| *redacted.entry(rule.to_owned()).or_insert(0) += 1;
-                    Made::Record(Box::new(settings.redact.redact(record, &mut count)))
-                }
-                Err(Dropped { reason, step }) => Made::Left { reason, step: Some(step), bytes: length },
-            },
-            (None, Piece::Skipped { reason, .. }) => {
-                Made::Left { reason: *reason, step: None, bytes: length }
-            }
-            (None, _) => return,
-        };
-        each(position, made);
-        if rest > 0 {
-            each(position + length, Made::Left { reason: SkipReason::OverLong, step: None, bytes: rest });
+    match &source.kind {
+        SourceKind::File(file) => rehearsal.file(file, path, input, each)?,
+        SourceKind::Syslog(syslog) => {
+            rehearsal.pushed(Decoder::syslog(syslog.max_line), &syslog.parse, &mut input, each)?;
         }
-        position += length + rest;
-    };
+        SourceKind::Http(http) => {
+            rehearsal.pushed(Decoder::lines(http.max_line), &http.parse, &mut input, each)?;
+        }
+        SourceKind::Stdin(stdin) => {
+            rehearsal.pushed(Decoder::lines(stdin.max_line), &stdin.parse, &mut input, each)?;
+        }
+        SourceKind::Journald(_) | SourceKind::Otlp(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("the source {} takes no lines", source.name),
+            ));
+        }
+    }
+    Ok(rehearsal.redacted)
+}
+
+/// One run.
+struct Rehearsal<'a> {
+    settings: &'a Settings,
+    source: &'a SourceSettings,
+    observed: Timestamp,
+    redacted: BTreeMap<String, u64>,
+}
+
+impl Rehearsal<'_> {
+    fn file(
+        &mut self,
+        file: &FileSettings,
+        path: &Path,
+        mut input: impl BufRead,
+        each: &mut dyn FnMut(u64, Made),
+    ) -> io::Result<()> {
+        let mut input: Box<dyn BufRead + '_> = if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+            Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(input)))
+        } else {
+            Box::new(input)
+        };
+        let mut framing = framing_of(file, path);
+        if file.charset.is_none() {
+            framing.charset = Charset::of_mark(input.fill_buf()?).unwrap_or_default();
+        }
+        let (mut framer, resource) = (Framer::new(0, &framing), resource(&self.settings.host, path));
+        let mut position = 0;
+        let take = &mut |piece: Piece<'_>| {
+            let (length, rest) = match &piece {
+                Piece::Line { length, .. } | Piece::Skipped { length, .. } => (*length, 0),
+                Piece::OverLong { kept, rest_length, .. } => (kept.len() as u64, *rest_length),
+            };
+            let made = match (record_of(&piece, self.observed, &resource, file), &piece) {
+                (Some(record), _) => self.make(record, position, length),
+                (None, Piece::Skipped { reason, .. }) => {
+                    Made::Left { reason: *reason, step: None, bytes: length }
+                }
+                (None, _) => return,
+            };
+            each(position, made);
+            if rest > 0 {
+                let made = Made::Left { reason: SkipReason::OverLong, step: None, bytes: rest };
+                each(position + length, made);
+            }
+            position += length + rest;
+        };
+        read(&mut input, |block| framer.push(block, take))?;
+        framer.finish(take);
+        Ok(())
+    }
+
+    /// Positions are the numbers that records have in the spool.
+    fn pushed(
+        &mut self,
+        mut decoder: Decoder,
+        parsers: &Parsers,
+        input: &mut dyn BufRead,
+        each: &mut dyn FnMut(u64, Made),
+    ) -> io::Result<()> {
+        let mut resource = Attributes::new();
+        resource.set("host.name", self.settings.host.as_str());
+        let resource = Arc::new(resource);
+        let mut number = 0;
+        let take = &mut |message: Message<'_>| {
+            if let Some(record) = read_message(&message, parsers, self.observed, &resource) {
+                each(number, self.make(record, number, message.length));
+                number += 1;
+            }
+        };
+        read(input, |block| decoder.push(block, take))?;
+        decoder.finish(take);
+        Ok(())
+    }
+
+    /// Steps and redaction.
+    fn make(&mut self, mut record: LogRecord, position: u64, bytes: u64) -> Made {
+        match self.source.process.apply(&mut record, At { source: SourceId(0), position }) {
+            Ok(()) => {
+                let mut count = |rule: &str| *self.redacted.entry(rule.to_owned()).or_insert(0) += 1;
+                Made::Record(Box::new(self.settings.redact.redact(record, &mut count)))
+            }
+            Err(Dropped { reason, step }) => Made::Left { reason, step: Some(step), bytes },
+        }
+    }
+}
+
+/// All of the input, in pieces.
+fn read(input: &mut dyn BufRead, mut push: impl FnMut(&[u8])) -> io::Result<()> {
     loop {
         let block = input.fill_buf()?;
         if block.is_empty() {
-            break;
+            return Ok(());
         }
-        framer.push(block, take);
+        push(block);
         let length = block.len();
         input.consume(length);
     }
-    framer.finish(take);
-    Ok(redacted)
 }
 
 /// The source that would read the file at this path.

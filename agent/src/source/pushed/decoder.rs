@@ -21,6 +21,11 @@ impl<'a> Message<'a> {
         let whole = trim_end(bytes);
         Self { text: &whole[..whole.len().min(max_line)], length: whole.len() as u64 }
     }
+
+    /// Is its end not here?
+    pub(crate) fn is_cut(&self) -> bool {
+        self.text.len() as u64 != self.length
+    }
 }
 
 /// One connection's bytes, being cut.

@@ -10,7 +10,7 @@ use millrace_intake::{
     spool::{Handle, Refused},
 };
 use millrace_listen::Listener;
-use millrace_model::{Attributes, Clock, LogRecord, wire};
+use millrace_model::{Attributes, Clock, LogRecord, Timestamp, wire};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,24 @@ fn reason(refused: &Refused) -> &'static str {
 /// Is it of no use to try again?
 fn is_final(refused: &Refused) -> bool {
     matches!(refused, Refused::Dropped | Refused::TooLarge { .. })
+}
+
+/// A line or message becomes a record. `None`: nothing was said.
+pub(crate) fn read_message(
+    message: &Message<'_>,
+    parsers: &Parsers,
+    observed: Timestamp,
+    resource: &Arc<Attributes>,
+) -> Option<LogRecord> {
+    if message.text.trim_ascii().is_empty() {
+        return None;
+    }
+    let mut record = parsers.parse(message.text, observed, resource);
+    if message.is_cut() {
+        record.attributes.set(TRUNCATED, true);
+        record.attributes.set(ORIGINAL_LENGTH, message.length as i64);
+    }
+    Some(record)
 }
 
 impl Inlet {
@@ -233,17 +251,13 @@ impl Inlet {
         parsers: &Parsers,
         resource: &Arc<Attributes>,
     ) -> Option<LogRecord> {
-        if message.text.trim_ascii().is_empty() {
-            self.dropped("blank", 1);
-            return None;
+        let record = read_message(message, parsers, self.clock.now(), resource);
+        match &record {
+            None => self.dropped("blank", 1),
+            Some(_) if message.is_cut() => drop(self.metrics.truncated_records.inc()),
+            Some(_) => {}
         }
-        let mut record = parsers.parse(message.text, self.clock.now(), resource);
-        if message.text.len() as u64 != message.length {
-            record.attributes.set(TRUNCATED, true);
-            record.attributes.set(ORIGINAL_LENGTH, message.length as i64);
-            self.metrics.truncated_records.inc();
-        }
-        Some(record)
+        record
     }
 
     /// What this host's own records are about.
