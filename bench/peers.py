@@ -91,7 +91,7 @@ def rsyslog(folder, broker, corpus, topic, lines):
         'main_queue(queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="4096" queue.timeoutEnqueue="600000")\n'
         f'input(type="imfile" File="{corpus}" Tag="bench" ruleset="ship" readMode="0")\n'
         'ruleset(name="ship") {\n'
-        f'  action(type="omkafka" broker=["{broker.address}"] topic="{topic}" template="line" partitions.auto="on"\n'
+        f'  action(type="omkafka" broker=["{broker.address}"] topic="{topic}" template="line" partitions.auto="on" resubmitOnFailure="on" action.resumeRetryCount="-1" action.resumeInterval="1"\n'
         '    confParam=["compression.codec=zstd","queue.buffering.max.messages=400000","acks=all","linger.ms=5"])\n}\n')
     return other(Process("rsyslog", [RSYSLOG, "-n", "-f", config, "-i", work / "pid"], folder), broker, topic, lines)
 
