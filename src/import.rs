@@ -102,3 +102,13 @@ fn name(position: &ReadPosition) -> String {
         (None, None) => "a file without a name".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_left_out_of_kafkas_settings_is_what_the_topic_refuses() {
+        let keys = |list: &[(&'static str, &str)]| list.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+        let (told, refused) = (millrace_import::LIBRDKAFKA_OURS, millrace_transport::LIBRDKAFKA_OURS);
+        assert_eq!(keys(told), keys(refused));
+    }
+}

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     QuietSegment,
     DeadTopicDescription,
     DeadSegment,
+    HeartbeatsDescription,
+    Heartbeats,
     Catalogue,
     CatalogueLog,
     CatalogueIndex,
@@ -31,15 +33,24 @@ pub(crate) enum Kind {
 
 use Kind::{
     ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
-    CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, OlderSegment,
-    QuietSegment, Snapshot, Spool, TopicDescription, TopicLock,
+    CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, Heartbeats,
+    HeartbeatsDescription, OlderSegment, QuietSegment, Snapshot, Spool, TopicDescription, TopicLock,
 };
 
 /// The parts of a data folder, each tried in a test of its own.
 pub(crate) const AGENT: &[Kind] =
     &[AgentIdentity, AgentIdentityBefore, Checkpoint, CheckpointBefore, AgentLock, Spool, TopicLock];
-pub(crate) const TOPIC: &[Kind] =
-    &[TopicDescription, Groups, OlderSegment, ActiveSegment, QuietSegment, DeadTopicDescription, DeadSegment];
+pub(crate) const TOPIC: &[Kind] = &[
+    TopicDescription,
+    Groups,
+    OlderSegment,
+    ActiveSegment,
+    QuietSegment,
+    DeadTopicDescription,
+    DeadSegment,
+    HeartbeatsDescription,
+    Heartbeats,
+];
 pub(crate) const STORED: &[Kind] = &[Catalogue, CatalogueLog, CatalogueIndex, Snapshot, Bundle];
 
 /// What is done to a file.
@@ -81,11 +92,15 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("agent", "checkpoint.json.1") => CheckpointBefore,
         ("agent", "lock") => AgentLock,
         ("agent/spool/push", name) if ends(name, "spool") => Spool,
-        ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock") => TopicLock,
+        ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock" | "millrace.logs.agents.lock") => {
+            TopicLock
+        }
         ("topic/millrace.logs", "topic.json") => TopicDescription,
         ("topic/millrace.logs", "groups.json") => Groups,
         ("topic/millrace.logs.dead", "topic.json") => DeadTopicDescription,
         ("topic/millrace.logs.dead/0", name) if ends(name, "log") => DeadSegment,
+        ("topic/millrace.logs.agents", "topic.json") => HeartbeatsDescription,
+        ("topic/millrace.logs.agents/0", name) if ends(name, "log") => Heartbeats,
         (folder, name) if folder.starts_with("topic/millrace.logs/") && ends(name, "log") => {
             match (size, is_last) {
                 // The marker alone takes less.
@@ -122,6 +137,7 @@ pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> 
             "the catalogue goes back to before; the topic has what came after"
         }
         (QuietSegment, Damage::Removed | Damage::Flip(_) | Damage::CutShort) => "there is nothing in it",
+        (Heartbeats, Damage::Removed) => "they go as by retention, and each agent says again how it is",
         (OlderSegment, Damage::Removed) => "the oldest goes as by retention: all of it is published",
         _ => return None,
     })

@@ -15,8 +15,9 @@ pub(super) struct Topic {
     pub(super) librdkafka: Vec<(String, Toml)>,
 }
 
-/// librdkafka's keys that hold Millrace's promises, and why they are not for configuration.
-const OURS: &[(&str, &str)] = &[
+/// librdkafka's keys that hold Millrace's promises, and why they are not for configuration: those that its topic refuses, which a test
+/// holds against these.
+pub const LIBRDKAFKA_OURS: &[(&str, &str)] = &[
     ("bootstrap.servers", "topic.brokers says it"),
     ("metadata.broker.list", "topic.brokers says it"),
     ("group.id", "each role has its own"),
@@ -67,7 +68,7 @@ impl Topic {
 
     /// Passes a key of librdkafka on, unless it is one that Millrace keeps to itself.
     pub(super) fn pass(&mut self, key: &str, node: &Node) {
-        let refused = OURS.iter().chain(OF_NO_USE).find(|(ours, _)| *ours == key);
+        let refused = LIBRDKAFKA_OURS.iter().chain(OF_NO_USE).find(|(ours, _)| *ours == key);
         match refused {
             Some((_, why)) => node.leave(format!("{key} is not for configuration: {why}")),
             None => self.text(key, Some(node)),

@@ -18,6 +18,7 @@ mod units;
 mod variables;
 mod vector;
 
+pub use kafka::LIBRDKAFKA_OURS;
 pub use positions::{FLUENT_BIT_QUERY, Position, Positions, from_rows, positions};
 
 use std::path::{Path, PathBuf};

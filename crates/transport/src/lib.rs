@@ -32,6 +32,7 @@ pub use message::{DeliveryReport, Message, Rejected};
 pub use metrics::Metrics;
 pub use producer::Producer;
 pub use settings::{
-    ClientTls, DEFAULT_NAME, EmbeddedSettings, Fsync, HttpSettings, KafkaSettings, TopicSettings,
+    ClientTls, DEFAULT_NAME, EmbeddedSettings, Fsync, HttpSettings, KafkaSettings, LIBRDKAFKA_OURS,
+    TopicSettings,
 };
 pub use topic::{AnyConsumer, AnyProducer, Topic};

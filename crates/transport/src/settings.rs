@@ -130,7 +130,7 @@ enum Kind {
 choices!(Kind { "kafka" => Self::Kafka, "embedded" => Self::Embedded, "http" => Self::Http });
 
 /// librdkafka's keys that hold our promises, and why they are not for configuration.
-const OURS: &[(&str, &str)] = &[
+pub const LIBRDKAFKA_OURS: &[(&str, &str)] = &[
     ("bootstrap.servers", "topic.brokers says it"),
     ("metadata.broker.list", "topic.brokers says it"),
     ("group.id", "each role has its own"),
@@ -208,7 +208,7 @@ impl KafkaSettings {
         let mut librdkafka = BTreeMap::new();
         if let Some(mut table) = section.section("librdkafka") {
             for (key, value) in table.rest() {
-                match OURS.iter().find(|(ours, _)| *ours == key) {
+                match LIBRDKAFKA_OURS.iter().find(|(ours, _)| *ours == key) {
                     Some((_, why)) => table.error(&key, format!("cannot be set here: {why}")),
                     None => drop(librdkafka.insert(key, value)),
                 }

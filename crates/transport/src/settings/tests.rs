@@ -80,7 +80,7 @@ fn the_embedded_topic_is_read() {
 
 #[test]
 fn every_key_that_holds_a_promise_is_refused_by_name() {
-    for (key, _) in OURS {
+    for (key, _) in LIBRDKAFKA_OURS {
         let text =
             format!("[topic]\ntype = \"kafka\"\nbrokers = [\"a:1\"]\n[topic.librdkafka]\n\"{key}\" = \"1\"");
         let error = read(&text).unwrap_err();
