@@ -84,6 +84,33 @@ async fn b10_a_file_is_the_same_when_it_is_renamed_and_compressed() {
 }
 
 #[tokio::test]
+async fn b10_a_file_that_was_empty_is_filled_renamed_and_compressed_while_the_agent_is_down() {
+    let mut host = Host::new();
+    host.watch("app", &["a*.log*"]);
+    host.append("a.log", "");
+    host.append("ab.log", "");
+    host.start();
+    until("both are known", || host.metric("sources") == 2).await;
+    host.stop().await;
+    host.append("a.log", "one\ntwo\n");
+    fs::rename(host.path("a.log"), host.path("a.log.1")).unwrap();
+    gzip(&host.path("a.log.1"));
+    host.append("a.log", "three\n");
+    host.start();
+    host.shipped_bodies(&["one", "three", "two"]).await;
+    host.append("a.log", "four\n");
+    host.append("ab.log", "five\n");
+    host.shipped_bodies(&["five", "four", "one", "three", "two"]).await;
+    // The rest of the wait for a file that is gone.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    host.stop().await;
+    for source in host.topic.read().sources.values() {
+        assert!(source.close().is_none_or(|close| close.reason != "deleted"), "{:?}", source.open());
+    }
+    host.check_conservation();
+}
+
+#[tokio::test]
 async fn b10_killed_within_a_compressed_file_the_agent_goes_on_where_it_was() {
     let mut host = Host::new();
     host.watch("app", &["*.gz"]);

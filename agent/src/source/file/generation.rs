@@ -232,6 +232,11 @@ impl Generation {
         self.packed.is_none().then_some(candidate)
     }
 
+    /// Was it empty whenever it was looked at? Then nothing but a name tells which compressed file is its copy.
+    pub(super) fn is_blank(&self) -> bool {
+        self.packed.is_none() && self.head.length == 0 && self.mark.0 == 0 && self.size == 0
+    }
+
     pub(crate) fn batch_since(&self) -> Option<Instant> {
         self.outbox.since()
     }

@@ -3,7 +3,9 @@
 //! It is the same if it begins as that began, and the same stands before the position that was reached. To see that, all before the
 //! position is decompressed, by a thread of its own: the other files are read meanwhile.
 
-use super::{Ended, Fingerprint, Reader, content::Content, discover::Found, generation::Generation};
+use super::{
+    Ended, FileIdentity, Fingerprint, Reader, content::Content, discover::Found, generation::Generation,
+};
 use crate::{
     budget::Stopped,
     checkpoint::{Entry, FilePlace, Place},
@@ -11,7 +13,7 @@ use crate::{
 };
 use millrace_model::SourceId;
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::Path,
     thread::{self, JoinHandle},
@@ -72,10 +74,35 @@ impl Reader {
             }
         };
         match recognised {
-            Ok(None) => Ok(Verdict::Begin(Box::new(self.new_entry(found, true)))),
+            Ok(None) => self.take_for_blank(found),
             Ok(Some(recognised)) => self.take_for(found, recognised),
             Err(error) => {
                 self.report_path(&found.path, &error);
+                Ok(Verdict::Nothing)
+            }
+        }
+    }
+
+    /// The file holds what none of the known ones began with. It may be the copy of one that was empty when it was last seen, and is
+    /// gone: if it is not, but that of another that nobody has seen, it is read all the same, and nothing else is of that source.
+    fn take_for_blank(&mut self, found: &Found) -> Result<Verdict, Stopped> {
+        let is_gone = |generation: &Generation| {
+            let there = fs::metadata(&generation.at);
+            !there.is_ok_and(|there| FileIdentity::of(&there) == generation.identity)
+        };
+        let blank = self.generations.iter().find(|(_, generation)| {
+            generation.is_blank()
+                && !generation.is_open()
+                && is_called_after(&found.path, &generation.path)
+                && is_gone(generation)
+        });
+        match blank.map(|(source, generation)| (*source, generation.missing.is_some())) {
+            None => Ok(Verdict::Begin(Box::new(self.new_entry(found, true)))),
+            // It may lie under another name: the walk will tell.
+            Some((_, false)) => Ok(Verdict::Nothing),
+            Some((source, true)) => {
+                self.becomes(source, found)?;
+                self.enqueue(source);
                 Ok(Verdict::Nothing)
             }
         }
@@ -152,6 +179,14 @@ impl Reader {
         let twin = self.twins.iter().find(|(_, (of, _))| *of == source).map(|(identity, _)| *identity)?;
         self.twins.remove(&twin).map(|(_, found)| found)
     }
+}
+
+/// Is it the name of a file that once had the other? As rotation has it: of the same folder, and beginning like it.
+fn is_called_after(path: &Path, before: &Path) -> bool {
+    let (Some(name), Some(stem)) = (path.file_name(), before.file_stem()) else { return false };
+    let rest = name.as_encoded_bytes().strip_prefix(stem.as_encoded_bytes());
+    path.parent() == before.parent()
+        && rest.and_then(|rest| rest.first()).is_some_and(|next| !next.is_ascii_alphanumeric())
 }
 
 fn recognise_in_a_thread(file: &File, candidates: Vec<Candidate>) -> io::Result<Recognising> {
