@@ -34,9 +34,12 @@ pub(crate) struct Host {
 /// Runs agents, one after another, until `shutdown`.
 ///
 /// # Errors
-/// Those of [`millrace_agent::run`], and no signal can be received.
-pub(crate) async fn agents(mut settings: Settings, host: Host) -> anyhow::Result<()> {
-    let mut hangups = if is_daemon() { Some(signal(SignalKind::hangup())?) } else { None };
+/// Those of [`millrace_agent::run`].
+pub(crate) async fn agents(
+    mut settings: Settings,
+    host: Host,
+    mut hangups: Option<Signal>,
+) -> anyhow::Result<()> {
     loop {
         let (reports, delivered) = mpsc::channel::<DeliveryReport>(REPORTS);
         let components = Components {
@@ -102,6 +105,14 @@ where
             }
         }
     }
+}
+
+/// From now on SIGHUP is heard, if it says anything here: before anybody is told that the process is there.
+///
+/// # Errors
+/// No signal can be received.
+pub(crate) fn hangups() -> anyhow::Result<Option<Signal>> {
+    Ok(if is_daemon() { Some(signal(SignalKind::hangup())?) } else { None })
 }
 
 async fn next(hangups: &mut Option<Signal>) -> Option<()> {

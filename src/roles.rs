@@ -145,7 +145,7 @@ pub(crate) async fn agent(settings: Settings, reread: Reread) -> anyhow::Result<
     let mut base = Base::new();
     let listener = admin::bind(settings.agent.listen).await?;
     let topic = base.topic(&settings).await?;
-    start_agent(&mut base, settings, topic, reread);
+    start_agent(&mut base, settings, topic, reread)?;
     base.serve(listener, Router::new())?;
     base.run().await
 }
@@ -204,7 +204,7 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     let local = Some((name.clone(), leaf));
     receive(&mut base, &settings, &topic).await?;
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
-    start_agent(&mut base, settings, topic, reread);
+    start_agent(&mut base, settings, topic, reread)?;
     base.serve(listener, api)?;
     base.run().await
 }
@@ -220,7 +220,7 @@ fn node(role: &str, listen: SocketAddr) -> String {
     format!("{role}/{}/{}", host.trim(), listen.port())
 }
 
-fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread) {
+fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread) -> anyhow::Result<()> {
     let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
@@ -229,7 +229,8 @@ fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread
     });
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
     let host = reload::Host { topic, clock, metrics, status, shutdown, reread };
-    base.tasks.spawn(reload::agents(settings, host));
+    base.tasks.spawn(reload::agents(settings, host, reload::hangups()?));
+    Ok(())
 }
 
 fn start_indexer(
