@@ -9,12 +9,7 @@ use axum::{
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::json;
-use std::{
-    io::ErrorKind,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -75,21 +70,10 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// How long an occupied port is waited for: a killed process takes a moment to be taken down.
-const TAKEN_DOWN: Duration = Duration::from_secs(2);
-
 /// Takes a port, so that an occupied one ends the start with a clear word.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let deadline = Instant::now() + TAKEN_DOWN;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => anyhow::bail!("{address} cannot be listened on: {error}"),
-        }
-    }
+    let bound = millrace_listen::patiently(|| TcpListener::bind(address)).await;
+    bound.map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))
 }
 
 /// Serves until `shutdown`.

@@ -1,7 +1,7 @@
 //! Commands that ask a server: `search`, `audit` and `catalogue show`.
 
 use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, SearchArgs, written};
-use millrace_query::leaves::chain;
+use millrace_model::chain;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
 

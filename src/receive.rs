@@ -41,7 +41,7 @@ struct Reason {
 /// Listens for agents of other hosts, if that is wanted.
 pub(crate) async fn start(
     settings: Option<&Settings>,
-    topic: Topic,
+    topic: &Topic,
     registry: &mut Registry,
     stop: CancellationToken,
     tasks: &mut JoinSet<anyhow::Result<()>>,

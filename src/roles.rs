@@ -211,7 +211,7 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
 
 async fn receive(base: &mut Base, settings: &Settings, topic: &Topic) -> anyhow::Result<()> {
     let (registry, stop) = (&mut base.admin.registry, base.shutdown.clone());
-    receive::start(settings.receive.as_ref(), topic.clone(), registry, stop, &mut base.tasks).await
+    receive::start(settings.receive.as_ref(), topic, registry, stop, &mut base.tasks).await
 }
 
 /// A node's name in the catalogue: the same after a restart.
@@ -349,5 +349,5 @@ async fn start_query<L: Leaf + Clone + 'static>(
         tidied.searcher.tidy(shutdown).await;
         Ok(())
     });
-    Ok(millrace_query::http::router(api).merge(millrace_transport::router(received)))
+    Ok(millrace_query::http::router(api).merge(millrace_transport::router(&received)))
 }

@@ -6,14 +6,13 @@ use crate::{
     checkpoint::{Checkpoint, Entry, FilePlace, Place},
     identity::StateFolder,
     settings::{Settings, SourceKind},
-    source::file::{Fingerprint, Found, Globs, HEAD, MARKER},
+    source::file::{Content, Fingerprint, Found, Globs, MARKER, is_packed},
 };
 use millrace_model::SourceId;
 use std::{
     collections::HashSet,
     fs::File,
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -120,23 +119,12 @@ fn entry(checkpoint: &Checkpoint, name: &str, found: &Found, position: u64) -> R
 /// How the file begins, and what stands before the position. `None`: it is compressed.
 fn look(path: &Path, position: u64) -> io::Result<Option<(Fingerprint, Fingerprint)>> {
     let file = File::open(path)?;
-    let read = |length: usize, at: u64| -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut bytes[filled..], at + filled as u64)? {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
-    };
-    let head = read(HEAD, 0)?;
-    if head.starts_with(&[0x1f, 0x8b]) {
+    if is_packed(path, &file)? != Some(false) {
         return Ok(None);
     }
+    let mut content = Content::new(file, false);
     let before = position.min(MARKER as u64);
-    let window = read(before as usize, position - before)?;
-    Ok(Some((Fingerprint::of(&head), Fingerprint::before(window.len(), &window))))
+    let mut window = vec![0; before as usize];
+    content.read_exact_at(&mut window, position - before)?;
+    Ok(Some((content.head(), Fingerprint::before(window.len(), &window))))
 }

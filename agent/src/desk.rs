@@ -14,7 +14,7 @@ use crate::{
     status::Status,
 };
 use millrace_intake::{Sealed, Smaller, readdress, smaller, without_rejected};
-use millrace_model::{AgentId, Partition, SourceId, SpoolId, wire::SkipReason};
+use millrace_model::{AgentId, Partition, SourceId, SpoolId, chain, wire::SkipReason};
 use millrace_transport::{DeliveryReport, Rejected};
 use std::{
     collections::{HashMap, VecDeque},
@@ -42,6 +42,13 @@ pub(crate) struct Outgoing {
     pub(crate) sealed: Sealed,
     /// Its batch's part of the budget.
     hold: Arc<Hold>,
+}
+
+impl Outgoing {
+    /// Another message of the same batch.
+    fn with(&self, sealed: Sealed) -> Self {
+        Self { sealed, hold: Arc::clone(&self.hold), ..*self }
+    }
 }
 
 /// The state of shipping; everything that happens comes over it, one thing after the other.
@@ -212,13 +219,7 @@ impl Desk {
     /// The topic takes a message neither now nor later: which of its records is that about?
     fn refuse(&mut self, outgoing: Outgoing, reason: String) {
         match without_rejected(&outgoing.sealed) {
-            Ok(Smaller::Halves(halves)) => {
-                let Outgoing { source, flight, hold, .. } = outgoing;
-                self.book.halved(source, flight);
-                for sealed in halves.into_iter().rev() {
-                    self.outgoing.push_front(Outgoing { source, flight, sealed, hold: Arc::clone(&hold) });
-                }
-            }
+            Ok(Smaller::Halves(halves)) => self.halve(&outgoing, *halves),
             Ok(Smaller::Emptied(_)) => self.unwanted.push_back((outgoing, reason)),
             _ => {
                 self.trouble(&reason);
@@ -229,51 +230,53 @@ impl Desk {
 
     /// A record is kept as a dead letter, or could not be: then its message is tried again.
     pub(crate) fn kept_dead(&mut self, outgoing: Outgoing, reason: &str, kept: Result<(), String>) {
-        let Outgoing { source, flight, sealed, hold } = outgoing;
-        match (kept, without_rejected(&sealed)) {
+        match (kept, without_rejected(&outgoing.sealed)) {
             (Ok(()), Ok(Smaller::Emptied(one))) => {
-                tracing::error!(%source, position = sealed.start, reason, "the topic refuses a record: it is a dead letter");
+                let (source, position) = (outgoing.source, outgoing.sealed.start);
+                tracing::error!(%source, position, reason, "the topic refuses a record: it is a dead letter");
                 let skipped = Reason { reason: SkipReason::Rejected.name() };
                 self.metrics.dropped_records.get_or_create(&skipped).inc();
                 self.metrics.in_flight_records.dec();
-                self.outgoing.push_front(Outgoing { source, flight, sealed: *one, hold });
+                self.outgoing.push_front(outgoing.with(*one));
             }
             (kept, _) => {
                 self.trouble(&format!("{reason}; and no dead letter: {}", kept.err().unwrap_or_default()));
-                self.refused.push(Outgoing { source, flight, sealed, hold });
+                self.refused.push(outgoing);
             }
         }
     }
 
     fn make_smaller(&mut self, outgoing: Outgoing, bytes: usize) {
-        let Outgoing { source, flight, sealed, hold } = outgoing;
-        let again = |sealed| Outgoing { source, flight, sealed, hold: Arc::clone(&hold) };
-        match smaller(&sealed) {
-            Ok(Smaller::Halves(halves)) => {
-                self.book.halved(source, flight);
-                let [left, right] = *halves;
-                self.outgoing.push_front(again(right));
-                self.outgoing.push_front(again(left));
-            }
+        match smaller(&outgoing.sealed) {
+            Ok(Smaller::Halves(halves)) => self.halve(&outgoing, *halves),
             Ok(Smaller::Cut(one)) => {
                 self.metrics.truncated_records.inc();
-                self.outgoing.push_front(again(*one));
+                self.outgoing.push_front(outgoing.with(*one));
             }
             Ok(Smaller::Emptied(one)) => {
-                tracing::error!(%source, position = sealed.start, bytes, "the topic takes no message as small as this record");
+                let (source, position) = (outgoing.source, outgoing.sealed.start);
+                tracing::error!(%source, position, bytes, "the topic takes no message as small as this record");
                 let reason = Reason { reason: SkipReason::OverLong.name() };
                 self.metrics.dropped_records.get_or_create(&reason).inc();
                 self.metrics.in_flight_records.dec();
-                self.outgoing.push_front(again(*one));
+                self.outgoing.push_front(outgoing.with(*one));
             }
             Ok(Smaller::Smallest) => {
                 self.trouble(&format!("the topic takes no message of {bytes} bytes"));
-                self.refused.push(again(sealed));
+                self.refused.push(outgoing);
             }
             Err(error) => {
                 self.trouble(&format!("a message of our own cannot be read: {error}"));
-                self.refused.push(again(sealed));
+                self.refused.push(outgoing);
             }
+        }
+    }
+
+    /// Two messages instead of one.
+    fn halve(&mut self, whole: &Outgoing, halves: [Sealed; 2]) {
+        self.book.halved(whole.source, whole.flight);
+        for half in halves.into_iter().rev() {
+            self.outgoing.push_front(whole.with(half));
         }
     }
 
@@ -400,16 +403,4 @@ pub(crate) async fn written(writing: &mut Option<JoinHandle<Result<(), Error>>>)
         }),
         None => std::future::pending().await,
     }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

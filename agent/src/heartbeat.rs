@@ -30,8 +30,8 @@ pub(crate) struct Speaker {
     pub(crate) heartbeats: Heartbeats,
     pub(crate) sender: wire::Sender,
     pub(crate) host: Arc<str>,
-    /// The names of its sources.
-    pub(crate) sources: Vec<String>,
+    /// Its sources: their names and kinds.
+    pub(crate) sources: Vec<(String, &'static str)>,
     pub(crate) every: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
@@ -105,7 +105,7 @@ impl Speaker {
             sent: self.clock.now(),
             interval_seconds: self.every.as_secs(),
             stopping,
-            sources: self.metrics.open_sources(),
+            sources: self.metrics.open_sources(&self.sources),
             backlog_bytes: backlog.bytes,
             backlog_seconds: backlog.seconds,
             in_flight_bytes: self.metrics.in_flight_bytes.get().max(0) as u64,

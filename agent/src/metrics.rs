@@ -2,7 +2,6 @@
 //! `read = shipped + dropped (over all reasons) + in flight + to be read again (after a reload)`. Of pushed input, what is read is what was
 //! received before: it lies in the spool in between, or is counted as lost.
 
-use crate::settings::SourceKind;
 use millrace_model::wire::SkipReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -183,19 +182,19 @@ impl Metrics {
         self.lag_seconds.clear();
     }
 
-    /// How many sources are open, by kind.
-    pub(crate) fn open_sources(&self) -> BTreeMap<String, u64> {
-        let open = SourceKind::NAMES.iter().filter_map(|&kind| {
+    /// How many sources of these settings' kinds are open, by kind.
+    pub(crate) fn open_sources(&self, settings: &[(String, &'static str)]) -> BTreeMap<String, u64> {
+        let open = settings.iter().filter_map(|&(_, kind)| {
             let count = self.sources.get(&Kind { kind })?.get();
             (count > 0).then(|| (kind.to_owned(), count as u64))
         });
         open.collect()
     }
 
-    /// What lies there and is not read or shipped yet, of the sources of these names.
-    pub(crate) fn backlog(&self, names: &[String]) -> Backlog {
+    /// What lies there and is not read or shipped yet, of the sources of these settings.
+    pub(crate) fn backlog(&self, settings: &[(String, &'static str)]) -> Backlog {
         let mut backlog = Backlog::default();
-        for name in names {
+        for (name, _) in settings {
             let source = SourceName { source: name.clone() };
             let of = |family: &Family<SourceName, Gauge>| {
                 family.get(&source).map_or(0, |gauge| gauge.get().max(0) as u64)

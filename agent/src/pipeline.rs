@@ -107,7 +107,7 @@ pub async fn run<P: Producer>(
         heartbeats,
         sender: folder.sender,
         host: Arc::clone(&host),
-        sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
+        sources: settings.sources.iter().map(|source| (source.name.clone(), source.kind.name())).collect(),
         every: settings.heartbeat,
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),

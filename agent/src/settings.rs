@@ -67,9 +67,6 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// All their names.
-    pub(crate) const NAMES: [&str; 6] = ["file", "journald", "syslog", "otlp", "http", "stdin"];
-
     /// Its name, as settings have it.
     pub(crate) fn name(&self) -> &'static str {
         match self {

@@ -7,9 +7,10 @@
 
 use crate::{
     Error,
-    desk::{Desk, Outgoing, WRITE_EVERY, chain, written},
+    desk::{Desk, Outgoing, WRITE_EVERY, written},
     source::Reading,
 };
+use millrace_model::chain;
 use millrace_transport::{DeliveryReport, Producer};
 use std::time::Duration;
 use tokio::{
@@ -128,18 +129,7 @@ impl<P: Producer> Shipper<P> {
         desk.status.waiting(desk.budget.used(), false);
 
         let send = producer.send(partition, payload, ticket);
-        tokio::pin!(send);
-        let taken = loop {
-            tokio::select! {
-                biased;
-                taken = &mut send => break Some(taken),
-                Some(report) = reports.recv() => desk.reported(report),
-                result = written(&mut desk.writing) => desk.written(result, false),
-                _ = tick.tick() => desk.on_tick(),
-                () = until(deadline) => break None,
-                () = shutdown.cancelled(), if deadline.is_none() => break None,
-            }
-        };
+        let taken = attend(send, reports, desk, tick, deadline, shutdown).await;
         match taken {
             Some(Ok(())) => Ok(()),
             Some(Err(error @ millrace_transport::Error::Closed)) => Err(Error::Topic(error)),
@@ -167,19 +157,32 @@ impl<P: Producer> Shipper<P> {
         let Self { producer, reports, desk, shutdown, .. } = self;
         let partition = desk.partition_of(outgoing.source);
         let keep = producer.keep_dead(partition, outgoing.sealed.payload.clone(), reason);
-        tokio::pin!(keep);
-        let kept = loop {
-            tokio::select! {
-                biased;
-                kept = &mut keep => break kept.map_err(|error| chain(&error)),
-                Some(report) = reports.recv() => desk.reported(report),
-                result = written(&mut desk.writing) => desk.written(result, false),
-                _ = tick.tick() => desk.on_tick(),
-                () = until(deadline) => break Err("it is ending".to_owned()),
-                () = shutdown.cancelled(), if deadline.is_none() => break Err("it is ending".to_owned()),
-            }
-        };
+        let kept = attend(keep, reports, desk, tick, deadline, shutdown).await;
+        let kept = kept.map_or(Err("it is ending".to_owned()), |kept| kept.map_err(|error| chain(&error)));
         desk.kept_dead(outgoing, reason, kept);
+    }
+}
+
+/// Does something with the topic, and what else comes meanwhile; `None`: it was stopped first.
+async fn attend<T>(
+    work: impl Future<Output = T>,
+    reports: &mut Receiver<DeliveryReport>,
+    desk: &mut Desk,
+    tick: &mut Interval,
+    deadline: Option<Instant>,
+    shutdown: &CancellationToken,
+) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            Some(report) = reports.recv() => desk.reported(report),
+            result = written(&mut desk.writing) => desk.written(result, false),
+            _ = tick.tick() => desk.on_tick(),
+            () = until(deadline) => return None,
+            () = shutdown.cancelled(), if deadline.is_none() => return None,
+        }
     }
 }
 

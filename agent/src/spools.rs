@@ -197,7 +197,7 @@ impl Kept {
     fn look(&mut self, delivered: &Delivered, metrics: &Metrics, status: &Status) {
         if let Err(error) = self.handle.remove_before(delivered.of(self.id)) {
             metrics.source_error("spool");
-            tracing::warn!(source = self.name, error = crate::desk::chain(&error), "it is tried again");
+            tracing::warn!(source = self.name, error = millrace_model::chain(&error), "it is tried again");
         }
         // Where a disk does not say how much room it has, the write itself will tell.
         if let Ok(space) = Space::of(&self.folder) {

@@ -1,5 +1,6 @@
 //! A text that does not print itself.
 
+use crate::Section;
 use std::fmt;
 
 /// A password, token or key. `Debug` hides it and there is no `Display`; [`Secret::expose`] is the one way to it.
@@ -22,6 +23,17 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+impl Section<'_> {
+    /// A secret that is shown in a header of HTTP.
+    pub fn token(&mut self, key: &str) -> Option<Secret> {
+        let token = self.optional::<Secret>(key);
+        if token.as_ref().is_some_and(|Secret(token)| token.trim() != token || token.is_empty()) {
+            self.error(key, "is empty, or has blanks around it, which no header can bring");
+        }
+        token
     }
 }
 

@@ -3,7 +3,7 @@
 mod http;
 mod trust;
 
-pub use http::{HttpLeaf, HttpLeaves, chain};
+pub use http::{HttpLeaf, HttpLeaves};
 pub use trust::Trust;
 
 use crate::{Metrics, metrics::LeafFailure};

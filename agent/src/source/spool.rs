@@ -140,7 +140,7 @@ impl Reader {
             Err(error) => {
                 context.metrics.source_error("spool");
                 if !std::mem::replace(troubled, true) {
-                    let problem = crate::desk::chain(&error);
+                    let problem = millrace_model::chain(&error);
                     tracing::error!(source = %context.name, problem, "the spool cannot be read; it is tried again");
                 }
                 return Ok(Found::Unreadable);

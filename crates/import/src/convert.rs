@@ -1,10 +1,10 @@
 //! What every conversion comes to.
 
-use super::{kafka::Topic, source::Source};
+use super::{Refused, kafka::Topic, source::Source};
 use std::path::PathBuf;
 
 /// A converted configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Converted {
     /// This host's name, where the original gives it one.
     pub(super) host: Option<String>,
@@ -26,6 +26,12 @@ pub(super) enum Block {
 }
 
 impl Converted {
+    /// Nothing yet.
+    pub(super) fn new(refused: Refused) -> Self {
+        let topic = Topic { refused, ..Topic::default() };
+        Self { host: None, blocks: Vec::new(), topic, registries: Vec::new() }
+    }
+
     /// Adds a source under a name that no other has.
     pub(super) fn add(&mut self, mut source: Source) {
         let base = slug(&source.name);

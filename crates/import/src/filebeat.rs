@@ -94,7 +94,11 @@ const REASONS: Reasons = &[
 ];
 
 /// Converts.
-pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reasons), ImportError> {
+pub(super) fn convert(
+    text: &str,
+    file: &Path,
+    converted: &mut Converted,
+) -> Result<(Node, Reasons), ImportError> {
     let builder = Builder { dotted: true, ..Builder::new(Dialect::Braces) };
     let root = tree::yaml(text, file, &builder)?;
     if !root.is_map() && !root.is_list() {
@@ -103,25 +107,24 @@ pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reaso
             "it is no configuration of Filebeat: neither a map nor a list of inputs",
         ));
     }
-    let mut converted = Converted::default();
     let general_fields = fields(&root);
     if root.is_list() {
-        inputs::convert(&root, &general_fields, &mut converted);
+        inputs::convert(&root, &general_fields, converted);
     }
     for key in ["filebeat.inputs", "filebeat.prospectors"] {
         if let Some(list) = root.find(key) {
-            inputs::convert(list, &general_fields, &mut converted);
+            inputs::convert(list, &general_fields, converted);
         }
     }
     if let Some(name) = root.get("name") {
         converted.host = name.text();
     }
-    general(&root, &mut converted);
+    general(&root, converted);
     if let Some(output) = root.find("output.kafka") {
         kafka::convert(output, &mut converted.topic);
     }
     converted.registries.extend(registry(&root));
-    Ok((root, converted, REASONS))
+    Ok((root, REASONS))
 }
 
 /// What is done to the records of all inputs.

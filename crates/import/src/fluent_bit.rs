@@ -86,7 +86,11 @@ const REASONS: Reasons = &[
 ];
 
 /// Converts.
-pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reasons), ImportError> {
+pub(super) fn convert(
+    text: &str,
+    file: &Path,
+    converted: &mut Converted,
+) -> Result<(Node, Reasons), ImportError> {
     let builder = Builder { folded: true, ..Builder::new(Dialect::Plain) };
     let named_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
     let root = if named_yaml || !classic::is_classic(text) {
@@ -100,11 +104,10 @@ pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reaso
     } else {
         classic::read(text, file, builder)?
     };
-    let mut converted = Converted::default();
-    let routes = inputs::convert(&root, &mut converted);
-    filters::convert(&root, &routes, &mut converted);
+    let routes = inputs::convert(&root, converted);
+    filters::convert(&root, &routes, converted);
     outputs::convert(&root, &mut converted.topic);
-    Ok((root, converted, REASONS))
+    Ok((root, REASONS))
 }
 
 /// YAML's `env` gives variables values: they are put in where the variables stand.

@@ -1,6 +1,6 @@
 //! The topic: brokers, and what is passed through to librdkafka.
 
-use super::{emit::Toml, tree::Node, variables};
+use super::{Refused, emit::Toml, tree::Node, variables};
 
 /// The topic as an original has it.
 #[derive(Debug, Default)]
@@ -13,36 +13,9 @@ pub(super) struct Topic {
     pub(super) theirs: Option<String>,
     /// librdkafka's keys.
     pub(super) librdkafka: Vec<(String, Toml)>,
+    /// Those that a configuration may not set.
+    pub(super) refused: Refused,
 }
-
-/// librdkafka's keys that hold Millrace's promises, and why they are not for configuration: those that its topic refuses, which a test
-/// holds against these.
-pub const LIBRDKAFKA_OURS: &[(&str, &str)] = &[
-    ("bootstrap.servers", "topic.brokers says it"),
-    ("metadata.broker.list", "topic.brokers says it"),
-    ("group.id", "each role has its own"),
-    ("group.instance.id", "two members could pass for one"),
-    ("group.protocol", "partitions are handed over by the classic protocol"),
-    ("partition.assignment.strategy", "partitions are handed over all together"),
-    ("enable.idempotence", "idempotence keeps messages in order"),
-    ("acks", "a delivered message must survive the loss of a broker"),
-    ("request.required.acks", "a delivered message must survive the loss of a broker"),
-    ("message.timeout.ms", "messages are never given up"),
-    ("delivery.timeout.ms", "messages are never given up"),
-    ("message.send.max.retries", "messages are never given up"),
-    ("retries", "messages are never given up"),
-    ("transactional.id", "Millrace does not use it"),
-    ("enable.gapless.guarantee", "Millrace does not use it"),
-    ("enable.auto.commit", "offsets are committed when records are published"),
-    ("auto.commit.enable", "offsets are committed when records are published"),
-    ("enable.auto.offset.store", "offsets are committed when records are published"),
-    ("auto.offset.reset", "no message may be passed over"),
-    ("allow.auto.create.topics", "topics are created with the configured partitions"),
-    ("enable.partition.eof", "Millrace does not use it"),
-    ("isolation.level", "only committed messages are read"),
-    ("statistics.interval.ms", "health and lag need it"),
-    ("log.queue", "Millrace reads the log itself"),
-];
 
 /// Keys that are librdkafka's callbacks or choose how messages are spread: of no use in a file, or not what Millrace promises.
 const OF_NO_USE: &[(&str, &str)] = &[
@@ -68,7 +41,7 @@ impl Topic {
 
     /// Passes a key of librdkafka on, unless it is one that Millrace keeps to itself.
     pub(super) fn pass(&mut self, key: &str, node: &Node) {
-        let refused = LIBRDKAFKA_OURS.iter().chain(OF_NO_USE).find(|(ours, _)| *ours == key);
+        let refused = self.refused.iter().chain(OF_NO_USE).find(|(ours, _)| *ours == key);
         match refused {
             Some((_, why)) => node.leave(format!("{key} is not for configuration: {why}")),
             None => self.text(key, Some(node)),

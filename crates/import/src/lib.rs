@@ -18,10 +18,13 @@ mod units;
 mod variables;
 mod vector;
 
-pub use kafka::LIBRDKAFKA_OURS;
 pub use positions::{FLUENT_BIT_QUERY, Position, Positions, from_rows, positions};
 
+use convert::Converted;
 use std::path::{Path, PathBuf};
+
+/// Keys, and why they are refused.
+pub type Refused = &'static [(&'static str, &'static str)];
 
 /// Whose configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,18 +114,15 @@ impl ImportError {
     }
 }
 
-/// Converts a configuration. `file` is where `text` was read, for messages, and for the format where that goes by the name.
+/// Converts a configuration. `file` is where `text` was read, for messages, and for the format where that goes by the name. `refused`: the
+/// keys of librdkafka that a configuration may not set.
 ///
 /// # Errors
 /// The text is not in the tool's format.
-pub fn import(tool: Tool, text: &str, file: &Path) -> Result<Imported, ImportError> {
+pub fn import(tool: Tool, text: &str, file: &Path, refused: Refused) -> Result<Imported, ImportError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (root, converted, reasons) = match tool {
-        Tool::Filebeat => filebeat::convert(text, file)?,
-        Tool::Promtail => promtail::convert(text, file)?,
-        Tool::FluentBit => fluent_bit::convert(text, file)?,
-        Tool::Vector => vector::convert(text, file)?,
-    };
+    let mut converted = Converted::new(refused);
+    let (root, reasons) = convert(tool, text, file, &mut converted)?;
     let left_out = root.left_out(reasons);
     let mut registries = converted.registries.iter().cloned();
     Ok(Imported {
@@ -131,6 +131,20 @@ pub fn import(tool: Tool, text: &str, file: &Path) -> Result<Imported, ImportErr
         registry: registries.next(),
         more_registries: registries.collect(),
     })
+}
+
+fn convert(
+    tool: Tool,
+    text: &str,
+    file: &Path,
+    converted: &mut Converted,
+) -> Result<(tree::Node, tree::Reasons), ImportError> {
+    match tool {
+        Tool::Filebeat => filebeat::convert(text, file, converted),
+        Tool::Promtail => promtail::convert(text, file, converted),
+        Tool::FluentBit => fluent_bit::convert(text, file, converted),
+        Tool::Vector => vector::convert(text, file, converted),
+    }
 }
 
 #[cfg(test)]

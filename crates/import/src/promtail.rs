@@ -68,14 +68,17 @@ const REASONS: Reasons = &[
 ];
 
 /// Converts.
-pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reasons), ImportError> {
+pub(super) fn convert(
+    text: &str,
+    file: &Path,
+    converted: &mut Converted,
+) -> Result<(Node, Reasons), ImportError> {
     let root = tree::yaml(text, file, &Builder::new(Dialect::Braces))?;
     if !root.is_map() {
         return Err(ImportError::whole(file, "it is no configuration of Promtail: a map was expected"));
     }
-    let mut converted = Converted::default();
     for config in root.get("scrape_configs").map(Node::items).unwrap_or_default() {
-        scrape(config, &mut converted);
+        scrape(config, converted);
     }
     if let Some(period) = root.find("target_config.sync_period") {
         for source in converted.sources_mut().filter(|source| source.kind == "file") {
@@ -92,7 +95,7 @@ pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reaso
         },
         None => converted.registries.push(POSITIONS.into()),
     }
-    Ok((root, converted, REASONS))
+    Ok((root, REASONS))
 }
 
 /// One of `scrape_configs`: a source for each of its targets.

@@ -335,6 +335,15 @@ impl Source {
         }
     }
 
+    /// How many senders are served at once.
+    pub(super) fn max_connections(&mut self, node: &Node) {
+        let Some(count) = node.count() else { return };
+        match i64::try_from(count) {
+            Ok(count @ 1..=100_000) => self.set("max_connections", Toml::Integer(count)),
+            _ => node.leave("max_connections lies between 1 and 100000"),
+        }
+    }
+
     /// What is shown to senders over TLS, where both files are known.
     pub(super) fn certificate(
         &mut self,

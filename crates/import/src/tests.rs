@@ -1,10 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use millrace_transport::LIBRDKAFKA_OURS as REFUSED;
 
 /// Imports, and checks what must hold of every import: it is TOML, and all that was left out stands in it.
 pub(super) fn imported(tool: Tool, name: &str, text: &str) -> Imported {
-    let imported = import(tool, text, Path::new(name)).unwrap_or_else(|error| panic!("{error}"));
+    let imported = import(tool, text, Path::new(name), REFUSED).unwrap_or_else(|error| panic!("{error}"));
     let parsed = toml::from_str::<toml::Table>(&imported.toml);
     let table = parsed.unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
     assert!(table.contains_key("agent") && table.contains_key("topic"), "{}", imported.toml);
@@ -41,12 +42,7 @@ pub(super) fn why<'a>(imported: &'a Imported, at: &str) -> &'a str {
 /// The paths of all places in a configuration.
 fn paths(tool: Tool, name: &str, text: &str) -> Option<Vec<String>> {
     let file = Path::new(name);
-    let read = match tool {
-        Tool::Filebeat => filebeat::convert(text, file),
-        Tool::Promtail => promtail::convert(text, file),
-        Tool::FluentBit => fluent_bit::convert(text, file),
-        Tool::Vector => vector::convert(text, file),
-    };
+    let read = convert(tool, text, file, &mut Converted::new(REFUSED));
     read.ok().map(|(root, ..)| root.paths())
 }
 
@@ -97,7 +93,7 @@ fn errors_name_file_line_and_column() {
         (Tool::Filebeat, "text.yml", "just text", "text.yml: it is no configuration of Filebeat"),
         (Tool::Promtail, "list.yml", "- a", "list.yml: it is no configuration of Promtail"),
     ] {
-        let error = import(tool, text, Path::new(name)).unwrap_err().to_string();
+        let error = import(tool, text, Path::new(name), REFUSED).unwrap_err().to_string();
         assert!(error.starts_with(place), "{error}");
     }
 }

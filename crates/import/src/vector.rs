@@ -68,7 +68,11 @@ const REASONS: Reasons = &[
 ];
 
 /// Converts.
-pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reasons), ImportError> {
+pub(super) fn convert(
+    text: &str,
+    file: &Path,
+    converted: &mut Converted,
+) -> Result<(Node, Reasons), ImportError> {
     let builder = Builder::new(Dialect::Shell);
     let ending = file.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     let root = match ending.as_deref().and_then(std::ffi::OsStr::to_str) {
@@ -79,18 +83,17 @@ pub(super) fn convert(text: &str, file: &Path) -> Result<(Node, Converted, Reaso
     if !root.is_map() {
         return Err(ImportError::whole(file, "it is no configuration of Vector: a map was expected"));
     }
-    let mut converted = Converted::default();
     let data = root.get("data_dir").map_or_else(|| Some(DATA.to_owned()), |node| fixed(node, node.text()?));
     converted.registries.extend(data.map(Into::into));
-    let names = sources::convert(&root, &mut converted);
+    let names = sources::convert(&root, converted);
     if let Some(zone) = root.get("timezone") {
         for source in converted.sources_mut().filter(|source| !["journald", "otlp"].contains(&source.kind)) {
             source.timezone(zone);
         }
     }
-    transforms::convert(&root, &names, &mut converted);
+    transforms::convert(&root, &names, converted);
     sinks::convert(&root, &mut converted.topic);
-    Ok((root, converted, REASONS))
+    Ok((root, REASONS))
 }
 
 /// A path that does not depend on the environment.

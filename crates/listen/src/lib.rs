@@ -18,7 +18,7 @@ use std::{fmt::Display, io, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long an occupied port is waited for: a killed process takes a moment to be taken down.
+/// How long an occupied port is waited for.
 const TAKEN_DOWN: Duration = Duration::from_secs(2);
 
 /// Why nobody can be listened to.
@@ -83,21 +83,27 @@ impl Listener {
         address: &impl Display,
         bind: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let deadline = Instant::now() + TAKEN_DOWN;
-        loop {
-            match bind().await {
-                Ok(bound) => {
-                    tracing::info!(listener = %self.name, "listening on {address}");
-                    return Ok(bound);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                    sleep(Duration::from_millis(50)).await;
-                }
-                Err(source) => {
-                    let (name, address) = (self.name.to_string(), address.to_string());
-                    return Err(Error::Listen { name, address, source });
-                }
+        let bound = patiently(bind).await.map_err(|source| {
+            let (name, address) = (self.name.to_string(), address.to_string());
+            Error::Listen { name, address, source }
+        })?;
+        tracing::info!(listener = %self.name, "listening on {address}");
+        Ok(bound)
+    }
+}
+
+/// Binds, and waits a moment where the address is taken: a killed process takes a moment to be taken down.
+///
+/// # Errors
+/// It cannot be had.
+pub async fn patiently<T, F: Future<Output = io::Result<T>>>(bind: impl Fn() -> F) -> io::Result<T> {
+    let deadline = Instant::now() + TAKEN_DOWN;
+    loop {
+        match bind().await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(Duration::from_millis(50)).await;
             }
+            bound => return bound,
         }
     }
 }

@@ -60,13 +60,7 @@ const LARGEST_BODY: u64 = 256 << 20;
 impl WebSettings {
     /// Reads `token`, `[tls]`, `max_body` and `max_connections`.
     pub fn read(section: &mut Section<'_>, default: &Self) -> Self {
-        let token = section.optional::<Secret>("token");
-        if token
-            .as_ref()
-            .is_some_and(|token| token.expose().trim() != token.expose() || token.expose().is_empty())
-        {
-            section.error("token", "is empty, or has blanks around it, which no header can bring");
-        }
+        let token = section.token("token");
         let ByteSize(max_body) = section.or("max_body", ByteSize(default.max_body as u64));
         if !(1 << 10..=LARGEST_BODY).contains(&max_body) {
             section.error("max_body", "must be from 1KiB to 256MiB");

@@ -5,6 +5,7 @@
 //! its arguments. [`wire`] is the only place that makes or reads message bytes; [`text`] is the only tokeniser,
 //! [`declared`] the only place where a value is made one of another type.
 
+pub mod chain;
 pub mod declared;
 pub mod fields;
 pub mod ids;
@@ -17,6 +18,7 @@ pub mod time;
 pub mod value;
 pub mod wire;
 
+pub use chain::chain;
 pub use declared::{Declarations, DeclarationsVersion, FieldType};
 pub use fields::{FieldRef, Fields, ValueRef};
 pub use ids::{

@@ -32,7 +32,6 @@ pub use verify::Flaw;
 
 use crate::{
     DeliveryReport, EmbeddedSettings, Error, Metrics, Page, Producer, Rejected, Topic,
-    error::describe,
     message::{size, weight},
     metrics::TopicMetrics,
     reports::Reports,
@@ -43,7 +42,7 @@ use description::Described;
 use files::{replace_json, sync_folder};
 use groups::Groups;
 use log::{Log, file_error};
-use millrace_model::{Clock, Partition, Timestamp, TopicId, wire};
+use millrace_model::{Clock, Partition, Timestamp, TopicId, chain, wire};
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -233,7 +232,7 @@ impl EmbeddedTopic {
             match self.beside(side).await {
                 Ok(topic) => flaws.extend(topic.verify_own().await?),
                 Err(error) => {
-                    let problem = describe(&error);
+                    let problem = chain(&error);
                     flaws.push(Flaw { topic: beside.name, partition: Partition(0), problem });
                 }
             }
@@ -323,10 +322,7 @@ fn keep_house(shared: &Shared, logs: &[Arc<Log>], inboxes: &[Arc<Inbox>], groups
         results.push(retention::enforce(shared, logs, groups));
         for error in results.into_iter().filter_map(Result::err) {
             shared.metrics.retries.inc();
-            tracing::warn!(
-                error = describe(&error),
-                "housekeeping of the topic failed; it will be tried again"
-            );
+            tracing::warn!(error = chain(&error), "housekeeping of the topic failed; it will be tried again");
         }
         if stopping {
             return;

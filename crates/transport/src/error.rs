@@ -111,14 +111,3 @@ pub enum Error {
     #[error("the topic is closed")]
     Closed,
 }
-
-/// The whole chain on one line.
-pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}

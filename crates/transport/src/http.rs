@@ -32,7 +32,10 @@ use crate::{
 use client::{Client, Trouble};
 use serde::{Deserialize, Serialize};
 use std::{
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -44,6 +47,8 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the other host is asked whether it is there.
 const LOOK: Duration = Duration::from_secs(10);
+/// Where it is said, behind the host's address.
+const PATH: &str = "/api/v1/topic";
 /// The version of what is said.
 const VERSION: u32 = 1;
 
@@ -87,9 +92,10 @@ struct Inner {
     metrics: TopicMetrics,
     all_metrics: Metrics,
     health: Health,
-    described: Mutex<Option<Description>>,
-    /// What the other host calls it.
+    /// What the other host calls it, once it has said so.
     named: OnceLock<String>,
+    /// How large a message may be, as it said last.
+    max_message_bytes: AtomicUsize,
     /// The topics beside it, by what they are for.
     sides: [OnceLock<HttpTopic>; Side::COUNT],
 }
@@ -140,8 +146,8 @@ impl HttpTopic {
                 url: settings.url.clone(),
                 trouble: Mutex::new(Some("it has not answered yet".to_owned())),
             },
-            described: Mutex::default(),
             named: OnceLock::new(),
+            max_message_bytes: AtomicUsize::new(MESSAGE_MAX_BYTES_DEFAULT),
             sides: Default::default(),
             settings,
         };
@@ -166,9 +172,7 @@ impl HttpTopic {
     }
 
     pub(crate) fn max_message_bytes(&self) -> usize {
-        lock(&self.0.described)
-            .as_ref()
-            .map_or(MESSAGE_MAX_BYTES_DEFAULT, |described| described.max_message_bytes)
+        self.0.max_message_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn producer(&self, reports: mpsc::Sender<DeliveryReport>) -> HttpProducer {
@@ -185,10 +189,7 @@ impl HttpTopic {
     }
 
     pub(crate) async fn partitions(&self) -> Result<u32, Error> {
-        match self.0.describe().await {
-            Ok(described) => Ok(described.partitions),
-            Err(problem) => Err(self.0.unreachable(problem)),
-        }
+        self.0.partitions().await
     }
 
     pub(crate) fn only_sends(&self) -> Error {
@@ -211,8 +212,8 @@ impl Inner {
         });
         match &described {
             Ok(described) => {
-                *lock(&self.described) = Some(described.clone());
                 self.named.get_or_init(|| described.name.clone());
+                self.max_message_bytes.store(described.max_message_bytes, Ordering::Relaxed);
                 self.health.up();
             }
             Err(trouble) => self.health.down(trouble.problem.clone()),
@@ -220,7 +221,9 @@ impl Inner {
         described
     }
 
-    fn unreachable(&self, trouble: Trouble) -> Error {
-        Error::Away { url: self.settings.url.clone(), problem: trouble.problem }
+    async fn partitions(&self) -> Result<u32, Error> {
+        let away =
+            |trouble: Trouble| Error::Away { url: self.settings.url.clone(), problem: trouble.problem };
+        self.describe().await.map(|described| described.partitions).map_err(away)
     }
 }

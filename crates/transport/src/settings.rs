@@ -306,13 +306,7 @@ impl HttpSettings {
         if let Some(url) = &url {
             read_url(section, url, plain);
         }
-        let token = section.optional::<Secret>("token");
-        if token
-            .as_ref()
-            .is_some_and(|token| token.expose().trim() != token.expose() || token.expose().is_empty())
-        {
-            section.error("token", "is empty, or has blanks around it, which no header can bring");
-        }
+        let token = section.token("token");
         let tls = section.section("tls").map(|mut tls| ClientTls::read(&mut tls)).unwrap_or_default();
         Some(Self { url: url?, token, tls, side: None })
     }

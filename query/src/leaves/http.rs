@@ -1,6 +1,6 @@
 //! An indexer asked over HTTP. Where the cluster has a secret, each request proves that it comes from there.
 
-use millrace_model::{Clock, Timestamp};
+use millrace_model::{Clock, Timestamp, chain};
 use millrace_store::{ClusterKey, HotRequest, HotResponse, Leaf, LeafError};
 use reqwest::{
     StatusCode,
@@ -87,15 +87,4 @@ impl Leaf for HttpLeaf {
         }
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

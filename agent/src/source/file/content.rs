@@ -18,14 +18,14 @@ const BUFFER: usize = 64 << 10;
 
 /// An open file.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Plain(File),
     Gzip(Box<Gzip>),
 }
 
 impl Content {
     /// `packed`: it is decompressed.
-    pub(super) fn new(file: File, packed: bool) -> Self {
+    pub(crate) fn new(file: File, packed: bool) -> Self {
         if packed { Self::Gzip(Box::new(Gzip::new(file))) } else { Self::Plain(file) }
     }
 
@@ -45,7 +45,7 @@ impl Content {
     }
 
     /// As [`FileExt::read_exact_at`].
-    pub(super) fn read_exact_at(&mut self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    pub(crate) fn read_exact_at(&mut self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         match self {
             Self::Plain(file) => file.read_exact_at(buffer, position),
             Self::Gzip(gzip) => {
@@ -62,7 +62,7 @@ impl Content {
     }
 
     /// How it begins, as far as that is there; nothing, if it cannot be read.
-    pub(super) fn head(&mut self) -> Fingerprint {
+    pub(crate) fn head(&mut self) -> Fingerprint {
         let mut head = [0; HEAD];
         let read = self.read_at(&mut head, 0).unwrap_or(0);
         Fingerprint::of(&head[..read])
@@ -88,7 +88,7 @@ fn unpacked_name(path: &Path) -> Option<PathBuf> {
 }
 
 /// Is it compressed, by its name and by how it begins? `None`: it cannot be told yet, or its original is still there, and counts.
-pub(super) fn is_packed(path: &Path, file: &File) -> io::Result<Option<bool>> {
+pub(crate) fn is_packed(path: &Path, file: &File) -> io::Result<Option<bool>> {
     let Some(original) = unpacked_name(path) else { return Ok(Some(false)) };
     let mut magic = [0; 2];
     if fs::symlink_metadata(original).is_ok() || file.read_at(&mut magic, 0)? < magic.len() {
@@ -99,7 +99,7 @@ pub(super) fn is_packed(path: &Path, file: &File) -> io::Result<Option<bool>> {
 
 /// A compressed file, of which all members are read.
 #[derive(Debug)]
-pub(super) struct Gzip {
+pub(crate) struct Gzip {
     file: File,
     /// `None`: at the beginning. It reads as soon as it is made, so it is made when something is asked for.
     decoder: Option<MultiGzDecoder<BufReader<File>>>,

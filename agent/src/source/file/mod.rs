@@ -20,6 +20,7 @@ mod packed;
 mod records;
 mod walk;
 
+pub(crate) use content::{Content, is_packed};
 pub(crate) use discover::{Found, Globs};
 pub(crate) use identity::{FileIdentity, Fingerprint, HEAD, MARKER};
 pub(crate) use records::{record_of, resource};

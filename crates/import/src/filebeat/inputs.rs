@@ -279,13 +279,8 @@ fn listener(protocol: &str, section: &Node, source: &mut Source) {
     {
         source.set("receive_buffer", Toml::Text(units::size_text(bytes)));
     }
-    if let Some(most) = section.get("max_connections")
-        && let Some(count) = most.count()
-    {
-        match i64::try_from(count) {
-            Ok(count @ 1..=100_000) => source.set("max_connections", Toml::Integer(count)),
-            _ => most.leave("max_connections lies between 1 and 100000"),
-        }
+    if let Some(most) = section.get("max_connections") {
+        source.max_connections(most);
     }
     if let Some(framing) = section.get("framing") {
         // Counted messages and lines are told apart by themselves.

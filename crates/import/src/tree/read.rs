@@ -76,11 +76,7 @@ impl Builder {
         match value {
             Value::Null => Self::node(at, Data::Null),
             Value::Bool(flag) => Self::node(at, Data::Bool(flag)),
-            Value::Number(number) => {
-                let float = || Data::Float(number.as_f64().unwrap_or(f64::NAN));
-                let data = number.as_i64().map_or_else(float, Data::Integer);
-                Self::node(at, data)
-            }
+            Value::Number(number) => Self::node(at, numeral(number.as_i64(), number.as_f64())),
             Value::String(text) => self.text(at, &text),
             Value::Sequence(items) => self.list(at, items, Self::yaml),
             Value::Mapping(entries) => {
@@ -100,11 +96,7 @@ impl Builder {
         match value {
             Value::Null => Self::node(at, Data::Null),
             Value::Bool(flag) => Self::node(at, Data::Bool(flag)),
-            Value::Number(number) => {
-                let float = || Data::Float(number.as_f64().unwrap_or(f64::NAN));
-                let data = number.as_i64().map_or_else(float, Data::Integer);
-                Self::node(at, data)
-            }
+            Value::Number(number) => Self::node(at, numeral(number.as_i64(), number.as_f64())),
             Value::String(text) => self.text(at, &text),
             Value::Array(items) => self.list(at, items, Self::json),
             Value::Object(entries) => self.map(at, entries.into_iter().collect(), Self::json),
@@ -157,6 +149,11 @@ fn insert(map: &mut Vec<(String, Node)>, at: &str, parts: &[&str], node: Node) {
         }
     };
     map.push(((*first).to_owned(), node));
+}
+
+/// A whole number where it is one.
+fn numeral(whole: Option<i64>, float: Option<f64>) -> Data {
+    whole.map_or_else(|| Data::Float(float.unwrap_or(f64::NAN)), Data::Integer)
 }
 
 fn key_text(key: &serde_yaml_ng::Value) -> String {

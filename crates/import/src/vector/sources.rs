@@ -284,13 +284,8 @@ fn listener(name: &str, node: &Node, parser: &'static str) -> Option<Source> {
     {
         source.set("receive_buffer", Toml::Text(units::size_text(bytes)));
     }
-    if let Some(limit) = node.get("connection_limit")
-        && let Some(count) = limit.count()
-    {
-        match i64::try_from(count) {
-            Ok(count @ 1..=100_000) => source.set("max_connections", Toml::Integer(count)),
-            _ => limit.leave("max_connections lies between 1 and 100000"),
-        }
+    if let Some(limit) = node.get("connection_limit") {
+        source.max_connections(limit);
     }
     if parser != "syslog" {
         decoding(node, &mut source);

@@ -205,18 +205,8 @@ fn sample(node: &Node, source: &mut Source) {
         node.leave("a rate of at least 1, or a ratio from 0 to 1, was expected");
         return;
     };
-    let mut step = Step::sample(share);
-    if let Some(key) = node.get("key_field").or_else(|| node.get("group_by"))
-        && let Some(key) = key_of(key, source)
-    {
-        step = step.with("key", Toml::Text(key));
-    }
-    if let Some(exclude) = node.get("exclude") {
-        // Without its exception it would drop what is to be kept.
-        let Some(query) = query_of(exclude, source) else { return };
-        step = step.when(Some(&query.negated()));
-    }
-    source.steps.push(step);
+    let key = node.get("key_field").or_else(|| node.get("group_by"));
+    thin_out(Step::sample(share), key, node, source);
 }
 
 fn throttle(node: &Node, source: &mut Source) {
@@ -231,13 +221,17 @@ fn throttle(node: &Node, source: &mut Source) {
         Some((_, unit)) => format!("{threshold}/{unit}"),
         None => format!("{}/s", threshold / window),
     };
-    let mut step = Step::rate_limit(&rate).with("burst", Toml::Float(threshold.max(1.0)));
-    if let Some(key) = node.get("key_field")
-        && let Some(key) = key_of(key, source)
-    {
+    let step = Step::rate_limit(&rate).with("burst", Toml::Float(threshold.max(1.0)));
+    thin_out(step, node.get("key_field"), node, source);
+}
+
+/// Adds a step that lets a part through, by a key if there is one.
+fn thin_out(mut step: Step, key: Option<&Node>, node: &Node, source: &mut Source) {
+    if let Some(key) = key.and_then(|key| key_of(key, source)) {
         step = step.with("key", Toml::Text(key));
     }
     if let Some(exclude) = node.get("exclude") {
+        // Without its exception it would drop what is to be kept.
         let Some(query) = query_of(exclude, source) else { return };
         step = step.when(Some(&query.negated()));
     }

@@ -49,7 +49,7 @@ impl Writer {
                         done(Ok(()));
                     }
                 }
-                Err(error) => self.failed(group, &describe(&error)),
+                Err(error) => self.failed(group, &millrace_model::chain(&error)),
             }
         }
         self.close();
@@ -191,15 +191,4 @@ fn reopen(segment: &Segment) -> Result<File, Error> {
         OpenOptions::new().write(true).open(&segment.path).map_err(Error::at(&segment.path, "open it"))?;
     file.set_len(segment.committed).map_err(Error::at(&segment.path, "cut it"))?;
     Ok(file)
-}
-
-/// The whole chain on one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

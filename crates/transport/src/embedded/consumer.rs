@@ -272,7 +272,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.member.topic.shared.metrics.retries.inc();
-                    tracing::error!(%partition, error = crate::error::describe(&error), "cannot read the topic; trying again");
+                    tracing::error!(%partition, error = millrace_model::chain(&error), "cannot read the topic; trying again");
                     place.open = None;
                     self.member.bell.wait(self.member.bell.rings(), Duration::from_secs(1));
                 }

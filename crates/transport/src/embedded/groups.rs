@@ -6,8 +6,8 @@
 //! Commits are kept in a small file that is replaced as a whole.
 
 use super::files::{read_json, replace_json};
-use crate::{Error, error::describe, sync::lock};
-use millrace_model::{Partition, Timestamp};
+use crate::{Error, sync::lock};
+use millrace_model::{Partition, Timestamp, chain};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -94,7 +94,7 @@ impl Groups {
             }
             Ok(stored) => stored.unwrap_or_default(),
             Err(error) => {
-                let error = describe(&error);
+                let error = chain(&error);
                 tracing::error!(error, "what groups had committed is lost; {FORGOTTEN}");
                 Stored::default()
             }

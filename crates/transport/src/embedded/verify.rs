@@ -4,8 +4,8 @@ use super::{
     log::Log,
     segment::{Segment, Step},
 };
-use crate::{Error, error::describe};
-use millrace_model::Partition;
+use crate::Error;
+use millrace_model::{Partition, chain};
 use std::{io, sync::Arc};
 
 /// Something that is wrong with the file of a topic.
@@ -38,7 +38,7 @@ pub(super) fn verify(topic: &str, log: &Log) -> Vec<Flaw> {
                 segment.base
             }
             Err(error) => {
-                problems.push(describe(&error));
+                problems.push(chain(&error));
                 segment.base
             }
         };

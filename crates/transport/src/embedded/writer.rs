@@ -7,9 +7,9 @@ use super::{
     log::{Log, file_error},
     segment::Segment,
 };
-use crate::{Error, Rejected, error::describe, reports::Slot, settings::Fsync, sync::lock};
+use crate::{Error, Rejected, reports::Slot, settings::Fsync, sync::lock};
 use millrace_config::{Space, Watermark};
-use millrace_model::wire::Payload;
+use millrace_model::{chain, wire::Payload};
 use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
@@ -137,7 +137,7 @@ impl Writer {
                     {
                         // Asked again soon; the file is opened anew before the next append.
                         self.file = None;
-                        tracing::warn!(error = describe(&error), "a segment of the topic cannot be ended");
+                        tracing::warn!(error = chain(&error), "a segment of the topic cannot be ended");
                     }
                     continue;
                 }
@@ -169,7 +169,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.shared.metrics.retries.inc();
-                    let reason = describe(&error);
+                    let reason = chain(&error);
                     if !std::mem::replace(&mut told, true) {
                         tracing::error!(partition = %self.log.partition, reason, "cannot append; senders wait");
                     }

@@ -1,8 +1,9 @@
 //! Requests to the other host, and what its answers mean.
 
-use super::{Answer, Description, parcel};
-use crate::{Error, HttpSettings, error::describe};
+use super::{Answer, Description, PATH, parcel};
+use crate::{Error, HttpSettings};
 use millrace_config::Secret;
+use millrace_model::chain;
 use reqwest::{
     Certificate, Identity, Method, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -39,7 +40,7 @@ impl Trouble {
 impl From<reqwest::Error> for Trouble {
     fn from(error: reqwest::Error) -> Self {
         // The address is said by whoever tells of it.
-        Self::passing(describe(&error.without_url()))
+        Self::passing(chain(&error.without_url()))
     }
 }
 
@@ -74,13 +75,13 @@ impl Client {
         if let Some((certificate, key)) = &tls.identity {
             let (own, secret) = (read(certificate).map_err(refused)?, read(key).map_err(refused)?);
             let identity = Identity::from_pkcs8_pem(&own, &secret).map_err(|error| {
-                refused(format!("{} and {}: {}", certificate.display(), key.display(), describe(&error)))
+                refused(format!("{} and {}: {}", certificate.display(), key.display(), chain(&error)))
             })?;
             builder = builder.identity(identity);
         }
-        let http = builder.build().map_err(|error| refused(describe(&error)))?;
+        let http = builder.build().map_err(|error| refused(chain(&error)))?;
         let at = |path: &str| {
-            let url = format!("{}/api/v1/topic{}{path}", settings.url.trim_end_matches('/'), settings.path());
+            let url = format!("{}{PATH}{}{path}", settings.url.trim_end_matches('/'), settings.path());
             Url::parse(&url).map_err(|error| refused(error.to_string()))
         };
         let token = settings.token.as_ref().map(bearer).transpose().map_err(refused)?;
@@ -119,7 +120,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn of_file(path: &Path, error: &(dyn std::error::Error + 'static)) -> String {
-    format!("{}: {}", path.display(), describe(error))
+    format!("{}: {}", path.display(), chain(error))
 }
 
 async fn read_answer<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, Trouble> {

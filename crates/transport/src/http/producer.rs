@@ -70,8 +70,7 @@ impl Drop for HttpProducer {
 
 impl Producer for HttpProducer {
     async fn partitions(&self) -> Result<u32, Error> {
-        let described = self.topic.describe().await;
-        described.map(|described| described.partitions).map_err(|trouble| self.topic.unreachable(trouble))
+        self.topic.partitions().await
     }
 
     async fn send(&self, partition: Partition, payload: Payload, ticket: u64) -> Result<(), Error> {

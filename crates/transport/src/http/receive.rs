@@ -1,19 +1,18 @@
 //! The other end: what agents of other hosts send goes into the topic of this one, and is answered when it is there.
 
-use super::{Answer, Description, Outcome, VERSION, parcel, producer::PARCEL};
+use super::{Answer, Description, Outcome, PATH, VERSION, parcel, producer::PARCEL};
 use crate::{
-    AnyProducer, DeliveryReport, Error, Message, Producer, Rejected, Topic, error::describe, settings::Side,
-    sync::lock,
+    AnyProducer, DeliveryReport, Error, Message, Producer, Rejected, Topic, settings::Side, sync::lock,
 };
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::{Path, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use millrace_model::{Partition, wire::Payload};
+use millrace_model::{Partition, chain, wire::Payload};
 use serde_json::json;
 use std::{
     collections::HashMap,
@@ -41,21 +40,29 @@ const FRAMES: usize = 64 << 10;
 
 /// The routes for agents of other hosts, over the topic of this one: see [the module above](super). They ask for no token: that is for
 /// whoever serves them.
-pub fn router(topic: Topic) -> Router {
-    let receiver = Receiver { topic, inlets: Default::default(), room: Semaphore::new(AT_ONCE) };
-    Router::new()
-        .route("/api/v1/topic", get(describe_main))
-        .route("/api/v1/topic/messages", post(take_main))
-        .route("/api/v1/topic/{side}", get(describe_side))
-        .route("/api/v1/topic/{side}/messages", post(take_side))
-        .with_state(Arc::new(receiver))
+pub fn router(topic: &Topic) -> Router {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let sides = Side::ALL.map(|side| (format!("{PATH}/{}", side.name()), Some(side)));
+    let receivers = [(PATH.to_owned(), None)].into_iter().chain(sides);
+    receivers.fold(Router::new(), |router, (path, side)| {
+        let receiver =
+            Receiver { topic: topic.clone(), side, inlet: OnceCell::new(), room: Arc::clone(&room) };
+        let routes = Router::new()
+            .route(&path, get(describe))
+            .route(&format!("{path}/messages"), post(take))
+            .with_state(Arc::new(receiver));
+        router.merge(routes)
+    })
 }
 
+/// Takes in what is for one topic: the host's, or one beside it.
 struct Receiver {
     topic: Topic,
-    /// Of the topic and those beside it, made when they are first asked for.
-    inlets: [OnceCell<Inlet>; 1 + Side::COUNT],
-    room: Semaphore,
+    side: Option<Side>,
+    /// Made when it is first asked for.
+    inlet: OnceCell<Inlet>,
+    /// For all of them together.
+    room: Arc<Semaphore>,
 }
 
 /// One topic, and a producer that all requests share.
@@ -97,43 +104,20 @@ impl IntoResponse for Turned {
     }
 }
 
-async fn describe_main(State(receiver): State<Arc<Receiver>>) -> Result<Json<Description>, Turned> {
-    receiver.describe(None).await
+async fn describe(State(receiver): State<Arc<Receiver>>) -> Result<Json<Description>, Turned> {
+    let topic = &receiver.inlet().await?.topic;
+    topic.healthy().map_err(unavailable)?;
+    let partitions = topic.partitions().await.map_err(|error| unavailable(chain(&error)))?;
+    let (name, max_message_bytes) = (topic.name().to_owned(), topic.max_message_bytes());
+    Ok(Json(Description { version: VERSION, name, partitions, max_message_bytes }))
 }
 
-async fn describe_side(
-    State(receiver): State<Arc<Receiver>>,
-    Path(side): Path<String>,
-) -> Result<Json<Description>, Turned> {
-    receiver.describe(side_of(&side)?).await
-}
-
-async fn take_main(
+async fn take(
     State(receiver): State<Arc<Receiver>>,
     headers: header::HeaderMap,
     body: Body,
 ) -> Result<Json<Answer>, Turned> {
-    receiver.take(None, &headers, body).await
-}
-
-async fn take_side(
-    State(receiver): State<Arc<Receiver>>,
-    Path(side): Path<String>,
-    headers: header::HeaderMap,
-    body: Body,
-) -> Result<Json<Answer>, Turned> {
-    receiver.take(side_of(&side)?, &headers, body).await
-}
-
-fn side_of(name: &str) -> Result<Option<Side>, Turned> {
-    match Side::ALL.into_iter().find(|side| side.name() == name) {
-        Some(side) => Ok(Some(side)),
-        None => Err(Turned(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            format!("there is no topic {name:?} beside this one"),
-        )),
-    }
+    receiver.take(&headers, body).await
 }
 
 fn unavailable(problem: impl Into<String>) -> Turned {
@@ -141,38 +125,25 @@ fn unavailable(problem: impl Into<String>) -> Turned {
 }
 
 impl Receiver {
-    async fn inlet(&self, side: Option<Side>) -> Result<&Inlet, Turned> {
+    async fn inlet(&self) -> Result<&Inlet, Turned> {
         let open = async || {
-            let topic = match side {
+            let topic = match self.side {
                 None => self.topic.clone(),
                 Some(side) => self.topic.beside(side).await?,
             };
             Inlet::open(topic)
         };
-        let opened = self.inlets[side.map_or(0, |side| 1 + side as usize)].get_or_try_init(open).await;
-        opened.map_err(|error: Error| unavailable(describe(&error)))
+        let opened = self.inlet.get_or_try_init(open).await;
+        opened.map_err(|error: Error| unavailable(chain(&error)))
     }
 
-    async fn describe(&self, side: Option<Side>) -> Result<Json<Description>, Turned> {
-        let topic = &self.inlet(side).await?.topic;
-        topic.healthy().map_err(unavailable)?;
-        let partitions = topic.partitions().await.map_err(|error| unavailable(describe(&error)))?;
-        let (name, max_message_bytes) = (topic.name().to_owned(), topic.max_message_bytes());
-        Ok(Json(Description { version: VERSION, name, partitions, max_message_bytes }))
-    }
-
-    async fn take(
-        &self,
-        side: Option<Side>,
-        headers: &header::HeaderMap,
-        body: Body,
-    ) -> Result<Json<Answer>, Turned> {
+    async fn take(&self, headers: &header::HeaderMap, body: Body) -> Result<Json<Answer>, Turned> {
         let kind = headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
         if kind != parcel::CONTENT_TYPE.as_bytes() {
             let problem = format!("messages are taken as {}", parcel::CONTENT_TYPE);
             return Err(Turned(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", problem));
         }
-        let inlet = self.inlet(side).await?;
+        let inlet = self.inlet().await?;
         inlet.topic.healthy().map_err(unavailable)?;
         let _room = self.room.acquire().await.map_err(|_| unavailable("it is ending"))?;
         let most = inlet.topic.max_message_bytes().max(PARCEL) + FRAMES;
@@ -230,7 +201,7 @@ impl Inlet {
             let waiting = self.open.expect();
             let payload = Payload { key, headers, value };
             let taken = self.producer.send(partition, payload, waiting.ticket).await;
-            taken.map_err(|error| unavailable(describe(&error)))?;
+            taken.map_err(|error| unavailable(chain(&error)))?;
             sent.push(waiting);
         }
         let mut outcomes = Vec::with_capacity(sent.len());

@@ -71,7 +71,7 @@ async fn answers_that_are_lost_lose_no_message() {
     let world = World::http();
     let topic = world.open().await;
     let faults = Faults::default();
-    let url = world.serve(router(topic.clone()).layer(from_fn_with_state(Arc::clone(&faults), faulty))).await;
+    let url = world.serve(router(&topic).layer(from_fn_with_state(Arc::clone(&faults), faulty))).await;
     let afar = world.open_afar(HttpSettings::new(&url)).await;
     let mut sender = Sender::new(&afar, COUNT as usize);
     let plan = [Fault::NoAnswer, Fault::Unavailable, Fault::Nonsense, Fault::NoAnswer];
@@ -102,7 +102,7 @@ async fn a_host_that_is_away_is_waited_for() {
     }
     assert!(!sender.producer.flush(std::time::Duration::from_millis(300)).await);
     let topic = world.open().await;
-    world.serve_at(TcpListener::bind(address).await.unwrap(), router(topic.clone()));
+    world.serve_at(TcpListener::bind(address).await.unwrap(), router(&topic));
     for _ in 0..COUNT {
         assert!(soon(sender.reports.recv()).await.unwrap().outcome.is_ok());
     }
@@ -123,7 +123,7 @@ async fn with_token(request: Request, next: Next) -> Response {
 async fn a_token_is_shown_and_a_wrong_one_is_said() {
     let world = World::http();
     let topic = world.open().await;
-    let url = world.serve(router(topic.clone()).layer(from_fn(with_token))).await;
+    let url = world.serve(router(&topic).layer(from_fn(with_token))).await;
     let of = |token: &str| {
         let mut settings = HttpSettings::new(&url);
         settings.token = Some(Secret::new(token));
@@ -150,7 +150,7 @@ async fn narrow(request: Request, next: Next) -> Response {
 async fn less_is_sent_at_once_where_less_is_taken() {
     let world = World::http();
     let topic = world.open().await;
-    let url = world.serve(router(topic.clone()).layer(from_fn(narrow))).await;
+    let url = world.serve(router(&topic).layer(from_fn(narrow))).await;
     let afar = world.open_afar(HttpSettings::new(&url)).await;
     let mut sender = Sender::new(&afar, COUNT as usize);
     // Bytes that do not compress: together they are far too large, and the last of them is alone.

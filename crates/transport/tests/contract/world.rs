@@ -87,7 +87,7 @@ impl World {
         if !self.afar {
             return topic.clone();
         }
-        let url = self.serve(router(topic.clone())).await;
+        let url = self.serve(router(topic)).await;
         self.open_afar(HttpSettings::new(&url)).await
     }
 
