@@ -1,6 +1,7 @@
 //! Reading a closed set of names into an enum.
 
-use crate::{Value, closest};
+use crate::Value;
+use millrace_model::closest;
 
 /// Implements [`FromValue`](crate::FromValue) for an enum that is written as one of a few names:
 ///

@@ -5,9 +5,9 @@
 use crate::{
     report::{Problem, Report},
     section::Section,
-    suggest::closest,
     value::{Data, Entry, Place, Table, Value},
 };
+use millrace_model::closest;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},

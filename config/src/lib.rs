@@ -18,7 +18,6 @@ mod parse;
 mod report;
 mod secret;
 mod section;
-mod suggest;
 mod units;
 mod value;
 
@@ -30,7 +29,6 @@ pub use min_free::{MinFree, Shortage, Space, Watermark};
 pub use report::{Problem, Report};
 pub use secret::Secret;
 pub use section::Section;
-pub use suggest::closest;
 pub use units::{Age, ByteSize, UnitError};
 pub use value::{Place, Value};
 

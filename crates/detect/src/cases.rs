@@ -12,12 +12,12 @@
 
 use crate::{
     detector::{Detector, DetectorSettings},
-    document::{Document, nearest},
+    document::Document,
     finding::{Finding, FindingKind},
     keys::parse_span,
     rule::{Rule, RuleError, RuleSet},
 };
-use millrace_model::{Attributes, LogRecord, RecordId, Row, SourceId, StreamName, Timestamp, Value};
+use millrace_model::{Attributes, LogRecord, RecordId, Row, SourceId, StreamName, Timestamp, Value, closest};
 use serde::Serialize;
 use serde_yaml_ng::{Mapping, Value as Yaml};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -199,7 +199,7 @@ fn case(value: &Yaml, findings: usize) -> Result<Case, String> {
     for key in map.keys() {
         let key = key.as_str().unwrap_or_default();
         if !KEYS.contains(&key) {
-            let meant = nearest(key, KEYS.iter().copied()).map(|meant| format!("; did you mean {meant:?}?"));
+            let meant = closest(key, KEYS.iter().copied()).map(|meant| format!("; did you mean {meant:?}?"));
             return Err(format!("unknown key {key:?}{}", meant.unwrap_or_default()));
         }
     }

@@ -166,36 +166,6 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The one of `known` that `word` was probably meant to be.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let reach = if word.chars().count() < 5 { 1 } else { 2 };
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word.to_ascii_lowercase(), candidate), candidate))
-        .filter(|(distance, _)| *distance <= reach)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be changed, added, taken away or swapped with their neighbour.
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().take(64).collect(), right.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for i in 0..left.len() {
-        let mut next = vec![i + 1];
-        for j in 0..right.len() {
-            let mut best = (row[j + 1] + 1).min(next[j] + 1).min(row[j] + usize::from(left[i] != right[j]));
-            if i > 0 && j > 0 && left[i] == right[j - 1] && left[i - 1] == right[j] {
-                best = best.min(before[j - 1] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,16 +192,6 @@ mod tests {
         assert_eq!(errors.len(), 2);
         assert!(errors.iter().all(|e| e.line.is_some_and(|line| (2..=6).contains(&line))), "{errors:?}");
         assert!(errors[1].message.contains("a list"), "{errors:?}");
-    }
-
-    #[test]
-    fn typing_errors_find_the_word() {
-        let known = ["title", "threshold", "query", "id"];
-        assert_eq!(nearest("treshold", known), Some("threshold"));
-        assert_eq!(nearest("qurey", known), Some("query"));
-        assert_eq!(nearest("Title", known), Some("title"));
-        assert_eq!(nearest("banana", known), None);
-        assert_eq!(nearest("name", known), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Reading the keys of a rule: each with the type that is expected, each mistake with the line on which it stands.
 
 use crate::{
-    document::{Document, kind, nearest},
+    document::{Document, kind},
     rule::RuleError,
 };
+use millrace_model::closest;
 use serde_yaml_ng::{Mapping, Value as Yaml};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl<'a, 'd> Keys<'a, 'd> {
         for key in map.keys() {
             match key.as_str() {
                 Some(key) if known.contains(&key) => {}
-                Some(key) => match nearest(key, known.iter().copied()) {
+                Some(key) => match closest(key, known.iter().copied()) {
                     Some(meant) => self.wrong(key, format!("unknown key; did you mean {meant:?}?")),
                     None => self.wrong(key, format!("unknown key; known are {}", known.join(", "))),
                 },

@@ -5,12 +5,12 @@
 
 use crate::{
     cases::Case,
-    document::{Document, nearest},
+    document::Document,
     finding::{Level, digest},
     sigma::{self, Matcher},
     threshold::{self, Threshold},
 };
-use millrace_model::{FieldRef, Row, StreamName};
+use millrace_model::{FieldRef, Row, StreamName, closest};
 use serde::Serialize;
 use std::{
     collections::{HashMap, HashSet},
@@ -256,7 +256,7 @@ fn read(document: &Document<'_>, errors: &mut Vec<RuleError>, warnings: &mut Vec
     }
     let marks = ["kind", "detection", "threshold", "query", "correlation"];
     let guess =
-        document.root.keys().filter_map(|key| key.as_str()).find_map(|key| Some((key, nearest(key, marks)?)));
+        document.root.keys().filter_map(|key| key.as_str()).find_map(|key| Some((key, closest(key, marks)?)));
     errors.push(match guess {
         Some((key, meant)) => document.error(&[key], format!("unknown key {key:?}; did you mean {meant:?}?")),
         None => document

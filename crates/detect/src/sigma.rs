@@ -11,11 +11,11 @@ mod windows;
 
 use crate::{
     cases,
-    document::{Document, nearest},
+    document::Document,
     finding::{Level, digest},
     rule::{Read, Rule, RuleError, RuleKind, derived_id},
 };
-use millrace_model::{FieldRef, Row};
+use millrace_model::{FieldRef, Row, closest};
 use origin::{Family, Origin};
 use rsigma_eval::Engine;
 use rsigma_parser::{SigmaRule, parse_sigma_yaml};
@@ -214,7 +214,7 @@ fn locate(document: &Document<'_>, problem: &str) -> RuleError {
 fn slips(document: &Document<'_>, errors: &mut Vec<RuleError>) {
     for key in document.root.keys().filter_map(Yaml::as_str).filter(|key| !KEYS.contains(key)) {
         if let Some(meant) =
-            nearest(key, KEYS.iter().copied()).filter(|meant| !document.root.contains_key(*meant))
+            closest(key, KEYS.iter().copied()).filter(|meant| !document.root.contains_key(*meant))
         {
             errors.push(document.error(&[key], format!("unknown key {key:?}; did you mean {meant:?}?")));
         }

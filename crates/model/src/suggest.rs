@@ -1,5 +1,8 @@
 //! "Did you mean": the nearest of a few names.
 
+/// Of longer names only so many characters are compared.
+const LONGEST: usize = 64;
+
 /// The candidate that is most likely meant by `name`, if any is near: at most a third of its characters differ
 /// (a swap of neighbours counts as one), or only case and separators do.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -13,7 +16,10 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 fn plain(name: &str) -> Vec<char> {
-    name.chars().map(|c| if c == '-' || c == '.' { '_' } else { c.to_ascii_lowercase() }).collect()
+    name.chars()
+        .take(LONGEST)
+        .map(|c| if c == '-' || c == '.' { '_' } else { c.to_ascii_lowercase() })
+        .collect()
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
