@@ -14,12 +14,14 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+    /// Without a suggestion.
+    pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), suggestion: None }
     }
 
+    /// With what would be right.
     #[must_use]
-    pub(crate) fn suggest(mut self, suggestion: impl Into<String>) -> Self {
+    pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
         self.suggestion = Some(suggestion.into());
         self
     }

@@ -1,7 +1,7 @@
 //! The query language: one predicate over records, parsed, printed and evaluated. Everything that filters speaks it:
 //! searches, rules, live tail.
 //!
-//! Imports only `model`; no I/O. Pipes are not understood yet.
+//! Imports only `model`; no I/O. What is made of what a filter found is another room's (`pipes`).
 //!
 //! # What a filter means
 //! - `*` and the empty text match every record.
@@ -41,7 +41,7 @@ pub use eval::value_text;
 pub use glob::{Glob, GlobPart};
 pub use literal::Literal;
 pub use millrace_model::Number;
-pub use parse::parse;
+pub use parse::{parse, parse_before_pipes};
 
 #[cfg(any(test, feature = "arbitrary"))]
 pub mod arbitrary;

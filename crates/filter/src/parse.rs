@@ -12,19 +12,31 @@ const MAX_DEPTH: usize = 64;
 /// How many terms a query may have.
 const MAX_TERMS: usize = 1000;
 
-/// Reads a query.
+/// Reads a filter.
 ///
 /// # Errors
 /// With the span, what is wrong there, and where possible what to write instead.
 pub fn parse(query: &str) -> Result<Filter, ParseError> {
-    let tokens = tokens(query)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, end: query.len(), terms: 0, spans: Vec::new() };
+    match parse_before_pipes(query)? {
+        (filter, end) if end == query.len() => Ok(filter),
+        (_, end) => Err(ParseError::new(end..query.len(), "only a filter can stand here, no pipes")
+            .suggest("leave them out, or put a `|` that is meant literally in quotes")),
+    }
+}
+
+/// Reads the filter of a query; and where its first pipe begins, or else its end.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_before_pipes(query: &str) -> Result<(Filter, usize), ParseError> {
+    let (tokens, end) = tokens(query)?;
+    let mut parser = Parser { tokens: &tokens, at: 0, end, terms: 0, spans: Vec::new() };
     if tokens.is_empty() {
-        return Ok(Filter::ALL);
+        return Ok((Filter::ALL, end));
     }
     let root = parser.expression(0, 0)?;
     match parser.peek() {
-        None => Ok(Filter { spans: parser.spans, ..Filter::new(root) }),
+        None => Ok((Filter { spans: parser.spans, ..Filter::new(root) }, end)),
         Some(token) => Err(unexpected(token)),
     }
 }

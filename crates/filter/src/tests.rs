@@ -168,7 +168,7 @@ fn a_mistake_is_shown_where_it_is() {
         ("status:[1 TO 2", 7, "the range is not closed", "add a `]`"),
         ("level:>=banana", 8, "\"banana\" is no level", "warn"),
         ("timestamp:>yesterday", 11, "is no time", "RFC 3339"),
-        ("a | stats count()", 2, "pipes are not understood yet", "filter alone"),
+        ("a | stats count()", 2, "no pipes", "leave them out"),
         ("/var/log/syslog", 0, "in the middle of this word", "\"/var/log/syslog\""),
         ("a NOT", 2, "nothing is negated", ""),
         ("()", 0, "nothing stands between", ""),

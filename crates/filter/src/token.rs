@@ -38,10 +38,11 @@ pub(crate) struct Token {
     pub(crate) span: Range<usize>,
 }
 
-pub(crate) fn tokens(query: &str) -> Result<Vec<Token>, ParseError> {
+/// The tokens before the first pipe, and where that begins: at the end, where there is none.
+pub(crate) fn tokens(query: &str) -> Result<(Vec<Token>, usize), ParseError> {
     let mut lexer = Lexer { query, at: 0, tokens: Vec::new(), in_range: false };
     while lexer.token()? {}
-    Ok(lexer.tokens)
+    Ok((lexer.tokens, lexer.at))
 }
 
 struct Lexer<'a> {
@@ -82,10 +83,7 @@ impl Lexer<'_> {
             '(' => self.push(Kind::Open, 1),
             ')' => self.push(Kind::Close, 1),
             '|' if self.rest().starts_with("||") => self.push(Kind::Or, 2),
-            '|' => {
-                return Err(ParseError::new(self.at..self.query.len(), "pipes are not understood yet")
-                    .suggest("ask for the filter alone, or put a `|` that is meant literally in quotes"));
-            }
+            '|' => return Ok(false),
             '&' if self.rest().starts_with("&&") => self.push(Kind::And, 2),
             '/' if !self.in_range => self.regex()?,
             '[' | '{' if value_due => {
