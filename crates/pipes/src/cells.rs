@@ -1,0 +1,75 @@
+//! The values of one field, of some rows: each value mostly once, and a code a row. What is asked of values is asked once
+//! a value, not once a row.
+
+use millrace_model::Value;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cells {
+    /// Values that occur, none of them null; where they repeat, mostly once each. Some may belong to no row.
+    pub values: Vec<Value>,
+    /// Of each row, which of the values it has, or [`ABSENT`].
+    pub codes: Vec<u32>,
+}
+
+/// The code of a row without a value.
+pub const ABSENT: u32 = u32::MAX;
+
+impl Cells {
+    /// The value of a row.
+    pub fn get(&self, row: usize) -> Option<&Value> {
+        self.values.get(*self.codes.get(row)? as usize)
+    }
+
+    /// One row more. Null is as good as absent.
+    pub fn push(&mut self, value: Option<Value>) {
+        match value {
+            Some(value) if value != Value::Null => {
+                self.codes.push(self.values.len() as u32);
+                self.values.push(value);
+            }
+            _ => self.codes.push(ABSENT),
+        }
+    }
+
+    /// So many rows with one value.
+    pub fn uniform(value: Option<Value>, rows: usize) -> Self {
+        let value = value.filter(|value| *value != Value::Null);
+        let code = if value.is_some() { 0 } else { ABSENT };
+        Self { values: value.into_iter().collect(), codes: vec![code; rows] }
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// Only the first rows.
+    pub fn truncate(&mut self, rows: usize) {
+        self.codes.truncate(rows);
+    }
+
+    /// Other values for the same rows: what is made of each of them.
+    #[must_use]
+    pub fn map(&self, make: impl FnMut(&Value) -> Option<Value>) -> Self {
+        let mut made = Self::default();
+        self.values.iter().map(make).for_each(|value| made.push(value));
+        let codes = self.codes.iter().map(|code| made.codes.get(*code as usize).copied().unwrap_or(ABSENT));
+        Self { codes: codes.collect(), values: made.values }
+    }
+
+    /// These rows, by their numbers.
+    #[must_use]
+    pub(crate) fn pick(&self, rows: &[u32]) -> Self {
+        let codes = rows.iter().map(|row| self.codes.get(*row as usize).copied().unwrap_or(ABSENT));
+        Self { codes: codes.collect(), values: self.values.clone() }
+    }
+}
+
+impl FromIterator<Option<Value>> for Cells {
+    fn from_iter<I: IntoIterator<Item = Option<Value>>>(values: I) -> Self {
+        let mut cells = Self::default();
+        values.into_iter().for_each(|value| cells.push(value));
+        cells
+    }
+}

@@ -1,0 +1,291 @@
+//! One stretch of a plan: what is done to each row, and what is gathered of all. The first is carried out where records lie,
+//! on each leaf by itself; what leaves have gathered is joined.
+
+use crate::{
+    ast::{AggregateKind, Named},
+    cells::Cells,
+    expression::{Expr, float},
+    extract::Extract,
+    frame::{Frame, Rows},
+    groups::{GroupBy, Groups},
+    ordered::{OrderBy, Ordered},
+    table::Table,
+};
+use millrace_filter::value_text;
+use millrace_model::{FieldRef, Value};
+use serde::{Deserialize, Serialize};
+use std::rc::Rc;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// The columns that it reads.
+    columns: Vec<String>,
+    steps: Vec<Step>,
+    gather: Gather,
+    /// How many bytes what it gathers may take, about.
+    memory: usize,
+    /// Which of its columns are times.
+    is_time: Vec<bool>,
+}
+
+/// What is done to each row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    Where(Expr),
+    Eval(Vec<Named<Expr>>),
+    Extract(Extract),
+    /// What part of the sum of a column each value is, in percent. Only of tables: it looks at all rows.
+    Share {
+        of: String,
+        name: String,
+    },
+}
+
+/// What is gathered of all rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Gather {
+    Groups(GroupBy),
+    Rows(OrderBy),
+}
+
+/// What was gathered of some rows. It travels as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Partial {
+    state: State,
+    /// After so many rows its memory is looked at.
+    #[serde(skip)]
+    unweighed: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Groups(Groups),
+    Rows(Ordered),
+    /// It would have taken more memory than it may.
+    TooLarge,
+}
+
+/// Two are equal that travel as the same text.
+impl PartialEq for Partial {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |partial: &Self| serde_json::to_string(partial).ok();
+        text(self) == text(other)
+    }
+}
+
+/// What is gathered would take more memory than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its groups or rows would take more than {} MiB of memory; ask for less time, filter more, or group by something with fewer values",
+    .memory >> 20
+)]
+pub struct TooLarge {
+    /// In bytes.
+    pub memory: usize,
+}
+
+/// Memory is looked at after so many rows at least: and after as many as there are groups, for each of them is looked at.
+const WEIGHED: usize = 1 << 12;
+
+impl Fragment {
+    pub(crate) fn new(steps: Vec<Step>, gather: Gather, memory: usize, is_time: Vec<bool>) -> Self {
+        let mut columns: Vec<String> = Vec::new();
+        let mut made: Vec<&str> = Vec::new();
+        let mut need = |name: &str, made: &[&str]| {
+            if !made.contains(&name) && !columns.iter().any(|known| known == name) {
+                columns.push(name.to_owned());
+            }
+        };
+        for step in &steps {
+            match step {
+                Step::Where(condition) => condition.each_column(&mut |name| need(name, &made)),
+                Step::Eval(columns) => {
+                    for column in columns {
+                        column.what.each_column(&mut |name| need(name, &made));
+                        made.push(&column.name);
+                    }
+                }
+                Step::Extract(extract) => {
+                    need(&extract.from, &made);
+                    made.extend(extract.names().iter().map(String::as_str));
+                }
+                Step::Share { of, name } => {
+                    need(of, &made);
+                    made.push(name);
+                }
+            }
+        }
+        match &gather {
+            Gather::Groups(ask) => ask.each_column(&mut |name| need(name, &made)),
+            Gather::Rows(ask) => ask.each_column(&mut |name| need(name, &made)),
+        }
+        Self { columns, steps, gather, memory, is_time }
+    }
+
+    /// The columns that it reads, by name: [`Rows::cells`] is asked for them by their places here.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The columns that it reads, as fields of records.
+    pub fn fields(&self) -> Vec<FieldRef> {
+        self.columns.iter().map(|name| FieldRef::resolve(name)).collect()
+    }
+
+    /// The column whose values it counts, if it does nothing else: who has counts of values can bring them by
+    /// [`Partial::add_counted`].
+    pub fn counted(&self) -> Option<&str> {
+        match (&self.gather, self.steps.as_slice()) {
+            (Gather::Groups(GroupBy { by, aggregates, .. }), []) => match by.as_slice() {
+                [Named { what: Expr::Column(name), .. }] => {
+                    let are_counts = aggregates.iter().all(|aggregate| {
+                        aggregate.what.kind == AggregateKind::Count && aggregate.what.of.is_none()
+                    });
+                    are_counts.then_some(name)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Nothing gathered yet.
+    pub fn begin(&self) -> Partial {
+        let state = match &self.gather {
+            Gather::Groups(ask) => State::Groups(Groups::new(ask)),
+            Gather::Rows(_) => State::Rows(Ordered::default()),
+        };
+        Partial { state, unweighed: WEIGHED }
+    }
+
+    /// Takes some rows in. CPU bound.
+    ///
+    /// # Errors
+    /// Where a column cannot be read.
+    pub fn add<R: Rows>(&self, partial: &mut Partial, rows: &R) -> Result<(), R::Error> {
+        if rows.count() == 0 || matches!(partial.state, State::TooLarge) {
+            return Ok(());
+        }
+        let mut frame = Frame::new(rows, &self.columns);
+        for step in &self.steps {
+            step.apply(&mut frame)?;
+            if frame.rows() == 0 {
+                return Ok(());
+            }
+        }
+        match (&self.gather, &mut partial.state) {
+            (Gather::Groups(ask), State::Groups(groups)) => groups.add(ask, &mut frame)?,
+            (Gather::Rows(ask), State::Rows(ordered)) => ordered.add(ask, &mut frame)?,
+            _ => partial.state = State::TooLarge,
+        }
+        partial.unweighed = partial.unweighed.saturating_sub(rows.count());
+        if partial.unweighed == 0 {
+            self.weigh(partial);
+        }
+        Ok(())
+    }
+
+    /// Joins what was gathered of other rows.
+    pub fn merge(&self, partial: &mut Partial, other: Partial) {
+        match (&self.gather, &mut partial.state, other.state) {
+            (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
+                if !groups.merge(others) {
+                    partial.state = State::TooLarge;
+                }
+            }
+            (Gather::Rows(ask), State::Rows(ordered), State::Rows(others)) => ordered.merge(ask, others),
+            _ => partial.state = State::TooLarge,
+        }
+        self.weigh(partial);
+    }
+
+    fn weigh(&self, partial: &mut Partial) {
+        let (weight, count) = match &partial.state {
+            State::Groups(groups) => (groups.weight(), groups.count()),
+            State::Rows(ordered) => (ordered.weight(), ordered.count()),
+            State::TooLarge => (0, 0),
+        };
+        partial.unweighed = count.max(WEIGHED);
+        if weight > self.memory {
+            partial.state = State::TooLarge;
+        }
+    }
+
+    /// What was gathered, as a table; and how many rows it would have without a limit.
+    pub(crate) fn finish(&self, partial: Partial) -> Result<(Table, u64), TooLarge> {
+        match (&self.gather, partial.state) {
+            (Gather::Groups(ask), State::Groups(groups)) => {
+                let table = groups.finish(ask, &self.is_time);
+                let rows = table.rows as u64;
+                Ok((table, rows))
+            }
+            (Gather::Rows(ask), State::Rows(ordered)) => Ok(ordered.finish(ask, &self.is_time)),
+            _ => Err(TooLarge { memory: self.memory }),
+        }
+    }
+
+    /// The same of a table.
+    pub(crate) fn run(&self, table: Table) -> Result<(Table, u64), TooLarge> {
+        let table = table.select(&self.columns);
+        let mut partial = self.begin();
+        match self.add(&mut partial, &table) {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+        self.weigh(&mut partial);
+        self.finish(partial)
+    }
+}
+
+impl Partial {
+    /// So many rows that have a value of the column that is [`Fragment::counted`], or none.
+    pub fn add_counted(&mut self, value: Option<&Value>, rows: u64) {
+        if let State::Groups(groups) = &mut self.state {
+            groups.add_counted(value, rows);
+        }
+    }
+}
+
+impl Step {
+    fn apply<R: Rows>(&self, frame: &mut Frame<'_, R>) -> Result<(), R::Error> {
+        match self {
+            Self::Where(condition) => {
+                let cells = condition.of(frame)?;
+                frame.retain(&cells, crate::expression::truth);
+            }
+            Self::Eval(columns) => {
+                for column in columns {
+                    let cells = column.what.of(frame)?;
+                    frame.put(&column.name, cells);
+                }
+            }
+            Self::Extract(extract) => {
+                let from = frame.cells(&extract.from)?;
+                let parts: Vec<Vec<Option<Value>>> =
+                    from.values.iter().map(|value| extract.parts(&value_text(value))).collect();
+                for (at, name) in extract.names().iter().enumerate() {
+                    let mut values = parts.iter();
+                    let cells =
+                        from.map(|_| values.next().and_then(|parts| parts.get(at).cloned().flatten()));
+                    frame.put(name, Rc::new(cells));
+                }
+            }
+            Self::Share { of, name } => {
+                let counts = frame.cells(of)?;
+                let rows = (0..frame.rows()).filter_map(|row| counts.get(row).and_then(float));
+                let total: f64 = rows.sum();
+                let share = |value: &Value| {
+                    let percent = float(value)? / total * 100.0;
+                    percent.is_finite().then(|| Value::Double((percent * 100.0).round() / 100.0))
+                };
+                let cells: Cells = counts.map(share);
+                frame.put(name, Rc::new(cells));
+            }
+        }
+        Ok(())
+    }
+}

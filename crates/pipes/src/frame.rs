@@ -1,0 +1,80 @@
+//! Rows on their way through pipes: which of a source's rows are still there, and the columns that were made for them. What
+//! the source has is read when it is asked for, and only for rows that are still there.
+
+use crate::Cells;
+use hashbrown::HashMap;
+use millrace_model::Value;
+use std::rc::Rc;
+
+/// Where rows come from: a chunk of a shard, hot rows, a table.
+pub trait Rows {
+    /// Why a column cannot be read.
+    type Error;
+
+    /// How many rows.
+    fn count(&self) -> usize;
+
+    /// The values of a column, of these rows: rising numbers below [`Rows::count`].
+    ///
+    /// # Errors
+    /// As the source has them.
+    fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Self::Error>;
+}
+
+/// See the module.
+pub(crate) struct Frame<'r, R> {
+    source: &'r R,
+    /// The names of the source's columns.
+    names: &'r [String],
+    selected: Vec<u32>,
+    /// What was made of rows, and what was read of the source.
+    made: HashMap<String, Rc<Cells>>,
+}
+
+impl<'r, R: Rows> Frame<'r, R> {
+    /// All rows of a source, whose columns have these names.
+    pub(crate) fn new(source: &'r R, names: &'r [String]) -> Self {
+        Self { source, names, selected: (0..source.count() as u32).collect(), made: HashMap::new() }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.selected.len()
+    }
+
+    /// A column by its name: what was made comes before what the source has; nothing where neither knows it.
+    pub(crate) fn cells(&mut self, name: &str) -> Result<Rc<Cells>, R::Error> {
+        if let Some(cells) = self.made.get(name) {
+            return Ok(Rc::clone(cells));
+        }
+        let cells = Rc::new(match self.names.iter().position(|known| known == name) {
+            Some(column) => self.source.cells(column, &self.selected)?,
+            None => Cells::uniform(None, self.rows()),
+        });
+        self.made.insert(name.to_owned(), Rc::clone(&cells));
+        Ok(cells)
+    }
+
+    pub(crate) fn put(&mut self, name: &str, cells: Rc<Cells>) {
+        debug_assert_eq!(cells.rows(), self.rows(), "a column of these rows");
+        self.made.insert(name.to_owned(), cells);
+    }
+
+    /// Only rows whose value says so.
+    pub(crate) fn retain(&mut self, cells: &Cells, keep: impl Fn(&Value) -> bool) {
+        let kept: Vec<bool> = cells.values.iter().map(keep).collect();
+        let is_kept = |row: &u32| {
+            cells.codes.get(*row as usize).is_some_and(|code| kept.get(*code as usize) == Some(&true))
+        };
+        let rows: Vec<u32> = (0..self.rows() as u32).filter(is_kept).collect();
+        self.pick(&rows);
+    }
+
+    /// Only these, by their numbers among those that are still there.
+    pub(crate) fn pick(&mut self, rows: &[u32]) {
+        if rows.len() == self.rows() {
+            return;
+        }
+        self.selected = rows.iter().filter_map(|row| self.selected.get(*row as usize).copied()).collect();
+        self.made.values_mut().for_each(|cells| *cells = Rc::new(cells.pick(rows)));
+    }
+}

@@ -1,0 +1,457 @@
+//! From text to a query: the filter by the filter's own grammar up to the first `|`, then the pipes.
+
+mod expression;
+
+use crate::{
+    ast::{Aggregate, AggregateKind, Named, Pipe, Query, SortKey},
+    expression::Expr,
+    extract::{Extract, Pattern},
+    plan::columns_of,
+    token::{Kind, Token, tokens},
+};
+use millrace_filter::ParseError;
+use millrace_model::closest;
+use std::ops::Range;
+
+/// The most pipes of a query.
+const MAX_PIPES: usize = 64;
+/// The most names, keys, aggregates or expressions that one pipe may have.
+const MAX_LIST: usize = 64;
+/// `top` and `rare` without a number.
+const DEFAULT_TOP: usize = 10;
+
+/// Each with how it is written.
+const PIPES: &[(&str, &str)] = &[
+    ("dedup", "dedup user"),
+    ("eval", "eval kb = bytes / 1024"),
+    ("extract", "extract \"user=<user> ip=<ip>\""),
+    ("fields", "fields host, body"),
+    ("limit", "limit 20"),
+    ("rare", "rare 10 user"),
+    ("sort", "sort -bytes"),
+    ("stats", "stats count() by host"),
+    ("timechart", "timechart 5m count() by level"),
+    ("top", "top 10 client_ip"),
+    ("where", "where a > 2 * b"),
+];
+
+const AGGREGATES: &[(&str, AggregateKind)] = &[
+    ("avg", AggregateKind::Avg),
+    ("count", AggregateKind::Count),
+    ("count_distinct", AggregateKind::CountDistinct),
+    ("count_if", AggregateKind::CountIf),
+    ("first", AggregateKind::First),
+    ("last", AggregateKind::Last),
+    ("max", AggregateKind::Max),
+    ("min", AggregateKind::Min),
+    ("rate", AggregateKind::Rate),
+    ("stddev", AggregateKind::StdDev),
+    ("sum", AggregateKind::Sum),
+];
+
+/// Reads a query.
+///
+/// # Errors
+/// With the span, what is wrong there, and where possible what to write instead.
+pub fn parse(query: &str) -> Result<Query, ParseError> {
+    let (filter, end) = millrace_filter::parse_before_pipes(query)?;
+    let tokens = tokens(query, end)?;
+    let mut parser = Parser { query, tokens: &tokens, at: 0, columns: None, depth: 0 };
+    let mut pipes = Vec::new();
+    while let Some(token) = parser.next() {
+        if !token.is_sign("|") {
+            return Err(unexpected(token).suggest("a pipe ends where the next `|` begins"));
+        }
+        if pipes.len() == MAX_PIPES {
+            return Err(ParseError::new(
+                token.span.clone(),
+                format!("a query has {MAX_PIPES} pipes at most"),
+            ));
+        }
+        pipes.push(parser.pipe()?);
+    }
+    Ok(Query { filter, pipes })
+}
+
+struct Parser<'a> {
+    query: &'a str,
+    tokens: &'a [Token],
+    at: usize,
+    /// The columns that there are, where that is known: records may have any.
+    columns: Option<Vec<String>>,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn next(&mut self) -> Option<&'a Token> {
+        let token = self.peek();
+        self.at += usize::from(token.is_some());
+        token
+    }
+
+    fn here(&self) -> Range<usize> {
+        self.peek().map_or(self.query.len()..self.query.len(), |token| token.span.clone())
+    }
+
+    fn take_sign(&mut self, sign: &str) -> bool {
+        let is_next = self.peek().is_some_and(|token| token.is_sign(sign));
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let is_next = self.peek().is_some_and(|token| token.is_word(word));
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn sign(&mut self, sign: &'static str) -> Result<(), ParseError> {
+        if self.take_sign(sign) {
+            Ok(())
+        } else {
+            Err(ParseError::new(self.here(), format!("a `{sign}` was expected")))
+        }
+    }
+
+    /// Nothing more of this pipe?
+    fn at_end(&self) -> bool {
+        self.peek().is_none_or(|token| token.is_sign("|"))
+    }
+
+    fn pipe(&mut self) -> Result<Pipe, ParseError> {
+        let Some(token) = self.next() else {
+            let end = self.query.len();
+            return Err(ParseError::new(end.saturating_sub(1)..end, "a pipe is missing behind the `|`")
+                .suggest(known_pipes()));
+        };
+        let Kind::Name(name) = &token.kind else { return Err(unexpected(token).suggest(known_pipes())) };
+        let pipe = match name.to_ascii_lowercase().as_str() {
+            "stats" => {
+                let (aggregates, by) = (self.aggregates()?, self.by()?);
+                Pipe::Stats { aggregates, by }
+            }
+            "timechart" => {
+                let interval = match self.peek().map(|token| (&token.kind, token)) {
+                    Some((Kind::Duration(interval), token)) => {
+                        if *interval < 1_000_000 {
+                            return Err(ParseError::new(
+                                token.span.clone(),
+                                "an interval is at least 1ms long",
+                            ));
+                        }
+                        self.at += 1;
+                        Some(*interval)
+                    }
+                    Some((Kind::Int(_), token)) => {
+                        return Err(ParseError::new(token.span.clone(), "an interval needs a unit")
+                            .suggest("write `5m` for five minutes"));
+                    }
+                    _ => None,
+                };
+                let (aggregates, by) = (self.aggregates()?, self.by()?);
+                Pipe::Timechart { interval, aggregates, by }
+            }
+            rank @ ("top" | "rare") => {
+                let limit = match self.peek().map(|token| &token.kind) {
+                    Some(Kind::Int(_)) => self.count()?,
+                    _ => DEFAULT_TOP,
+                };
+                let rare = rank == "rare";
+                self.take_word("by");
+                Pipe::Top { limit, by: self.expressions()?, rare }
+            }
+            "fields" => {
+                let mut names: Vec<String> = Vec::new();
+                for name in self.names()? {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                Pipe::Fields(names)
+            }
+            "sort" => {
+                self.take_word("by");
+                Pipe::Sort(self.list(Self::sort_key)?)
+            }
+            "limit" => Pipe::Limit(self.count()?),
+            "dedup" => {
+                self.take_word("by");
+                Pipe::Dedup(self.names()?)
+            }
+            "where" => Pipe::Where(self.expression()?),
+            "eval" => Pipe::Eval(self.list(Self::assignment)?),
+            "extract" => Pipe::Extract(self.extract()?),
+            other => {
+                let error = ParseError::new(token.span.clone(), format!("there is no pipe {other}"));
+                return Err(error.suggest(match closest(other, PIPES.iter().map(|(name, _)| *name)) {
+                    Some(meant) => {
+                        let example =
+                            PIPES.iter().find(|(name, _)| *name == meant).map_or("", |(_, example)| example);
+                        format!("did you mean `{meant}`? `{example}`")
+                    }
+                    None => known_pipes(),
+                }));
+            }
+        };
+        if !self.at_end() {
+            let error = self
+                .peek()
+                .map_or_else(|| ParseError::new(self.here(), "this does not belong here"), unexpected);
+            return Err(error.suggest("a comma stands between two of a list, a `|` before the next pipe"));
+        }
+        self.follow(&pipe, token)?;
+        Ok(pipe)
+    }
+
+    /// Which columns there are behind a pipe.
+    fn follow(&mut self, pipe: &Pipe, token: &Token) -> Result<(), ParseError> {
+        match pipe {
+            Pipe::Stats { .. } | Pipe::Timechart { .. } | Pipe::Top { .. } | Pipe::Fields(_) => {
+                let columns = columns_of(pipe);
+                if let Some(twice) = (1..columns.len()).find(|at| columns[..*at].contains(&columns[*at])) {
+                    return Err(ParseError::new(
+                        token.span.clone(),
+                        format!("two columns are called {}", columns[twice]),
+                    )
+                    .suggest("give one of them another name by `as`"));
+                }
+                self.columns = Some(columns);
+            }
+            Pipe::Eval(columns) => self.add(columns.iter().map(|column| column.name.as_str())),
+            Pipe::Extract(extract) => self.add(extract.names().iter().map(String::as_str)),
+            Pipe::Where(_) | Pipe::Sort(_) | Pipe::Limit(_) | Pipe::Dedup(_) => {}
+        }
+        Ok(())
+    }
+
+    fn add<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        if let Some(columns) = &mut self.columns {
+            columns.extend(names.map(str::to_owned));
+        }
+    }
+
+    fn list<T>(&mut self, one: impl Fn(&mut Self) -> Result<T, ParseError>) -> Result<Vec<T>, ParseError> {
+        let from = self.here();
+        let mut all = vec![one(self)?];
+        while self.take_sign(",") {
+            all.push(one(self)?);
+            if all.len() > MAX_LIST {
+                return Err(ParseError::new(
+                    from.start..self.here().start.max(from.end),
+                    format!("a list has {MAX_LIST} entries at most"),
+                ));
+            }
+        }
+        Ok(all)
+    }
+
+    fn count(&mut self) -> Result<usize, ParseError> {
+        match self.next() {
+            Some(Token { kind: Kind::Int(count), .. }) if *count >= 0 => {
+                Ok(usize::try_from(*count).unwrap_or(usize::MAX))
+            }
+            _ => {
+                self.at = self.at.saturating_sub(1);
+                Err(ParseError::new(self.here(), "a number was expected")
+                    .suggest("write how many: `limit 20`"))
+            }
+        }
+    }
+
+    /// A name for something new.
+    fn new_name(&mut self) -> Result<String, ParseError> {
+        match self.next() {
+            Some(Token { kind: Kind::Name(name) | Kind::Quoted(name) | Kind::Text(name), .. }) => {
+                Ok(name.clone())
+            }
+            Some(token) => Err(unexpected(token).suggest("a name was expected here")),
+            None => Err(ParseError::new(self.here(), "a name was expected here")),
+        }
+    }
+
+    /// The name of a column that may be there.
+    fn name(&mut self) -> Result<String, ParseError> {
+        let span = self.here();
+        let name = self.new_name()?;
+        self.check(&name, span)?;
+        Ok(name)
+    }
+
+    fn check(&self, name: &str, span: Range<usize>) -> Result<(), ParseError> {
+        let Some(columns) =
+            self.columns.as_ref().filter(|columns| !columns.iter().any(|known| known == name))
+        else {
+            return Ok(());
+        };
+        let error = ParseError::new(span, format!("there is no column {name} any more"));
+        let names = columns.iter().map(String::as_str);
+        Err(error.suggest(match closest(name, names) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("there are {}", columns.join(", ")),
+        }))
+    }
+
+    fn names(&mut self) -> Result<Vec<String>, ParseError> {
+        self.list(Self::name)
+    }
+
+    fn sort_key(&mut self) -> Result<SortKey, ParseError> {
+        let descending = self.take_sign("-");
+        if !descending {
+            self.take_sign("+");
+        }
+        let span = self.here();
+        // The name of an aggregate is how it is written.
+        let name = match self.columns.as_ref().and_then(|columns| self.written(columns)) {
+            Some((name, tokens)) => {
+                self.at += tokens;
+                name
+            }
+            None => self.new_name()?,
+        };
+        self.check(&name, span)?;
+        let descending = if self.take_word("desc") { true } else { !self.take_word("asc") && descending };
+        Ok(SortKey { name, descending })
+    }
+
+    /// The column whose name is what is written here, and how many tokens that is: the longest.
+    fn written(&self, columns: &[String]) -> Option<(String, usize)> {
+        let from = self.peek()?.span.start;
+        let written = |column: &&String| {
+            let end = from + column.len();
+            let tokens = self.tokens[self.at..].iter().take_while(|token| token.span.end <= end).count();
+            let last = self.tokens.get((self.at + tokens).checked_sub(1)?)?;
+            (self.query.get(from..end) == Some(column.as_str()) && last.span.end == end).then_some(tokens)
+        };
+        columns
+            .iter()
+            .filter_map(|column| Some((column.clone(), written(&column)?)))
+            .max_by_key(|(_, tokens)| *tokens)
+    }
+
+    /// Something with `as name` behind it, or called as it is written.
+    fn named<T>(
+        &mut self,
+        what: impl Fn(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<Named<T>, ParseError> {
+        let from = self.at;
+        let start = self.here().start;
+        let what = what(self)?;
+        if self.take_word("as") {
+            return Ok(Named { name: self.new_name()?, what });
+        }
+        let taken = &self.tokens[from..self.at];
+        if let [Token { kind: Kind::Name(name) | Kind::Quoted(name), .. }] = taken {
+            return Ok(Named { name: name.clone(), what });
+        }
+        let end = taken.last().map_or(start, |token| token.span.end);
+        Ok(Named { name: self.query.get(start..end).unwrap_or_default().to_owned(), what })
+    }
+
+    fn expressions(&mut self) -> Result<Vec<Named<Expr>>, ParseError> {
+        self.list(|parser| parser.named(Self::expression))
+    }
+
+    fn by(&mut self) -> Result<Vec<Named<Expr>>, ParseError> {
+        if self.take_word("by") { self.expressions() } else { Ok(Vec::new()) }
+    }
+
+    fn aggregates(&mut self) -> Result<Vec<Named<Aggregate>>, ParseError> {
+        self.list(|parser| parser.named(Self::aggregate))
+    }
+
+    fn aggregate(&mut self) -> Result<Aggregate, ParseError> {
+        let Some(token) = self.next() else {
+            return Err(
+                ParseError::new(self.here(), "an aggregate was expected").suggest("such as `count()`")
+            );
+        };
+        let Kind::Name(name) = &token.kind else {
+            return Err(unexpected(token).suggest("an aggregate was expected here, such as `count()`"));
+        };
+        let lower = name.to_ascii_lowercase();
+        let kind = AGGREGATES
+            .iter()
+            .find(|(known, _)| *known == lower)
+            .map(|(_, kind)| *kind)
+            .or_else(|| percentile(&lower));
+        let Some(kind) = kind else {
+            let error = ParseError::new(token.span.clone(), format!("there is no aggregate {name}"));
+            let known = || AGGREGATES.iter().map(|(name, _)| *name);
+            return Err(error.suggest(match closest(&lower, known()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are {}, and p50 to p99.9", known().collect::<Vec<_>>().join(", ")),
+            }));
+        };
+        self.sign("(")?;
+        let of = if self.take_sign(")") {
+            None
+        } else {
+            let of = self.expression()?;
+            self.sign(")")?;
+            Some(of)
+        };
+        if of.is_none() && !matches!(kind, AggregateKind::Count | AggregateKind::Rate) {
+            return Err(ParseError::new(token.span.clone(), format!("{name} must be told of what"))
+                .suggest(format!("write the field between the parentheses: `{name}(bytes)`")));
+        }
+        Ok(Aggregate { kind, of })
+    }
+
+    fn assignment(&mut self) -> Result<Named<Expr>, ParseError> {
+        let name = self.new_name()?;
+        if !self.take_sign("=") {
+            return Err(ParseError::new(self.here(), "a `=` was expected")
+                .suggest(format!("write `eval {name} = …`")));
+        }
+        let what = self.expression()?;
+        // The next of the list may use it.
+        self.add(std::iter::once(name.as_str()));
+        Ok(Named { name, what })
+    }
+
+    fn extract(&mut self) -> Result<Extract, ParseError> {
+        let Some(token) = self.next() else {
+            return Err(
+                ParseError::new(self.here(), "a pattern was expected").suggest("such as \"user=<user>\"")
+            );
+        };
+        let pattern = match &token.kind {
+            Kind::Text(text) => Pattern::Pieces(text.clone()),
+            Kind::Regex(text) => Pattern::Regex(text.clone()),
+            _ => return Err(unexpected(token).suggest("a pattern in quotes was expected here, such as \"user=<user>\", or a regular expression with named groups between slashes")),
+        };
+        let from = if self.take_word("from") {
+            self.name()?
+        } else {
+            self.check("body", token.span.clone())?;
+            "body".to_owned()
+        };
+        Extract::new(&from, pattern).map_err(|why| {
+            ParseError::new(token.span.clone(), why)
+                .suggest("write `extract \"user=<user> ip=<ip>\"` or `extract /user=(?P<user>\\w+)/`")
+        })
+    }
+}
+
+/// `p95`, `p99.9`.
+fn percentile(name: &str) -> Option<AggregateKind> {
+    let digits = name.strip_prefix('p').filter(|digits| digits.starts_with(|c: char| c.is_ascii_digit()))?;
+    let percent = digits.parse::<f64>().ok().filter(|percent| *percent <= 100.0)?;
+    Some(AggregateKind::Percentile(percent / 100.0))
+}
+
+fn known_pipes() -> String {
+    format!("there are {}", PIPES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+}
+
+fn unexpected(token: &Token) -> ParseError {
+    ParseError::new(token.span.clone(), "this does not belong here")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! From pipes to fragments: what each of them reads, does and gathers. A fragment ends where all rows must be seen before
+//! any can be given: at aggregates, orders and limits.
+
+use crate::{
+    Fragment, Partial, Table, TooLarge,
+    ast::{Aggregate, AggregateKind, Named, Pipe, SortKey},
+    expression::{Expr, is_time_field},
+    fragment::{Gather, Step},
+    functions::Function,
+    groups::GroupBy,
+    ordered::OrderBy,
+};
+use millrace_model::{TimeRange, Timestamp, Value};
+use std::{collections::HashMap, time::Duration};
+
+/// What is shown of records where nothing else is said; what pipes add stands before the last.
+const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
+/// The columns of `top` and `rare`, besides those that are counted.
+const COUNT: &str = "count";
+const PERCENT: &str = "percent";
+/// The column of `timechart` that says where an interval begins.
+pub(crate) const TIME: &str = "timestamp";
+
+/// Intervals for people, in seconds.
+const INTERVALS: [i64; 15] =
+    [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000];
+/// `timechart` makes at most about so many where no interval is said.
+const FEW_INTERVALS: i64 = 100;
+
+/// What a query is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// What `now()` is.
+    pub now: Timestamp,
+    /// The time that is asked for.
+    pub range: TimeRange,
+    /// How many rows are shown at most.
+    pub limit: usize,
+    /// How many bytes of memory each part of the query may take, about.
+    pub memory: usize,
+}
+
+impl Context {
+    /// How long the time is that is asked for: up to now, where it reaches further. `None`: it has no beginning.
+    fn length(&self) -> Option<Duration> {
+        let to = self.range.to.min(self.now.max(self.range.from));
+        (self.range.from != Timestamp::MIN).then(|| to.since(self.range.from))
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// At least one. The first reads records, each other one the table of the one before.
+    fragments: Vec<Fragment>,
+    /// The columns of the answer.
+    shown: Vec<String>,
+    limit: usize,
+    /// The fragment that gives no more rows than are shown, and how many it would give otherwise at most.
+    cut: Option<(usize, u64)>,
+}
+
+/// What pipes made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// As many rows of it as are shown.
+    pub table: Table,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+impl Plan {
+    /// A plan of at least one pipe.
+    ///
+    /// # Errors
+    /// What cannot be planned, and why.
+    pub fn new(pipes: &[Pipe], context: &Context) -> Result<Self, String> {
+        let shown = shown(pipes);
+        let mut planner =
+            Planner { context, fragments: Vec::new(), steps: Vec::new(), times: HashMap::new(), cut: None };
+        let needs = needs(pipes, &shown);
+        let mut at = 0;
+        while let Some(pipe) = pipes.get(at) {
+            let rest = &pipes[at + 1..];
+            planner.pipe(pipe, rest, &needs[at + 1])?;
+            // A limit right behind an order is part of it.
+            at += 1 + usize::from(
+                matches!(pipe, Pipe::Sort(_)) && matches!(rest.first(), Some(Pipe::Limit(_))),
+            );
+        }
+        if planner.fragments.is_empty() || !planner.steps.is_empty() {
+            planner.rows(Vec::new(), Vec::new(), None, &[], &shown);
+        }
+        let Planner { fragments, cut, .. } = planner;
+        Ok(Self { fragments, shown, limit: context.limit, cut })
+    }
+
+    /// What leaves carry out.
+    pub fn leaf(&self) -> &Fragment {
+        &self.fragments[0]
+    }
+
+    /// What is made of all that leaves have gathered.
+    ///
+    /// # Errors
+    /// It would take too much memory.
+    pub fn finish(&self, gathered: Option<Partial>) -> Result<Answer, TooLarge> {
+        let first = self.leaf();
+        let (mut table, seen) = first.finish(gathered.unwrap_or_else(|| first.begin()))?;
+        let mut rows = self.rows_before_cut(0, seen);
+        for (number, fragment) in self.fragments.iter().enumerate().skip(1) {
+            let seen;
+            (table, seen) = fragment.run(table)?;
+            rows = rows.or_else(|| self.rows_before_cut(number, seen));
+        }
+        let rows = rows.unwrap_or(table.rows as u64);
+        let mut table = table.select(&self.shown);
+        table.truncate(self.limit);
+        Ok(Answer { table, rows })
+    }
+
+    /// How many rows the answer has, where this fragment gave only those that are shown.
+    fn rows_before_cut(&self, fragment: usize, seen: u64) -> Option<u64> {
+        self.cut.filter(|(cut, _)| *cut == fragment).map(|(_, most)| seen.min(most))
+    }
+}
+
+struct Planner<'c> {
+    context: &'c Context,
+    fragments: Vec<Fragment>,
+    steps: Vec<Step>,
+    /// Which columns that were made are times, and which are not.
+    times: HashMap<String, bool>,
+    cut: Option<(usize, u64)>,
+}
+
+impl Planner<'_> {
+    fn is_time(&self, name: &str) -> bool {
+        match self.times.get(name) {
+            Some(is_time) => *is_time,
+            None => self.fragments.is_empty() && is_time_field(name),
+        }
+    }
+
+    fn expression(&self, expr: &Expr) -> Expr {
+        match expr {
+            Expr::Call(Function::Now, _) => Expr::Constant(Value::Int(self.context.now.0)),
+            Expr::Call(function, arguments) => {
+                let arguments: Vec<Expr> =
+                    arguments.iter().map(|argument| self.expression(argument)).collect();
+                let call = Expr::Call(function.clone(), arguments);
+                call.constant().map_or(call, Expr::Constant)
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn named(&self, columns: &[Named<Expr>]) -> Vec<Named<Expr>> {
+        let one =
+            |column: &Named<Expr>| Named { name: column.name.clone(), what: self.expression(&column.what) };
+        columns.iter().map(one).collect()
+    }
+
+    /// `needed`: what the pipes behind this one need.
+    fn pipe(&mut self, pipe: &Pipe, rest: &[Pipe], needed: &[String]) -> Result<(), String> {
+        match pipe {
+            Pipe::Where(condition) => self.steps.push(Step::Where(self.expression(condition))),
+            Pipe::Eval(columns) => {
+                for column in columns {
+                    let is_time = column.what.is_time(&|name| self.is_time(name));
+                    self.times.insert(column.name.clone(), is_time);
+                }
+                self.steps.push(Step::Eval(self.named(columns)));
+            }
+            Pipe::Extract(extract) => {
+                self.times.extend(extract.names().iter().map(|name| (name.clone(), false)));
+                self.steps.push(Step::Extract(extract.clone()));
+            }
+            // What is not needed is not read.
+            Pipe::Fields(_) => {}
+            Pipe::Stats { aggregates, by } => {
+                let seconds = self.context.length().map_or(f64::NAN, |length| length.as_secs_f64());
+                self.groups(by, aggregates, seconds);
+            }
+            Pipe::Timechart { interval, aggregates, by } => {
+                let width = match interval {
+                    Some(interval) => *interval,
+                    None => self.interval()?,
+                };
+                let bucket = Expr::Call(
+                    Function::Bucket,
+                    vec![Expr::Column(TIME.to_owned()), Expr::Constant(Value::Int(width))],
+                );
+                let mut all = vec![Named { name: TIME.to_owned(), what: bucket }];
+                all.extend(by.iter().cloned());
+                self.groups(&all, aggregates, width as f64 / 1e9);
+            }
+            Pipe::Top { limit, by, rare } => {
+                let count = Aggregate { kind: AggregateKind::Count, of: None };
+                self.groups(by, &[Named { name: COUNT.to_owned(), what: count }], 1.0);
+                self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
+                let keys = vec![SortKey { name: COUNT.to_owned(), descending: !rare }];
+                self.rows(keys, Vec::new(), Some(*limit), rest, needed);
+            }
+            Pipe::Sort(keys) => {
+                let limit = match rest.first() {
+                    Some(Pipe::Limit(limit)) => Some(*limit),
+                    _ => None,
+                };
+                self.rows(keys.clone(), Vec::new(), limit, rest, needed);
+            }
+            Pipe::Limit(limit) => self.rows(Vec::new(), Vec::new(), Some(*limit), rest, needed),
+            Pipe::Dedup(unique) => self.rows(Vec::new(), unique.clone(), None, rest, needed),
+        }
+        Ok(())
+    }
+
+    fn groups(&mut self, by: &[Named<Expr>], aggregates: &[Named<Aggregate>], seconds: f64) {
+        let is_time = |expr: &Expr| expr.is_time(&|name| self.is_time(name));
+        let mut times: Vec<bool> = by.iter().map(|by| is_time(&by.what)).collect();
+        times.extend(aggregates.iter().map(|aggregate| {
+            use AggregateKind::{First, Last, Max, Min};
+            matches!(aggregate.what.kind, Min | Max | First | Last)
+                && aggregate.what.of.as_ref().is_some_and(is_time)
+        }));
+        let aggregate = |named: &Named<Aggregate>| {
+            let of = named.what.of.as_ref().map(|of| self.expression(of));
+            Named { name: named.name.clone(), what: Aggregate { kind: named.what.kind, of } }
+        };
+        let ask =
+            GroupBy { by: self.named(by), aggregates: aggregates.iter().map(aggregate).collect(), seconds };
+        let names = ask.by.iter().map(|by| &by.name).chain(ask.aggregates.iter().map(|named| &named.name));
+        let made: Vec<(String, bool)> = names.cloned().zip(times.iter().copied()).collect();
+        self.close(Gather::Groups(ask), times, made);
+    }
+
+    /// The first rows of an order. Records are the latest first where nothing else is said, and where all else is equal.
+    fn rows(
+        &mut self,
+        mut keys: Vec<SortKey>,
+        unique: Vec<String>,
+        limit: Option<usize>,
+        rest: &[Pipe],
+        columns: &[String],
+    ) {
+        if self.fragments.is_empty() {
+            keys.extend(["timestamp", "_id"].map(|name| SortKey { name: name.to_owned(), descending: true }));
+        }
+        // Where all that follows is done row by row, no more rows are needed than are shown.
+        let one_by_one = |pipe: &Pipe| matches!(pipe, Pipe::Eval(_) | Pipe::Fields(_) | Pipe::Extract(_));
+        let most = if rest.iter().all(one_by_one) { self.context.limit } else { usize::MAX };
+        let limit = limit.unwrap_or(usize::MAX);
+        if limit > most && self.cut.is_none() {
+            self.cut = Some((self.fragments.len(), limit as u64));
+        }
+        let limit = limit.min(most);
+        let is_time: Vec<bool> = columns.iter().map(|name| self.is_time(name)).collect();
+        let made = columns.iter().cloned().zip(is_time.iter().copied()).collect();
+        self.close(Gather::Rows(OrderBy { keys, unique, limit, columns: columns.to_vec() }), is_time, made);
+    }
+
+    fn close(&mut self, gather: Gather, is_time: Vec<bool>, made: Vec<(String, bool)>) {
+        let steps = std::mem::take(&mut self.steps);
+        self.fragments.push(Fragment::new(steps, gather, self.context.memory, is_time));
+        self.times = made.into_iter().collect();
+    }
+
+    /// An interval that cuts the time that is asked for into few.
+    fn interval(&self) -> Result<i64, String> {
+        let length = self
+            .context
+            .length()
+            .ok_or("say how long an interval is, such as `timechart 5m`, where the time has no beginning")?;
+        let least = length.as_secs() as i64 / FEW_INTERVALS;
+        let found = INTERVALS.iter().find(|interval| **interval >= least);
+        Ok(found.copied().unwrap_or_else(|| least / 86_400 * 86_400 + 86_400) * 1_000_000_000)
+    }
+}
+
+fn add(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+/// The columns of the answer.
+fn shown(pipes: &[Pipe]) -> Vec<String> {
+    let mut shown: Vec<String> = SHOWN.iter().map(|name| (*name).to_owned()).collect();
+    let mut is_open = true;
+    for pipe in pipes {
+        let more: Vec<&str> = match pipe {
+            Pipe::Sort(keys) if is_open => keys.iter().map(|key| key.name.as_str()).collect(),
+            Pipe::Dedup(names) if is_open => names.iter().map(String::as_str).collect(),
+            Pipe::Where(_) | Pipe::Limit(_) | Pipe::Sort(_) | Pipe::Dedup(_) => continue,
+            Pipe::Eval(columns) => columns.iter().map(|column| column.name.as_str()).collect(),
+            Pipe::Extract(extract) => extract.names().iter().map(String::as_str).collect(),
+            closing => {
+                (shown, is_open) = (columns_of(closing), false);
+                continue;
+            }
+        };
+        let behind = if is_open { shown.pop() } else { None };
+        for name in more.into_iter().filter(|name| behind.as_deref() != Some(*name)) {
+            add(&mut shown, name);
+        }
+        shown.extend(behind);
+    }
+    shown
+}
+
+/// The columns of what gives others than it takes.
+pub(crate) fn columns_of(pipe: &Pipe) -> Vec<String> {
+    let (head, by, aggregates): (&[&str], &[Named<Expr>], &[Named<Aggregate>]) = match pipe {
+        Pipe::Fields(names) => return names.clone(),
+        Pipe::Stats { aggregates, by } => (&[], by, aggregates),
+        Pipe::Timechart { aggregates, by, .. } => (&[TIME], by, aggregates),
+        Pipe::Top { by, .. } => {
+            let by = by.iter().map(|by| by.name.as_str());
+            return by.chain([COUNT, PERCENT]).map(str::to_owned).collect();
+        }
+        _ => return Vec::new(),
+    };
+    let names =
+        by.iter().map(|by| by.name.as_str()).chain(aggregates.iter().map(|named| named.name.as_str()));
+    head.iter().copied().chain(names).map(str::to_owned).collect()
+}
+
+/// Before each pipe, and behind the last: the columns that what follows needs.
+fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
+    let mut all = vec![shown.to_vec()];
+    for pipe in pipes.iter().rev() {
+        let mut needed = all.last().cloned().unwrap_or_default();
+        let of = |expr: &Expr, needed: &mut Vec<String>| expr.each_column(&mut |name| add(needed, name));
+        let of_all = |by: &[Named<Expr>], needed: &mut Vec<String>| {
+            for by in by {
+                of(&by.what, needed);
+            }
+        };
+        match pipe {
+            Pipe::Where(condition) => of(condition, &mut needed),
+            Pipe::Eval(columns) => {
+                for column in columns.iter().rev() {
+                    needed.retain(|name| *name != column.name);
+                    of(&column.what, &mut needed);
+                }
+            }
+            Pipe::Extract(extract) => {
+                needed.retain(|name| !extract.names().contains(name));
+                add(&mut needed, &extract.from);
+            }
+            Pipe::Fields(_) | Pipe::Limit(_) => {}
+            Pipe::Sort(keys) => keys.iter().for_each(|key| add(&mut needed, &key.name)),
+            Pipe::Dedup(names) => names.iter().for_each(|name| add(&mut needed, name)),
+            Pipe::Stats { aggregates, by } | Pipe::Timechart { aggregates, by, .. } => {
+                needed.clear();
+                of_all(by, &mut needed);
+                for aggregate in aggregates {
+                    aggregate.what.of.iter().for_each(|expr| of(expr, &mut needed));
+                }
+                // Intervals, and what is first and last, are told by it.
+                add(&mut needed, TIME);
+            }
+            Pipe::Top { by, .. } => {
+                needed.clear();
+                of_all(by, &mut needed);
+            }
+        }
+        all.push(needed);
+    }
+    all.reverse();
+    all
+}

@@ -1,0 +1,346 @@
+//! Queries over rows in memory: what pipes give, and that it does not depend on how rows are spread.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use crate::{Cells, Context, Plan, Rows, parse};
+use millrace_model::{TimeRange, Timestamp, Value};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use std::{collections::BTreeMap, convert::Infallible};
+
+/// A record: its fields.
+type Record = BTreeMap<&'static str, Value>;
+
+/// Records whose fields are read by name.
+struct Records<'a> {
+    records: &'a [Record],
+    names: Vec<String>,
+}
+
+impl Rows for Records<'_> {
+    type Error = Infallible;
+    fn count(&self) -> usize {
+        self.records.len()
+    }
+    fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Infallible> {
+        let name = self.names[column].as_str();
+        Ok(rows.iter().map(|row| self.records[*row as usize].get(name).cloned()).collect())
+    }
+}
+
+const CONTEXT: Context = Context {
+    now: Timestamp(1_000_000_000_000),
+    range: TimeRange { from: Timestamp(0), to: Timestamp(1_000_000_000_000) },
+    limit: 1000,
+    memory: 1 << 20,
+};
+
+/// What a query gives of records that lie on some leaves: its columns, its rows, and how many rows there are.
+fn ask(
+    query: &str,
+    leaves: &[&[Record]],
+    context: &Context,
+) -> Result<(Vec<String>, Vec<Json>, u64), String> {
+    let query = parse(query).map_err(|error| error.render(query))?;
+    let plan = Plan::new(&query.pipes, context)?;
+    let fragment = plan.leaf();
+    let mut gathered = None;
+    for records in leaves {
+        let mut partial = fragment.begin();
+        // As a shard gives them: some at a time.
+        for records in records.chunks(3) {
+            fragment.add(&mut partial, &Records { records, names: fragment.columns().to_vec() }).unwrap();
+        }
+        let text = serde_json::to_string(&partial).unwrap();
+        let partial = serde_json::from_str(&text).unwrap();
+        match &mut gathered {
+            None => gathered = Some(partial),
+            Some(all) => fragment.merge(all, partial),
+        }
+    }
+    let answer = plan.finish(gathered).map_err(|error| error.to_string())?;
+    let names = answer.table.columns.iter().map(|column| column.name.clone()).collect();
+    let row = |row: usize| answer.table.columns.iter().map(|column| json!(column.shown(row))).collect();
+    Ok((names, (0..answer.table.rows).map(row).collect(), answer.rows))
+}
+
+fn record(second: i64, fields: &[(&'static str, Json)]) -> Record {
+    let mut record: Record =
+        fields.iter().map(|(name, value)| (*name, serde_json::from_value(value.clone()).unwrap())).collect();
+    record.insert("timestamp", Value::Int(second * 1_000_000_000));
+    record.insert("_id", Value::String(format!("{second:020}")));
+    record
+}
+
+fn some() -> Vec<Record> {
+    let of = |second, host: &str, bytes: Json, body: &str| {
+        let fields = [("host", json!(host)), ("bytes", bytes), ("body", json!(body))];
+        record(second, &fields)
+    };
+    vec![
+        of(1, "web1", json!(10), "user=ann took 5"),
+        of(2, "web2", json!(20), "user=bob took 7"),
+        of(3, "web1", json!("30"), "user=ann took 9"),
+        of(61, "db1", json!(2.5), "started"),
+        record(62, &[("body", json!("no host"))]),
+    ]
+}
+
+/// The rows that a query gives of those records.
+fn rows(query: &str) -> Json {
+    let records = some();
+    json!(ask(query, &[&records[..2], &records[2..]], &CONTEXT).unwrap().1)
+}
+
+#[test]
+fn stats_group_and_what_lacks_a_value_is_a_group_of_its_own() {
+    assert_eq!(rows("* | stats count()"), json!([[5]]));
+    assert_eq!(rows("* | stats count() by host"), json!([["db1", 1], ["web1", 2], ["web2", 1], [null, 1]]));
+    assert_eq!(
+        rows("* | stats sum(bytes), avg(bytes), min(bytes), max(bytes), count(bytes) by host"),
+        json!([
+            ["db1", 2.5, 2.5, 2.5, 2.5, 1],
+            ["web1", 40, 20.0, 10, "30", 2],
+            ["web2", 20, 20.0, 20, 20, 1],
+            [null, null, null, null, null, 0],
+        ])
+    );
+    assert_eq!(rows("* | stats count_distinct(host), p50(bytes), stddev(bytes)")[0][0], json!(3));
+    assert_eq!(rows("* | stats p50(bytes)"), json!([[15.0]]));
+    assert_eq!(rows("* | stats first(host), last(host), count_if(bytes > 15)"), json!([["web1", "db1", 2]]));
+    assert_eq!(rows("* | stats rate() as r | eval r = r * 1000"), json!([[5.0]]));
+    assert_eq!(rows("* | stats max(timestamp) as t"), json!([["1970-01-01T00:01:02.000000000Z"]]));
+    assert_eq!(rows("* | where host = \"none\" | stats count(), sum(bytes)"), json!([[0, null]]));
+    assert_eq!(rows("* | where host = \"none\" | stats count() by host"), json!([]));
+}
+
+#[test]
+fn a_timechart_is_in_the_order_of_time() {
+    assert_eq!(
+        rows("* | timechart 1m count()"),
+        json!([["1970-01-01T00:00:00.000000000Z", 3], ["1970-01-01T00:01:00.000000000Z", 2]])
+    );
+    let by = rows("* | timechart 1m count() by host");
+    assert_eq!(by[1], json!(["1970-01-01T00:00:00.000000000Z", "web2", 1]));
+    assert_eq!(by.as_array().unwrap().len(), 4);
+    // A thousand seconds, in about a hundred pieces at most.
+    assert_eq!(rows("* | timechart count()").as_array().unwrap().len(), 2);
+    assert_eq!(rows("* | timechart 1m rate() | where `rate()` < 0.04")[0][1], json!(2.0 / 60.0));
+    let open = Context { range: TimeRange::ALL, ..CONTEXT };
+    assert!(ask("* | timechart count()", &[], &open).unwrap_err().contains("5m"));
+}
+
+#[test]
+fn top_and_rare_say_which_part_of_all_each_is() {
+    assert_eq!(rows("* | top 1 host"), json!([["web1", 2, 40.0]]));
+    assert_eq!(rows("* | rare 2 host"), json!([["db1", 1, 20.0], ["web2", 1, 20.0]]));
+    assert_eq!(rows("* | top host | where percent > 30 | fields host"), json!([["web1"]]));
+}
+
+#[test]
+fn rows_are_the_latest_first_unless_said_otherwise() {
+    let bodies = |query: &str| -> Vec<String> {
+        let rows = rows(query);
+        rows.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap_or("-").to_owned()).collect()
+    };
+    assert_eq!(bodies("* | fields host, body"), ["-", "db1", "web1", "web2", "web1"]);
+    assert_eq!(bodies("* | limit 2 | fields host"), ["-", "db1"]);
+    assert_eq!(bodies("* | sort -bytes | fields host"), ["web1", "web2", "web1", "db1", "-"]);
+    assert_eq!(bodies("* | sort bytes | limit 1 | fields host"), ["db1"]);
+    assert_eq!(bodies("* | sort host, -timestamp | fields host"), ["db1", "web1", "web1", "web2", "-"]);
+    assert_eq!(bodies("* | dedup host | fields host, body"), ["-", "db1", "web1", "web2"]);
+    assert_eq!(bodies("* | dedup host | stats count() as n | fields n").len(), 1);
+    assert_eq!(rows("* | dedup host | stats count() as n"), json!([[4]]));
+    assert_eq!(rows("* | limit 3 | stats count() by host"), json!([["db1", 1], ["web1", 1], [null, 1]]));
+}
+
+#[test]
+fn what_is_shown_of_records_is_what_they_have_and_what_was_made() {
+    let records = some();
+    let names = |query: &str| ask(query, &[&records], &CONTEXT).unwrap().0;
+    assert_eq!(names("* | limit 1"), ["timestamp", "level", "host", "service", "body"]);
+    assert_eq!(
+        names("* | sort -bytes | eval kb = bytes / 1024 | dedup user"),
+        ["timestamp", "level", "host", "service", "bytes", "kb", "user", "body"]
+    );
+    assert_eq!(names("* | fields a | eval b = 1"), ["a", "b"]);
+    assert_eq!(names("* | timechart 1m count() by host"), ["timestamp", "host", "count()"]);
+}
+
+#[test]
+fn columns_are_computed_row_by_row() {
+    let one = |expression: &str| -> Json {
+        let rows = rows(&format!(
+            "* | where timestamp = \"1970-01-01T00:00:01Z\" | eval x = {expression} | fields x"
+        ));
+        rows[0][0].clone()
+    };
+    for (expression, expected) in [
+        ("1 + 2 * 3", json!(7)),
+        ("7 / 2", json!(3.5)),
+        ("7 % 4", json!(3)),
+        ("bytes * 2", json!(20)),
+        ("nothing * 2", json!(null)),
+        ("1 / 0", json!(null)),
+        ("9223372036854775807 + 1", json!(9_223_372_036_854_775_807i64 as f64)),
+        ("coalesce(nothing, host)", json!("web1")),
+        ("if(bytes > 5, \"big\", \"small\")", json!("big")),
+        ("upper(host)", json!("WEB1")),
+        ("concat(host, \"/\", bytes)", json!("web1/10")),
+        ("length(host)", json!(4)),
+        ("substr(host, 1, 2)", json!("eb")),
+        ("replace(host, \"web\", \"db\")", json!("db1")),
+        ("contains(body, \"ann\")", json!(true)),
+        ("starts_with(body, \"took\")", json!(false)),
+        ("ends_with(body, \"5\")", json!(true)),
+        ("matches(body, /user=\\w+/)", json!(true)),
+        ("in_network(\"10.1.2.3\", \"10.0.0.0/8\")", json!(true)),
+        ("round(2.345, 2)", json!(2.35)),
+        ("floor(2.9)", json!(2)),
+        ("ceil(2.1)", json!(3)),
+        ("abs(-3)", json!(3)),
+        ("least(3, bytes, 7)", json!(3)),
+        ("greatest(3, bytes, 7)", json!(10)),
+        ("number(\" 12 \")", json!(12)),
+        ("text(12)", json!("12")),
+        ("sqrt(16)", json!(4.0)),
+        ("pow(2, 10)", json!(1024.0)),
+        ("exists(nothing)", json!(false)),
+        ("not exists(nothing)", json!(true)),
+        ("nothing > 5", json!(false)),
+        ("not (nothing > 5)", json!(true)),
+        ("nothing != 5", json!(false)),
+        ("host != 5", json!(true)),
+        ("trim(\"  a \")", json!("a")),
+        ("bucket(17, 5)", json!(15)),
+        ("bucket(timestamp, 1m)", json!("1970-01-01T00:00:00.000000000Z")),
+        ("now() - timestamp > 10m", json!(true)),
+        ("now()", json!("1970-01-01T00:16:40.000000000Z")),
+    ] {
+        assert_eq!(one(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn parts_of_texts_are_columns() {
+    assert_eq!(
+        rows("* | extract \"user=<user> took <seconds>\" | stats sum(seconds) by user"),
+        json!([["ann", 14], ["bob", 7], [null, null]])
+    );
+    assert_eq!(rows("* | extract /took (?P<n>\\d+)/ | where n > 6 | fields n"), json!([["9"], ["7"]]));
+    assert_eq!(rows("* | extract \"b<n...>\" from host | top 1 n"), json!([["1", 3, 60.0]]));
+}
+
+#[test]
+fn an_answer_says_how_many_rows_it_has() {
+    let records: Vec<Record> = (0..50).map(|second| record(second, &[("x", json!(second % 7))])).collect();
+    let few = Context { limit: 10, ..CONTEXT };
+    for (query, shown, rows) in [
+        ("* | fields x", 10, 50),
+        ("* | sort x", 10, 50),
+        ("* | sort x | eval y = x", 10, 50),
+        ("* | limit 30", 10, 30),
+        ("* | limit 5", 5, 5),
+        ("* | stats count() by x", 7, 7),
+        ("* | stats count() by timestamp", 10, 50),
+        ("* | dedup x", 7, 7),
+        ("* | sort x | where x > 3", 10, 21),
+        ("* | sort x | limit 20 | where x = 0", 8, 8),
+    ] {
+        let (_, table, found) = ask(query, &[&records[..20], &records[20..]], &few).unwrap();
+        assert_eq!((table.len(), found), (shown, rows), "{query}");
+    }
+}
+
+#[test]
+fn more_memory_than_there_may_be_is_an_error() {
+    let records: Vec<Record> =
+        (0..10_000).map(|second| record(second, &[("x", json!("y".repeat(100)))])).collect();
+    let little = Context { memory: 400_000, ..CONTEXT };
+    for query in ["* | stats count() by timestamp", "* | sort x | stats count()", "* | dedup timestamp"] {
+        let problem = ask(query, &[&records], &little).map(|(_, rows, _)| rows.len());
+        assert!(problem.clone().is_err_and(|problem| problem.contains("memory")), "{query}: {problem:?}");
+        assert!(ask(query, &[&records[..100], &records[100..200]], &little).is_ok(), "{query}");
+    }
+}
+
+#[test]
+fn estimates_are_near_and_called_that() {
+    let records: Vec<Record> = (1..=20_000).map(|n| record(n % 900, &[("x", json!(n))])).collect();
+    let query = parse("* | stats count_distinct(x), p90(x), count()").unwrap();
+    let plan = Plan::new(&query.pipes, &CONTEXT).unwrap();
+    let names = plan.leaf().columns().to_vec();
+    let mut halves = records.chunks(10_000).map(|records| {
+        let mut partial = plan.leaf().begin();
+        plan.leaf().add(&mut partial, &Records { records, names: names.clone() }).unwrap();
+        partial
+    });
+    let mut all = halves.next().unwrap();
+    plan.leaf().merge(&mut all, halves.next().unwrap());
+    let table = plan.finish(Some(all)).unwrap().table;
+    let near = |column: usize, wanted: f64, within: f64| {
+        let found = serde_json::to_value(table.columns[column].shown(0)).unwrap().as_f64().unwrap();
+        assert!((found - wanted).abs() / wanted < within, "{found} for {wanted}");
+    };
+    near(0, 20_000.0, 0.05);
+    near(1, 18_000.0, 0.011);
+    let estimates: Vec<bool> = table.columns.iter().map(|column| column.is_estimate).collect();
+    assert_eq!(estimates, [true, true, false]);
+}
+
+fn any_value() -> impl Strategy<Value = Option<Value>> {
+    prop_oneof![
+        2 => Just(None),
+        3 => (-3i64..4).prop_map(|number| Some(Value::Int(number))),
+        2 => prop::sample::select(&["a", "b", "2", "-1.5", ""][..]).prop_map(|text| Some(Value::from(text))),
+        1 => prop::sample::select(&[0.5, 2.0, -0.25][..]).prop_map(|number| Some(Value::Double(number))),
+        1 => any::<bool>().prop_map(|flag| Some(Value::Bool(flag))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn how_rows_are_spread_does_not_matter(
+        values in prop::collection::vec([any_value(), any_value(), any_value()], 0..30),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..3), backwards in any::<bool>(),
+        query in prop::sample::select(&[
+            "* | stats count(), sum(a), avg(a), min(b), max(b), count_distinct(c), p75(a), stddev(a) by b",
+            "* | stats first(a), last(b), count(c), count_if(a > b) by a, c",
+            "* | timechart 3s count(), max(a) by b",
+            "* | top 2 a, b",
+            "* | rare 2 c",
+            "* | sort -a, b | limit 4 | fields a, b, timestamp",
+            "* | dedup a, b | fields a, b, c",
+            "* | where a * 2 > c or b = \"a\" | eval d = concat(a, b) | stats count() by d",
+            "* | limit 7 | stats sum(a) by b",
+            "* | eval a = coalesce(a, b, 0) | sort a | dedup c | fields a, c",
+        ][..]),
+    ) {
+        let records: Vec<Record> = values.iter().enumerate().map(|(second, values)| {
+            let mut record = record(second as i64, &[]);
+            for (name, value) in ["a", "b", "c"].iter().zip(values) {
+                record.extend(value.clone().map(|value| (*name, value)));
+            }
+            record
+        }).collect();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(records.len() + 1)).collect();
+        cuts.extend([0, records.len()]);
+        cuts.sort_unstable();
+        let mut leaves: Vec<&[Record]> = cuts.windows(2).map(|ends| &records[ends[0]..ends[1]]).collect();
+        if backwards {
+            leaves.reverse();
+        }
+        let whole = ask(query, &[&records], &CONTEXT).unwrap();
+        let spread = ask(query, &leaves, &CONTEXT).unwrap();
+        prop_assert_eq!(rounded(whole), rounded(spread), "{}", query);
+    }
+}
+
+/// Without the last bits of sums of fractions.
+fn rounded((names, rows, count): (Vec<String>, Vec<Json>, u64)) -> (Vec<String>, Vec<Json>, u64) {
+    let round = |cell: &Json| match cell.as_f64() {
+        Some(number) if !cell.is_i64() => json!((number * 1e9).round() / 1e9),
+        _ => cell.clone(),
+    };
+    let rows = rows.iter().map(|row| row.as_array().unwrap().iter().map(round).collect()).collect();
+    (names, rows, count)
+}

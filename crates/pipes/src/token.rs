@@ -1,0 +1,189 @@
+//! From characters to tokens, each with its span in the whole query. Pipes have other tokens than filters: here `a-b` is a
+//! difference, and a name that is none of letters, digits, `_`, `.` and `@` stands in backquotes.
+
+use millrace_filter::ParseError;
+use std::ops::Range;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Kind {
+    /// A name or a word of the language.
+    Name(String),
+    /// A name in backquotes, which is never a word of the language.
+    Quoted(String),
+    Text(String),
+    Int(i64),
+    Double(f64),
+    /// A length of time, in nanoseconds.
+    Duration(i64),
+    /// Between slashes, where a value is due.
+    Regex(String),
+    /// One of [`SIGNS`].
+    Sign(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) span: Range<usize>,
+}
+
+impl Token {
+    pub(crate) fn is_sign(&self, sign: &str) -> bool {
+        matches!(self.kind, Kind::Sign(found) if found == sign)
+    }
+
+    /// Is it this word of the language, in whatever case?
+    pub(crate) fn is_word(&self, word: &str) -> bool {
+        matches!(&self.kind, Kind::Name(name) if name.eq_ignore_ascii_case(word))
+    }
+}
+
+/// Longer ones first.
+const SIGNS: &[&str] =
+    &["||", "&&", "==", "!=", ">=", "<=", "|", "(", ")", ",", "=", ">", "<", "+", "-", "*", "/", "%", "!"];
+
+const UNITS: &[(&str, i64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+    ("w", 604_800_000_000_000),
+];
+
+/// The tokens of `query` from the byte `from` on.
+pub(crate) fn tokens(query: &str, from: usize) -> Result<Vec<Token>, ParseError> {
+    let mut lexer = Lexer { query, at: from, tokens: Vec::new() };
+    while lexer.token()? {}
+    Ok(lexer.tokens)
+}
+
+struct Lexer<'a> {
+    query: &'a str,
+    at: usize,
+    tokens: Vec<Token>,
+}
+
+fn in_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '@')
+}
+
+impl Lexer<'_> {
+    fn rest(&self) -> &str {
+        &self.query[self.at..]
+    }
+
+    fn push(&mut self, kind: Kind, length: usize) {
+        self.tokens.push(Token { kind, span: self.at..self.at + length });
+        self.at += length;
+    }
+
+    /// Could a value stand here, rather than a sign between two?
+    fn value_due(&self) -> bool {
+        match self.tokens.last().map(|token| &token.kind) {
+            Some(Kind::Sign(sign)) => *sign != ")",
+            Some(Kind::Name(name)) => ["where", "and", "or", "not", "extract", "by"]
+                .iter()
+                .any(|word| name.eq_ignore_ascii_case(word)),
+            None => true,
+            Some(_) => false,
+        }
+    }
+
+    fn token(&mut self) -> Result<bool, ParseError> {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+        let Some(first) = self.rest().chars().next() else { return Ok(false) };
+        match first {
+            '"' | '\'' => {
+                let (text, length) = self.quoted(first)?;
+                self.push(Kind::Text(text), length);
+            }
+            '`' => {
+                let (name, length) = self.quoted('`')?;
+                self.push(Kind::Quoted(name), length);
+            }
+            '/' if self.value_due() => self.regex()?,
+            c if c.is_ascii_digit()
+                || (c == '.' && self.rest()[1..].starts_with(|c: char| c.is_ascii_digit())) =>
+            {
+                self.number()?;
+            }
+            c if in_name(c) => {
+                let length = self.rest().find(|c| !in_name(c)).unwrap_or(self.rest().len());
+                let name = self.rest()[..length].to_owned();
+                self.push(Kind::Name(name), length);
+            }
+            c => {
+                match SIGNS.iter().find(|sign| self.rest().starts_with(**sign)) {
+                    Some(sign) => self.push(Kind::Sign(sign), sign.len()),
+                    None => {
+                        return Err(ParseError::new(self.at..self.at + c.len_utf8(), "this does not belong here")
+                        .suggest("write a name with other characters in backquotes, `user-agent`, and texts in quotes"));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What stands between two of `end`, in which `\` takes the next character as it is; and how long it is with both.
+    fn quoted(&self, end: char) -> Result<(String, usize), ParseError> {
+        let mut text = String::new();
+        let mut chars = self.rest().char_indices().skip(1);
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '\\' => text.extend(chars.next().map(|(_, c)| c)),
+                c if c == end => return Ok((text, at + 1)),
+                c => text.push(c),
+            }
+        }
+        Err(ParseError::new(self.at..self.query.len(), "the quote is not closed")
+            .suggest(format!("add a {end} at its end")))
+    }
+
+    fn regex(&mut self) -> Result<(), ParseError> {
+        let mut text = String::new();
+        let mut chars = self.rest().char_indices().skip(1);
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '/' => {
+                    self.push(Kind::Regex(text), at + 1);
+                    return Ok(());
+                }
+                '\\' => match chars.next() {
+                    Some((_, '/')) => text.push('/'),
+                    Some((_, c)) => text.extend(['\\', c]),
+                    None => {}
+                },
+                c => text.push(c),
+            }
+        }
+        Err(ParseError::new(self.at..self.query.len(), "the regular expression is not closed")
+            .suggest("add a `/` at its end"))
+    }
+
+    /// A number, or a length of time where a unit stands behind it.
+    fn number(&mut self) -> Result<(), ParseError> {
+        let length = self.rest().find(|c| !in_name(c)).unwrap_or(self.rest().len());
+        let word = &self.rest()[..length];
+        let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+        let kind = match UNITS.iter().find(|(unit, _)| *unit == &word[digits..]) {
+            Some((_, size)) => {
+                let number = word[..digits].parse::<i64>().ok();
+                number.and_then(|number| number.checked_mul(*size)).map(Kind::Duration)
+            }
+            None => match word.parse::<i64>() {
+                Ok(number) => Some(Kind::Int(number)),
+                Err(_) => word.parse::<f64>().ok().filter(|number| number.is_finite()).map(Kind::Double),
+            },
+        };
+        let Some(kind) = kind else {
+            return Err(ParseError::new(self.at..self.at + length, format!("{word} is neither a number nor a length of time"))
+                .suggest("lengths of time are whole numbers of ns, us, ms, s, m, h, d or w; a name that begins with a digit stands in backquotes"));
+        };
+        self.push(kind, length);
+        Ok(())
+    }
+}
