@@ -132,15 +132,13 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         .iter()
         .find(|p| p.topic == topic && p.partition == held.partition && p.topic_id == owned.topic_id)
         .map_or(0, |p| p.next_offset);
-    let order = request.request.order;
-    let limit = request.request.limit;
     let response = held
         .rows
         .iter()
         .filter(|(stream, _)| request.grant.covers(stream))
         .filter(|(stream, _)| request.streams.as_ref().is_none_or(|streams| streams.contains(stream)))
         .map(|(_, rows)| rows.search(&request.request, published))
-        .fold(LeafResponse::default(), |all, one| all.merge(one, order, limit));
+        .fold(LeafResponse::default(), |all, one| all.merge(one, &request.request));
     HotPart {
         topic: topic.to_owned(),
         topic_id: owned.topic_id,

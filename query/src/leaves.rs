@@ -112,6 +112,7 @@ fn nothing() -> HotRequest {
             order: Order::default(),
             after: None,
             histogram: None,
+            fragment: None,
         },
         streams: Some(Vec::new()),
         grant: Grant::Streams(std::collections::BTreeSet::new()),

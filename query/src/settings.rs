@@ -1,6 +1,6 @@
 //! What can be set of a query node: `[query]`.
 
-use millrace_config::{Age, Section, Unguarded};
+use millrace_config::{Age, ByteSize, Section, Unguarded};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[query]`.
@@ -10,6 +10,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// How long a search may take: `timeout`, default 30 s.
     pub timeout: Duration,
+    /// How much memory each part of a query's pipes may take: `query_memory`, default 256 MiB.
+    pub query_memory: usize,
     /// Rules and receivers: `[query.alerts]`.
     pub alerts: AlertSettings,
 }
@@ -42,6 +44,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
             timeout: Duration::from_secs(30),
+            query_memory: 256 << 20,
             alerts: AlertSettings::default(),
         }
     }
@@ -61,6 +64,7 @@ impl Settings {
         Self {
             listen: section.listen(default.listen, Some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
+            query_memory: section.or("query_memory", ByteSize(default.query_memory as u64)).0 as usize,
             alerts: section
                 .section("alerts")
                 .map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),

@@ -5,17 +5,18 @@ use crate::{File, Member, source};
 /// What each crate may import of ours. The binary (`millrace`) wires everything and may import all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("config", &[]),
+    ("config", &["model"]),
     // Brings a broker to tests. It is in no list, so it can be a dev-dependency alone.
     ("test-support", &[]),
     ("filter", &["model"]),
+    ("pipes", &["model", "filter"]),
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
     ("listen", &["config"]),
     ("import", &[]),
     ("transport", &["model", "config"]),
-    ("store", &["model", "filter", "template"]),
+    ("store", &["model", "filter", "pipes", "template"]),
     ("storage", &["config"]),
     ("catalogue", &["model", "ledger", "config"]),
     ("detect", &["model", "filter", "template"]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ledger",
             "intake",
             "transport",
+            "pipes",
             "store",
             "storage",
             "catalogue",
@@ -43,7 +45,7 @@ const PREFIX: &str = "millrace-";
 const SERVICES: &[&str] = &["agent", "indexer", "query"];
 
 /// Arithmetic, not input and output: they never wait, so they need no runtime.
-const PURE: &[&str] = &["model", "filter", "template", "ledger", "store", "detect"];
+const PURE: &[&str] = &["model", "filter", "template", "ledger", "pipes", "store", "detect"];
 
 /// Outside crates (a trailing `*` stands for any ending) and the only rooms that may list and name them.
 pub(crate) const ROOMS: &[(&str, &[&str])] = &[

@@ -13,6 +13,7 @@ pub(crate) use rows_as_otlp::unhex;
 
 use millrace_filter::Filter;
 use millrace_model::{Partition, RecordId, Row, StreamName, TimeRange, Timestamp, TopicId};
+use millrace_pipes::{Fragment, Partial};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future};
 
@@ -57,6 +58,9 @@ pub struct LeafRequest {
     /// The width of the histogram's buckets in nanoseconds. `None` or 0: no histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram: Option<u64>,
+    /// What is to be made of all that match, instead of hits and a histogram.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<Fragment>,
 }
 
 /// What a leaf found.
@@ -73,13 +77,17 @@ pub struct LeafResponse {
     /// What the search had to look at: bodies of hot rows tested; for sealed shards the posting lists read and the
     /// stored records decoded, both before compression. Columns are not counted.
     pub scanned_bytes: u64,
+    /// What was made of all that match, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathered: Option<Partial>,
 }
 
 impl LeafResponse {
     /// Joins the answers of two leaves to the same request. The answer to all of their rows comes out, whichever way
     /// any number of answers is joined, provided that no row is in two of them.
     #[must_use]
-    pub fn merge(mut self, mut other: Self, order: Order, limit: usize) -> Self {
+    pub fn merge(mut self, mut other: Self, request: &LeafRequest) -> Self {
+        let LeafRequest { order, limit, .. } = *request;
         if self.histogram.len() < other.histogram.len() {
             std::mem::swap(&mut self.histogram, &mut other.histogram);
         }
@@ -95,6 +103,11 @@ impl LeafResponse {
         self.hits.truncate(limit);
         self.total += other.total;
         self.scanned_bytes += other.scanned_bytes;
+        match (&mut self.gathered, other.gathered, &request.fragment) {
+            (Some(all), Some(more), Some(fragment)) => fragment.merge(all, more),
+            (none @ None, more, _) => *none = more,
+            _ => {}
+        }
         self
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`HotShard`] takes rows and has them searchable at once, by [`search_rows`].
 //! - [`seal`] turns rows into one bundle file; [`SealedShard`] opens and searches it.
-//! - [`ScanRequest`] is asked of either for some fields of all matches, in batches of columns.
+//! - A [`Fragment`](millrace_pipes::Fragment) of a query's pipes is carried out on the columns of either.
 //! - [`Templates`] tells which template a record's line stands for, under the merges that are known.
 //! - [`LeafRequest`], [`LeafResponse`] and [`Leaf`] are how a search reaches shards and comes back.
 //!
@@ -45,7 +45,7 @@ pub use leaf::{
     LeafRequest, LeafResponse, Order, Place, Published,
 };
 pub use rules::FieldRules;
-pub use scan::{ABSENT, BATCH_ROWS, Batch, Cells, GroupCounts, ScanRequest};
+pub use scan::GroupCounts;
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
 pub use sealed::{SealedShard, TextPlace};
 pub use shaper::Shaper;

@@ -166,6 +166,9 @@ impl SealedShard {
         request: &LeafRequest,
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
+        if let Some(fragment) = &request.fragment {
+            return self.gather(&request.filter, request.range, fragment);
+        }
         let reader = Reader::new(self);
         let rows = rows::inside(self, &reader, request.range)?;
         if rows.is_empty() {

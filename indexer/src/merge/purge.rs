@@ -131,6 +131,7 @@ fn purge_bundle(
         order: Order::default(),
         after: None,
         histogram: None,
+        fragment: None,
     };
     let matching = shard.search(&request)?.total;
     if matching == 0 {

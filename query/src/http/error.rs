@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use millrace_filter::ParseError;
+use millrace_pipes::TooLarge;
 use serde_json::json;
 
 /// An answer that is an error.
@@ -26,6 +27,8 @@ pub enum ApiError {
     Method,
     /// Something else forbids it.
     Conflict(String),
+    /// What it gathers would take too much memory.
+    TooLarge(TooLarge),
     /// It took too long.
     Timeout,
     /// Something that the answer needs cannot be reached or read.
@@ -35,6 +38,12 @@ pub enum ApiError {
 impl From<ParseError> for ApiError {
     fn from(error: ParseError) -> Self {
         Self::Query(error)
+    }
+}
+
+impl From<TooLarge> for ApiError {
+    fn from(error: TooLarge) -> Self {
+        Self::TooLarge(error)
     }
 }
 
@@ -73,6 +82,10 @@ impl IntoResponse for ApiError {
                 json!({ "code": "method_not_allowed", "message": "this path takes other methods: see `allow`" }),
             ),
             Self::Conflict(what) => (StatusCode::CONFLICT, json!({ "code": "conflict", "message": what })),
+            Self::TooLarge(error) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({ "code": "query_too_large", "message": error.to_string() }),
+            ),
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),

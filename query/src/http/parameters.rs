@@ -55,10 +55,10 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 }
 
 impl Parameters {
-    /// What they ask for.
-    pub fn request(&self, now: Timestamp) -> Result<SearchRequest, ApiError> {
+    /// What they ask for. `memory`: how many bytes each part of pipes may take.
+    pub fn request(&self, now: Timestamp, memory: usize) -> Result<SearchRequest, ApiError> {
         let wrong = |name, problem: String| ApiError::Parameter { name, problem };
-        let filter = millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?;
+        let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
         let to = match &self.to {
             Some(text) => time(text, now).ok_or_else(|| wrong("to", time_expected(text)))?,
             None => now.plus(AHEAD),
@@ -99,8 +99,21 @@ impl Parameters {
         };
         let range = TimeRange { from, to };
         let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
+        let pipes = if query.pipes.is_empty() {
+            None
+        } else {
+            let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
+            if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
+                let instead =
+                    "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
+                return Err(wrong(name, instead.to_owned()));
+            }
+            let context = millrace_pipes::Context { now, range, limit, memory };
+            Some(millrace_pipes::Plan::new(&query.pipes, &context).map_err(|problem| wrong("q", problem))?)
+        };
+        let filter = query.filter;
         // Nobody has to log in yet: everybody sees all.
-        Ok(SearchRequest { filter, range, streams, grant: Grant::All, limit, order, after, histogram })
+        Ok(SearchRequest { filter, range, streams, grant: Grant::All, limit, order, after, histogram, pipes })
     }
 }
 
@@ -188,7 +201,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
     fn ask(json: &str) -> Result<SearchRequest, ApiError> {
-        serde_json::from_str::<Parameters>(json).unwrap().request(NOW)
+        serde_json::from_str::<Parameters>(json).unwrap().request(NOW, 1 << 20)
     }
 
     #[test]
@@ -236,6 +249,9 @@ mod tests {
             (r#"{"stream":"A B"}"#, "stream"),
             (r#"{"histogram":"0s"}"#, "histogram"),
             (r#"{"histogram":"1ms"}"#, "histogram"),
+            (r#"{"q":"* | stats count()","histogram":"1m"}"#, "histogram"),
+            (r#"{"q":"* | stats count()","sort":"timestamp"}"#, "sort"),
+            (r#"{"q":"* | timechart count()","from":"1677-09-21T00:12:43.145224192Z"}"#, "q"),
         ] {
             match ask(json) {
                 Err(ApiError::Parameter { name: found, .. }) => assert_eq!(found, name, "{json}"),

@@ -22,6 +22,8 @@ pub struct Api<L> {
     pub searcher: Searcher<L>,
     /// How long a search may take.
     pub timeout: Duration,
+    /// How many bytes of memory each part of a query's pipes may take.
+    pub query_memory: usize,
     /// The rules in use and the broken ones.
     pub rules: Arc<RuleBook>,
     /// How long the records of streams are kept.

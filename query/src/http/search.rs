@@ -12,6 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
+use millrace_pipes::Answer;
 use millrace_store::{Grant, Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
@@ -38,10 +39,18 @@ pub async fn post<L: Leaf + 'static>(
 
 async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
-    let request = parameters.request(api.searcher.now())?;
-    let hits = search(api, &request).await?;
-    let templates = api.searcher.templates().await;
-    Ok(Json(body(&request, &hits, &templates, started)))
+    let request = parameters.request(api.searcher.now(), api.query_memory)?;
+    let mut hits = search(api, &request).await?;
+    let Some(pipes) = &request.pipes else {
+        let templates = api.searcher.templates().await;
+        return Ok(Json(body(&request, &hits, &templates, started)));
+    };
+    let (plan, gathered) = (pipes.clone(), hits.gathered.take());
+    let made = tokio::task::spawn_blocking(move || plan.finish(gathered)).await;
+    let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
+    let mut body = body(&request, &hits, &Templates::new(), started);
+    body["table"] = table(&made);
+    Ok(Json(body))
 }
 
 async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
@@ -77,6 +86,19 @@ fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: In
     body
 }
 
+/// What pipes made: how many rows there are besides those that are shown, and which columns hold estimates.
+fn table(made: &Answer) -> Json_ {
+    let columns = &made.table.columns;
+    let row = |row: usize| columns.iter().map(|column| json!(column.shown(row))).collect::<Json_>();
+    let estimates = columns.iter().filter(|column| column.is_estimate).map(|column| column.name.as_str());
+    json!({
+        "columns": columns.iter().map(|column| column.name.as_str()).collect::<Json_>(),
+        "rows": (0..made.table.rows).map(row).collect::<Json_>(),
+        "total_rows": made.rows,
+        "estimates": estimates.collect::<Json_>(),
+    })
+}
+
 /// One record, whole.
 pub async fn record<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
@@ -95,6 +117,7 @@ pub async fn record<L: Leaf + 'static>(
         order: Order::NewestFirst,
         after: None,
         histogram: None,
+        pipes: None,
     };
     let hits = search(&api, &request).await?;
     let Some(row) = hits.hits.first() else { return Err(ApiError::NotFound(format!("no record {id}"))) };

@@ -110,7 +110,15 @@ mod tests {
 
     fn request(query: &str, range: TimeRange) -> LeafRequest {
         let filter = millrace_filter::parse(query).unwrap();
-        LeafRequest { filter, range, limit: 3, order: Order::OldestFirst, after: None, histogram: Some(5) }
+        LeafRequest {
+            filter,
+            range,
+            limit: 3,
+            order: Order::OldestFirst,
+            after: None,
+            histogram: Some(5),
+            fragment: None,
+        }
     }
 
     fn shard(passed: u64) -> ShardMeta {

@@ -39,7 +39,7 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
     while let Some(ended) = tasks.join_next().await {
         match ended {
             Ok((_, Ok(response))) => {
-                all.response = all.response.merge(response, plan.sealed.order, plan.sealed.limit);
+                all.response = all.response.merge(response, &plan.sealed);
             }
             Ok((meta, Err(error))) => {
                 tracing::error!(shard.id = %meta.id, error = format!("{error:#}"), "a shard could not be searched");
@@ -92,7 +92,7 @@ async fn try_one(
         let mut all = LeafResponse::default();
         for request in requests.iter() {
             let answer = shard.sealed().search_on(request, Some(&cores))?;
-            all = all.merge(answer, request.order, request.limit);
+            all = all.merge(answer, request);
         }
         Ok::<_, Error>(all)
     });

@@ -40,14 +40,14 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
     }
     missing.extend(gaps(plan, &parts, &ends, &silent));
 
-    let (order, limit) = (plan.sealed.order, plan.sealed.limit);
-    let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, order, limit));
+    let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, &plan.sealed));
     Hits {
         hits: all.hits,
         total: all.total,
         histogram: all.histogram,
         missing,
         scanned_bytes: all.scanned_bytes,
+        gathered: all.gathered,
     }
 }
 

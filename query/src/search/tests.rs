@@ -69,6 +69,7 @@ async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
+        pipes: None,
     };
     let missing = searcher.search(&request).await.unwrap().missing;
     (fleeting.asked.load(Ordering::SeqCst), missing)

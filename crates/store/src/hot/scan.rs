@@ -1,55 +1,107 @@
 //! Scanning hot rows.
 
-use super::HotRows;
+use super::{Block, HotRows};
 use crate::{
     bytes::Malformed,
+    leaf::LeafResponse,
     plan::RowView,
-    scan::{
-        BATCH_ROWS, Batch, Cells, Delivery, GroupCounts, Own, Projection, Projector, ScanRequest, cell_of,
-        cell_of_id,
-    },
+    scan::{BATCH_ROWS, GroupCounts, Own, Projection, Projector, cell_of, cell_of_id},
     shape::{Line, Slots},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, TimeRange, Value, ValueRef};
-use std::{cell::OnceCell, ops::ControlFlow};
+use millrace_pipes::{Cells, Fragment, Rows};
+use std::{
+    cell::{OnceCell, RefCell},
+    convert::Infallible,
+    ops::ControlFlow,
+};
 
-impl HotRows {
-    /// Calls `visit` with all rows that match and whose messages lie at or above `from_offset`, until that breaks. CPU
-    /// bound.
-    pub fn scan(
-        &self,
-        request: &ScanRequest,
-        from_offset: i64,
-        visit: &mut dyn FnMut(Batch) -> ControlFlow<()>,
-    ) {
-        let mut delivery = Delivery::new(request.limit, visit);
-        if !delivery.is_open() {
-            return;
-        }
-        let all: Vec<OnceCell<Vec<Projection<'_>>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
-        let projector = |field| Projector::new(field, self.origins(), &self.stream);
-        let projectors: Vec<Projector<'_>> = request.fields.iter().map(projector).collect();
-        let empty = || vec![Cells::default(); request.fields.len()];
-        let (mut columns, mut rows) = (empty(), 0);
-        let mut line = Line::default();
-        self.each_match(&request.filter, request.range, from_offset, |block, at| {
+/// Some rows, whose fields are read when they are asked for.
+pub(crate) struct SomeRows<'a, 'q> {
+    rows: &'a HotRows,
+    places: Vec<(&'a Block, usize)>,
+    projectors: &'a [Projector<'q>],
+    /// Of each shape.
+    projections: &'a [OnceCell<Vec<Projection<'q>>>],
+    line: RefCell<Line>,
+}
+
+impl Rows for SomeRows<'_, '_> {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Infallible> {
+        let mut line = self.line.borrow_mut();
+        let mut of = |place: &(&Block, usize)| {
+            let (block, at) = *place;
             let (head, slots) = (&block.heads[at], block.slots(at));
             // What was put in by a shape comes out by it.
-            let Ok(row) = self.view(head, &slots) else { return ControlFlow::Continue(()) };
-            let projections = all[head.shape as usize]
-                .get_or_init(|| projectors.iter().map(|projector| projector.of(row.shape)).collect());
-            for (cells, projection) in columns.iter_mut().zip(projections) {
-                cells.push(value(projection, &row, &mut line).unwrap_or_default());
+            let row = self.rows.view(head, &slots).ok()?;
+            let projections = self.projections[head.shape as usize]
+                .get_or_init(|| self.projectors.iter().map(|projector| projector.of(row.shape)).collect());
+            value(projections.get(column)?, &row, &mut line).unwrap_or_default()
+        };
+        Ok(rows.iter().map(|row| self.places.get(*row as usize).and_then(&mut of)).collect())
+    }
+}
+
+impl HotRows {
+    /// Carries a fragment out on all rows that match and whose messages lie at or above `from_offset`. CPU bound.
+    pub(super) fn gather(
+        &self,
+        filter: &Filter,
+        range: TimeRange,
+        fragment: &Fragment,
+        from_offset: i64,
+    ) -> LeafResponse {
+        let (mut gathered, mut total) = (fragment.begin(), 0);
+        let scanned_bytes = self.scan(filter, range, &fragment.fields(), from_offset, &mut |rows| {
+            total += rows.count() as u64;
+            match fragment.add(&mut gathered, rows) {
+                Ok(()) => {}
+                Err(never) => match never {},
             }
-            rows += 1;
-            if rows == BATCH_ROWS {
-                delivery.give(Batch { rows, columns: std::mem::replace(&mut columns, empty()) });
-                rows = 0;
-            }
-            if delivery.is_open() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        delivery.give(Batch { rows, columns });
+        LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() }
+    }
+
+    /// Calls `visit` with all rows that match and whose messages lie at or above `from_offset`, some at a time. Returns how
+    /// many bytes of values were looked at. CPU bound.
+    pub(crate) fn scan(
+        &self,
+        filter: &Filter,
+        range: TimeRange,
+        fields: &[FieldRef],
+        from_offset: i64,
+        visit: &mut dyn FnMut(&SomeRows<'_, '_>),
+    ) -> u64 {
+        let projections: Vec<OnceCell<Vec<Projection<'_>>>> =
+            self.shapes().iter().map(|_| OnceCell::new()).collect();
+        let projector = |field| Projector::new(field, self.origins(), &self.stream);
+        let projectors: Vec<Projector<'_>> = fields.iter().map(projector).collect();
+        let mut some = SomeRows {
+            rows: self,
+            places: Vec::new(),
+            projectors: &projectors,
+            projections: &projections,
+            line: RefCell::default(),
+        };
+        let looked_at = self.each_match(filter, range, from_offset, |block, at| {
+            some.places.push((block, at));
+            if some.places.len() == BATCH_ROWS {
+                visit(&some);
+                some.places.clear();
+            }
+            ControlFlow::Continue(())
+        });
+        if !some.places.is_empty() {
+            visit(&some);
+        }
+        looked_at
     }
 
     /// How many of the rows that match, of messages at or above `from_offset`, have each value of a field. CPU bound.
@@ -61,11 +113,12 @@ impl HotRows {
         from_offset: i64,
     ) -> GroupCounts {
         let mut counts = GroupCounts::default();
-        let fields = vec![field.clone()];
-        let request = ScanRequest { filter: filter.clone(), range, fields, limit: usize::MAX };
-        self.scan(&request, from_offset, &mut |batch| {
-            counts.add(&batch);
-            ControlFlow::Continue(())
+        self.scan(filter, range, std::slice::from_ref(field), from_offset, &mut |rows| {
+            let all: Vec<u32> = (0..rows.count() as u32).collect();
+            match rows.cells(0, &all) {
+                Ok(cells) => counts.add(&cells),
+                Err(never) => match never {},
+            }
         });
         counts
     }

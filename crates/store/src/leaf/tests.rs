@@ -11,6 +11,7 @@ fn request(limit: usize, order: Order) -> LeafRequest {
         order,
         after: None,
         histogram: Some(1_000),
+        fragment: None,
     }
 }
 
@@ -86,12 +87,12 @@ proptest! {
     ) {
         let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
         let (first, second) = (cut.0.min(cut.1).min(rows.len()), cut.0.max(cut.1).min(rows.len()));
-        let answer = |rows: &[crate::HotRow]| {
-            rows.iter().cloned().collect::<HotRows>().search(&request(limit, order), i64::MIN)
-        };
+        let request = request(limit, order);
+        let answer =
+            |rows: &[crate::HotRow]| rows.iter().cloned().collect::<HotRows>().search(&request, i64::MIN);
         let (a, b, c) = (answer(&rows[..first]), answer(&rows[first..second]), answer(&rows[second..]));
-        let left = a.clone().merge(b.clone(), order, limit).merge(c.clone(), order, limit);
-        let right = a.merge(b.merge(c, order, limit), order, limit);
+        let left = a.clone().merge(b.clone(), &request).merge(c.clone(), &request);
+        let right = a.merge(b.merge(c, &request), &request);
         let text = |response: &LeafResponse| format!("{response:?}");
         prop_assert_eq!(text(&left), text(&right));
         prop_assert_eq!(text(&left), text(&answer(&rows)));

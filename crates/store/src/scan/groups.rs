@@ -1,9 +1,9 @@
 //! How many records have each value of a field.
 
-use super::{ABSENT, Batch};
 use crate::shape::put_value;
 use hashbrown::HashMap;
 use millrace_model::Value;
+use millrace_pipes::{ABSENT, Cells};
 use std::cmp::Reverse;
 
 /// See the module. Exact; takes memory for each value that occurs. Those of several shards are joined by [`Self::merge`].
@@ -16,9 +16,8 @@ pub struct GroupCounts {
 }
 
 impl GroupCounts {
-    /// Counts the values of a batch's first column.
-    pub fn add(&mut self, batch: &Batch) {
-        let Some(cells) = batch.columns.first() else { return };
+    /// Counts the values of some records.
+    pub fn add(&mut self, cells: &Cells) {
         let mut counts = vec![0u64; cells.values.len()];
         for code in &cells.codes {
             if let Some(count) = counts.get_mut(*code as usize) {
@@ -58,6 +57,11 @@ impl GroupCounts {
         for (value, count) in other.counts.values() {
             self.add_value(Some(value), *count);
         }
+    }
+
+    /// The values that occur, and how many records have each; in no order.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&Value, u64)> {
+        self.counts.values().map(|(value, count)| (value, *count))
     }
 
     /// How many records do not have the field.

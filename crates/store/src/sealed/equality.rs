@@ -154,7 +154,7 @@ impl Places<'_> {
     fn ask(&self, request: &LeafRequest) -> LeafResponse {
         let hot = self.hot.iter().map(|rows| rows.search(request, i64::MIN));
         let sealed = self.sealed.iter().map(|shard| shard.search_on(request, Some(&Two)).unwrap());
-        let all = hot.chain(sealed).reduce(|sum, more| sum.merge(more, request.order, request.limit));
+        let all = hot.chain(sealed).reduce(|sum, more| sum.merge(more, request));
         all.unwrap_or_default()
     }
 
@@ -179,7 +179,7 @@ fn plainly(rows: &[HotRow], request: &LeafRequest, field: &FieldRef) -> (LeafRes
             *sum.histogram.entry(bucket(row.time, interval)).or_default() += 1;
         }
         let value: Option<Value> = row.placed().field(field).and_then(|value| cell_of(&value));
-        groups.add(&crate::Batch { rows: 1, columns: vec![crate::Cells::uniform(value, 1)] });
+        groups.add(&millrace_pipes::Cells::uniform(value, 1));
     }
     all.sort_by(|a, b| request.order.compare(&a.order(), &b.order()));
     sum.hits = all.into_iter().take(request.limit).cloned().collect();
@@ -247,6 +247,7 @@ fn equality_of_many_filters_over_many_records() {
                         after: None,
                         // Without one nothing is read where counts say enough.
                         histogram: (number % 2 == 0).then_some(INTERVAL),
+                        fragment: None,
                     };
                     let field = FieldRef::resolve(GROUPED[number % GROUPED.len()]);
                     let (expected, groups) = plainly(&rows, &request, &field);

@@ -71,7 +71,7 @@ pub(super) fn search<'q>(
         None => (search.count(&[rows.start, rows.end])?.into_iter().sum(), BTreeMap::new()),
     };
     let hits = search.hits(rows, request, total)?;
-    Ok(LeafResponse { hits, total, histogram, scanned_bytes: reader.read_bytes.get() })
+    Ok(LeafResponse { hits, total, histogram, scanned_bytes: reader.read_bytes.get(), gathered: None })
 }
 
 /// Calls `visit` with every row that matches, of some.

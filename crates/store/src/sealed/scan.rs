@@ -10,38 +10,95 @@ use super::{
 use crate::{
     Error,
     bits::Bits,
-    scan::{Batch, Delivery, GroupCounts, Projection, Projector, ScanRequest},
+    leaf::LeafResponse,
+    scan::{GroupCounts, Projection, Projector},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
-use std::{cell::OnceCell, ops::ControlFlow, slice};
+use millrace_pipes::{Cells, Fragment, Rows};
+use std::{cell::OnceCell, slice};
+
+/// Some rows of a chunk, whose fields are read when they are asked for.
+pub(crate) struct ChunkRows<'a, 'q, 'p> {
+    answers: &'a Answers<'q>,
+    projections: &'a [Projection<'p>],
+    asked: &'a Asked<'a>,
+    rows: &'a Bits,
+    /// Their numbers in the chunk.
+    numbers: OnceCell<Vec<u32>>,
+}
+
+impl Rows for ChunkRows<'_, '_, '_> {
+    type Error = Error;
+
+    fn count(&self) -> usize {
+        self.rows.count() as usize
+    }
+
+    fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Error> {
+        let Some(projection) = self.projections.get(column) else {
+            return Ok(Cells::uniform(None, rows.len()));
+        };
+        if rows.is_empty() {
+            return Ok(Cells::default());
+        }
+        if rows.len() == self.count() {
+            return self.answers.cells(projection, self.asked, self.rows);
+        }
+        let size = self.rows.size();
+        let numbers = self.numbers.get_or_init(|| self.rows.ones(0..size).collect());
+        let mut some = Bits::none(size);
+        rows.iter().filter_map(|row| numbers.get(*row as usize)).for_each(|number| some.insert(*number));
+        self.answers.cells(projection, self.asked, &some)
+    }
+}
 
 impl SealedShard {
-    /// Calls `visit` with all that matches, until that breaks. Returns how many bytes were looked at. CPU bound and
+    /// Carries a fragment out on all that matches. CPU bound and blocking.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where bytes are changed.
+    pub(super) fn gather(
+        &self,
+        filter: &Filter,
+        range: TimeRange,
+        fragment: &Fragment,
+    ) -> Result<LeafResponse, Error> {
+        let mut gathered = fragment.begin();
+        let (mut total, mut scanned_bytes) = (0, 0);
+        if let Some(column) = fragment.counted() {
+            let counts = self.group_counts(filter, range, &FieldRef::resolve(column))?;
+            for (value, rows) in
+                counts.each().map(|(value, rows)| (Some(value), rows)).chain([(None, counts.absent())])
+            {
+                total += rows;
+                gathered.add_counted(value, rows);
+            }
+        } else {
+            scanned_bytes = self.scan(filter, range, &fragment.fields(), &mut |rows| {
+                total += rows.count() as u64;
+                fragment.add(&mut gathered, rows)
+            })?;
+        }
+        Ok(LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() })
+    }
+
+    /// Calls `visit` with all that matches, a chunk at a time. Returns how many bytes were looked at. CPU bound and
     /// blocking.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where bytes are changed; what was visited before is right.
-    pub fn scan(
+    /// [`Error::Corrupt`] where bytes are changed; what was visited before is right. And what `visit` says.
+    pub(crate) fn scan(
         &self,
-        request: &ScanRequest,
-        visit: &mut dyn FnMut(Batch) -> ControlFlow<()>,
+        filter: &Filter,
+        range: TimeRange,
+        fields: &[FieldRef],
+        visit: &mut dyn FnMut(&ChunkRows<'_, '_, '_>) -> Result<(), Error>,
     ) -> Result<u64, Error> {
-        let mut delivery = Delivery::new(request.limit, visit);
-        if !delivery.is_open() {
-            return Ok(0);
-        }
-        self.each_chunk(
-            &request.filter,
-            request.range,
-            &request.fields,
-            |answers, projections, asked, rows| {
-                let cells = |projection| answers.cells(projection, asked, rows);
-                let columns = projections.iter().map(cells).collect::<Result<_, _>>()?;
-                delivery.give(Batch { rows: rows.count() as usize, columns });
-                Ok(delivery.is_open())
-            },
-        )
+        self.each_chunk(filter, range, fields, |answers, projections, asked, rows| {
+            visit(&ChunkRows { answers, projections, asked, rows, numbers: OnceCell::new() })?;
+            Ok(true)
+        })
     }
 
     /// How many of the records that match have each value of a field. CPU bound and blocking.

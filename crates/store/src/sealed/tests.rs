@@ -47,7 +47,15 @@ pub(crate) fn sealed_of(rows: &[HotRow], offsets: usize) -> (TempDir, SealedShar
 
 fn request(filter: Filter, limit: usize) -> LeafRequest {
     let histogram = Some(1_000);
-    LeafRequest { filter, range: TimeRange::ALL, limit, order: Order::NewestFirst, after: None, histogram }
+    LeafRequest {
+        filter,
+        range: TimeRange::ALL,
+        limit,
+        order: Order::NewestFirst,
+        after: None,
+        histogram,
+        fragment: None,
+    }
 }
 
 fn row(number: u64, record: LogRecord) -> HotRow {
@@ -103,7 +111,7 @@ fn requests() -> impl Strategy<Value = LeafRequest> {
     (sample::filter(), range, 0usize..30, any::<bool>(), after, interval).prop_map(
         |(filter, range, limit, newest, after, interval)| {
             let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-            LeafRequest { filter, range, limit, order, after, histogram: interval }
+            LeafRequest { filter, range, limit, order, after, histogram: interval, fragment: None }
         },
     )
 }

@@ -12,6 +12,7 @@ fn plan(next_offset: Option<i64>) -> Plan {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
+        fragment: None,
     };
     let partitions = vec![PartitionRow {
         topic: "t".into(),

@@ -5,12 +5,13 @@ use crate::{
     Error,
     bits::Bits,
     bytes::Malformed,
-    scan::{ABSENT, Batch, Cells, GroupCounts, Own, Projection, cell_of, cell_of_id},
+    scan::{GroupCounts, Own, Projection, cell_of, cell_of_id},
     shape::{Read, Shape},
     strings::Strings,
 };
 use hashbrown::HashMap;
 use millrace_model::{FieldRef, Fields, RecordId, Value};
+use millrace_pipes::{ABSENT, Cells};
 
 type ByBytes = HashMap<Box<[u8]>, u64>;
 
@@ -109,8 +110,7 @@ impl Answers<'_> {
                 Ok(())
             }
             _ => {
-                let columns = vec![self.cells(projection, asked, rows)?];
-                counts.done.add(&Batch { rows: rows.count() as usize, columns });
+                counts.done.add(&self.cells(projection, asked, rows)?);
                 Ok(())
             }
         }
