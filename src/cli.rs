@@ -1,8 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, decrypt, hosts, import, rehearse, reprocess, roles, rules, settings,
-    streams, telemetry,
+    catalogue, client, dead_letters, decrypt, hosts, import, rehearse, reprocess, roles, rules, search,
+    settings, streams, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -124,9 +124,23 @@ pub(crate) enum Output {
     Ndjson,
 }
 
+/// How what was found is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchOutput {
+    /// For people
+    Text,
+    /// One document
+    Json,
+    /// One object a line
+    Ndjson,
+    /// With a header
+    Csv,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// What to look for, such as `error timeout`, `level:>=warn -host:web1`, `"connection reset"`
+    /// What to look for, such as `error timeout`, `level:>=warn -host:web1`, `"connection reset"`; and what to make of it:
+    /// `error | stats count() by host`
     #[arg(default_value = "*", allow_hyphen_values = true)]
     pub(crate) query: String,
     /// From when: an age (15m, 2d), RFC 3339 or epoch milliseconds
@@ -135,15 +149,15 @@ pub(crate) struct SearchArgs {
     /// Until when
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// How many records, the newest first; 0 counts only
+    /// How many records, the newest first, or rows; 0 counts only
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
     /// Only in this stream; several with commas between
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
     /// How to write what is found
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
+    #[arg(long, value_enum, default_value_t = SearchOutput::Text)]
+    pub(crate) output: SearchOutput,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -536,7 +550,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Query(args) => {
             serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings)))
         }
-        Command::Search(args) => runtime()?.block_on(client::search(&args)),
+        Command::Search(args) => runtime()?.block_on(search::run(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
         Command::Traffic(args) => runtime()?.block_on(streams::traffic(&args)),

@@ -1,79 +1,9 @@
-//! Commands that ask a server: `search`, `audit` and `catalogue show`.
+//! Commands that ask a server: `audit` and `catalogue show`; and how commands ask.
 
-use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, SearchArgs, written};
+use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, written};
 use millrace_model::chain;
 use serde_json::{Map, Value, json};
-use std::io::{self, BufWriter, IsTerminal, Write};
-
-/// The most records that one request returns; more are asked for with cursors.
-const PAGE: usize = 1000;
-
-/// `millrace search`.
-pub(crate) async fn search(args: &SearchArgs) -> anyhow::Result<Code> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut found: Vec<Value> = Vec::new();
-    let mut left = args.limit;
-    let mut cursor: Option<String> = None;
-    let mut answer;
-    loop {
-        let body = parameters(args, left.min(PAGE), cursor.as_deref());
-        answer = Request::post(&args.server.server, "api/v1/search", body).about(&args.query).send().await?;
-        let hits = answer["hits"].as_array().cloned().unwrap_or_default();
-        left -= hits.len().min(left);
-        match args.output {
-            Output::Json => found.extend(hits),
-            Output::Ndjson => written(hits.iter().try_for_each(|hit| writeln!(out, "{hit}")))?,
-            Output::Text => written(
-                hits.iter().try_for_each(|hit| writeln!(out, "{}", line(hit, io::stdout().is_terminal()))),
-            )?,
-        }
-        cursor = answer["cursor"].as_str().map(str::to_owned);
-        if left == 0 || cursor.is_none() {
-            break;
-        }
-    }
-    if args.output == Output::Json {
-        answer["hits"] = json!(found);
-        written(writeln!(out, "{answer:#}"))?;
-    }
-    written(out.flush())?;
-    if args.output == Output::Text {
-        eprintln!("{} records in {} ms", answer["total"], answer["took_ms"]);
-    }
-    if answer["partial"] == json!(true) {
-        for missing in answer["missing"].as_array().into_iter().flatten() {
-            eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
-        }
-        return Ok(Code::Partial);
-    }
-    Ok(Code::Ok)
-}
-
-fn parameters(args: &SearchArgs, limit: usize, cursor: Option<&str>) -> Value {
-    let mut body = json!({ "q": args.query, "from": args.since, "limit": limit });
-    let optional = [("to", args.until.as_deref()), ("stream", args.stream.as_deref()), ("cursor", cursor)];
-    for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        body[name] = json!(value);
-    }
-    body
-}
-
-/// A hit as one line: time, host, level, body.
-fn line(hit: &Value, coloured: bool) -> String {
-    let time: String = hit["timestamp"].as_str().unwrap_or_default().chars().take(23).collect();
-    let host = hit["resource"]["host.name"].as_str().unwrap_or("-");
-    let level = hit["severity_text"].as_str().filter(|level| !level.is_empty()).unwrap_or("-");
-    let body = hit["body"].as_str().map_or_else(|| hit["body"].to_string(), printable);
-    if !coloured {
-        return format!("{time} {host} {level} {body}");
-    }
-    let colour = match hit["severity_number"].as_u64().unwrap_or(0) {
-        17.. => "31",
-        13..=16 => "33",
-        _ => "36",
-    };
-    format!("\x1b[2m{time}\x1b[0m {host} \x1b[{colour}m{level}\x1b[0m {body}")
-}
+use std::io::{self, BufWriter, Write};
 
 /// A log line must not drive the terminal: control characters but tab become `�`.
 pub(crate) fn printable(text: &str) -> String {

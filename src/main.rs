@@ -17,6 +17,7 @@ mod reload;
 mod reprocess;
 mod roles;
 mod rules;
+mod search;
 mod settings;
 mod streams;
 mod systemd;

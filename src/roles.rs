@@ -336,9 +336,19 @@ async fn start_query<L: Leaf + Clone + 'static>(
         let topic = kept_by.clone();
         Box::pin(async move { topic.keeps().await })
     });
-    let timeout = settings.query.timeout;
-    let api =
-        Arc::new(Api { searcher, timeout, rules, kept, topic_keeps, topic: verified, dead_letters, hosts });
+    let (timeout, query_memory) = (settings.query.timeout, settings.query.query_memory);
+    let topic = verified;
+    let api = Arc::new(Api {
+        searcher,
+        timeout,
+        query_memory,
+        rules,
+        kept,
+        topic_keeps,
+        topic,
+        dead_letters,
+        hosts,
+    });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {
         watching.searcher.watch_partitions(&watching.topic, shutdown).await;

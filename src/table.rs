@@ -23,20 +23,22 @@ pub(crate) fn show(
         Output::Text => {
             let header = columns.iter().map(|&column| column.to_owned()).collect();
             let rows: Vec<Vec<String>> = std::iter::once(header).chain(items.iter().map(row)).collect();
-            written(table(&rows).iter().try_for_each(|line| writeln!(out, "{line}")))?;
+            written(lines(&rows, &[]).iter().try_for_each(|line| writeln!(out, "{line}")))?;
         }
     }
     Ok(Code::Ok)
 }
 
-/// Rows as lines, each column as wide as it must be.
-fn table(rows: &[Vec<String>]) -> Vec<String> {
+/// Rows as lines, each column as wide as it must be, and to the right where that is said of it.
+pub(crate) fn lines(rows: &[Vec<String>], right: &[bool]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |at| rows.iter().filter_map(|row| row.get(at)).map(|cell: &String| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+            if right.get(at) == Some(&true) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -60,7 +62,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_cells() {
         let rows = [vec!["A".to_owned(), "BC".to_owned()], vec!["größer".to_owned(), String::new()]];
-        assert_eq!(table(&rows), ["A       BC", "größer"]);
+        assert_eq!(lines(&rows, &[]), ["A       BC", "größer"]);
+        assert_eq!(lines(&rows, &[true]), ["     A  BC", "größer"]);
     }
 
     #[test]
