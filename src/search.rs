@@ -148,7 +148,7 @@ fn write_table(out: &mut impl Write, output: SearchOutput, answer: &Value) -> io
 fn text_cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => printable(text),
+        Value::String(text) => printable(short_time(text)),
         Value::Number(number) => match number.as_f64() {
             // As many digits as people read.
             Some(float) if number.is_f64() => {
@@ -159,6 +159,13 @@ fn text_cell(value: &Value) -> String {
         },
         other => printable(&other.to_string()),
     }
+}
+
+/// A time without the zeros at its end.
+fn short_time(text: &str) -> &str {
+    let is_time =
+        text.len() == 30 && text.ends_with('Z') && text.as_bytes()[19] == b'.' && text.as_bytes()[10] == b'T';
+    if is_time { text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 fn csv_cell(value: &Value) -> String {

@@ -32,6 +32,16 @@ impl Cells {
         }
     }
 
+    /// The same, where values often come one after the other that are equal.
+    pub(crate) fn push_run(&mut self, value: Option<Value>) {
+        let last = self.codes.last().copied().unwrap_or(ABSENT);
+        if value.is_some() && self.values.get(last as usize) == value.as_ref() {
+            self.codes.push(last);
+        } else {
+            self.push(value);
+        }
+    }
+
     /// So many rows with one value.
     pub fn uniform(value: Option<Value>, rows: usize) -> Self {
         let value = value.filter(|value| *value != Value::Null);

@@ -100,7 +100,7 @@ fn call(function: &Function, arguments: &[Expr], cells: &[Rc<Cells>], rows: usiz
             let mut made = Cells::default();
             for value in &cells[one].values {
                 of[one] = Some(value);
-                made.push(function.apply(&of));
+                made.push_run(function.apply(&of));
             }
             let codes =
                 cells[one].codes.iter().map(|code| made.codes.get(*code as usize).copied().unwrap_or(ABSENT));

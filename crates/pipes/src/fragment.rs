@@ -2,11 +2,12 @@
 //! on each leaf by itself; what leaves have gathered is joined.
 
 use crate::{
-    ast::{AggregateKind, Named},
+    ast::Named,
     cells::Cells,
     expression::{Expr, float},
     extract::Extract,
     frame::{Frame, Rows},
+    functions::Function,
     groups::{GroupBy, Groups},
     ordered::{OrderBy, Ordered},
     table::Table,
@@ -140,15 +141,38 @@ impl Fragment {
     /// [`Partial::add_counted`].
     pub fn counted(&self) -> Option<&str> {
         match (&self.gather, self.steps.as_slice()) {
-            (Gather::Groups(GroupBy { by, aggregates, .. }), []) => match by.as_slice() {
-                [Named { what: Expr::Column(name), .. }] => {
-                    let are_counts = aggregates.iter().all(|aggregate| {
-                        aggregate.what.kind == AggregateKind::Count && aggregate.what.of.is_none()
-                    });
-                    are_counts.then_some(name)
-                }
+            (Gather::Groups(ask), []) => match ask.by.as_slice() {
+                [Named { what: Expr::Column(name), .. }] => ask.only_counts().then_some(name),
                 _ => None,
             },
+            _ => None,
+        }
+    }
+
+    /// The width of the intervals of time, in nanoseconds, in which it counts records, if it does nothing else: who has such
+    /// counts can bring them by [`Partial::add_counted`], with the beginning of each interval.
+    pub fn counted_by_time(&self) -> Option<u64> {
+        let Gather::Groups(ask) = &self.gather else { return None };
+        match (ask.by.as_slice(), self.steps.as_slice()) {
+            ([Named { what: Expr::Call(Function::Bucket, of), .. }], []) if ask.only_counts() => {
+                match of.as_slice() {
+                    [Expr::Column(name), Expr::Constant(Value::Int(width))]
+                        if FieldRef::resolve(name) == FieldRef::Timestamp =>
+                    {
+                        u64::try_from(*width).ok().filter(|width| *width > 0)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// How many records it gathers, if these are the latest, and nothing else is done to them: other records need not be
+    /// brought.
+    pub fn latest(&self) -> Option<usize> {
+        match (&self.gather, self.steps.as_slice()) {
+            (Gather::Rows(ask), []) if ask.is_latest() => Some(ask.limit),
             _ => None,
         }
     }
@@ -242,10 +266,17 @@ impl Fragment {
 }
 
 impl Partial {
-    /// So many rows that have a value of the column that is [`Fragment::counted`], or none.
+    /// So many rows that have a value of what is counted, or none. For [`Fragment::counted`] and [`Fragment::counted_by_time`].
     pub fn add_counted(&mut self, value: Option<&Value>, rows: u64) {
         if let State::Groups(groups) = &mut self.state {
             groups.add_counted(value, rows);
+        }
+    }
+
+    /// So many rows in all, where only the latest of them were brought: for [`Fragment::latest`].
+    pub fn set_seen(&mut self, rows: u64) {
+        if let State::Rows(ordered) = &mut self.state {
+            ordered.set_seen(rows);
         }
     }
 }

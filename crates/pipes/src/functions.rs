@@ -145,17 +145,20 @@ impl Function {
             _ => {}
         }
         // All others need all of their arguments.
-        let of: Vec<&Value> = of.iter().copied().collect::<Option<_>>()?;
-        let first = of.first().copied();
+        if of.iter().any(Option::is_none) {
+            return None;
+        }
+        let at = |at: usize| of.get(at).copied().flatten();
+        let first = at(0);
         let text = || first.map(value_text);
-        let both = || Some((value_text(first?), value_text(of.get(1)?)));
+        let both = || Some((value_text(first?), value_text(at(1)?)));
         let float_of = |compute: fn(f64) -> f64| double(compute(float(first?)?));
         match self {
-            Self::Add => exact(&of, i64::checked_add, |a, b| a + b),
-            Self::Subtract => exact(&of, i64::checked_sub, |a, b| a - b),
-            Self::Multiply => exact(&of, i64::checked_mul, |a, b| a * b),
-            Self::Remainder => exact(&of, i64::checked_rem, |a, b| a % b),
-            Self::Divide => double(float(first?)? / float(of.get(1)?)?),
+            Self::Add => exact(first?, at(1)?, i64::checked_add, |a, b| a + b),
+            Self::Subtract => exact(first?, at(1)?, i64::checked_sub, |a, b| a - b),
+            Self::Multiply => exact(first?, at(1)?, i64::checked_mul, |a, b| a * b),
+            Self::Remainder => exact(first?, at(1)?, i64::checked_rem, |a, b| a % b),
+            Self::Divide => double(float(first?)? / float(at(1)?)?),
             Self::Negate => match number(first?)? {
                 Number::Int(number) => {
                     number.checked_neg().map_or_else(|| double(-(number as f64)), |n| Some(Value::Int(n)))
@@ -168,7 +171,7 @@ impl Function {
             },
             Self::Ceil => whole(first?, f64::ceil),
             Self::Floor => whole(first?, f64::floor),
-            Self::Round => match of.get(1) {
+            Self::Round => match at(1) {
                 None => whole(first?, f64::round),
                 Some(digits) => {
                     let scale = 10f64.powi(float(digits)?.clamp(-300.0, 300.0) as i32);
@@ -179,18 +182,18 @@ impl Function {
             Self::Ln => float_of(f64::ln),
             Self::Log10 => float_of(f64::log10),
             Self::Exp => float_of(f64::exp),
-            Self::Pow => double(float(first?)?.powf(float(of.get(1)?)?)),
+            Self::Pow => double(float(first?)?.powf(float(at(1)?)?)),
             Self::Lower => Some(Value::String(text()?.to_lowercase())),
             Self::Upper => Some(Value::String(text()?.to_uppercase())),
             Self::Trim => Some(Value::from(text()?.trim())),
             Self::Length => Some(Value::Int(text()?.chars().count() as i64)),
             Self::Substr => {
-                let count = |value: &&Value| float(value).map(|number| number.max(0.0) as usize);
-                let (from, most) = (count(of.get(1)?)?, of.get(2).map_or(Some(usize::MAX), count)?);
+                let count = |value: &Value| float(value).map(|number| number.max(0.0) as usize);
+                let (from, most) = (count(at(1)?)?, at(2).map_or(Some(usize::MAX), count)?);
                 Some(Value::String(text()?.chars().skip(from).take(most).collect()))
             }
             Self::Replace => {
-                let (part, with) = (value_text(of.get(1)?), value_text(of.get(2)?));
+                let (part, with) = (value_text(at(1)?), value_text(at(2)?));
                 let text = text()?;
                 if part.is_empty() {
                     return Some(Value::from(&*text));
@@ -206,9 +209,10 @@ impl Function {
             Self::InNetwork(network) => Some(Value::Bool(network.contains(&text()?))),
             Self::Number => number(first?).map(value_of),
             Self::Text => Some(Value::String(text()?.into_owned())),
-            Self::Bucket => match (number(first?)?, number(of.get(1)?)?) {
+            Self::Bucket => match (number(first?)?, number(at(1)?)?) {
                 (Number::Int(at), Number::Int(width)) if width > 0 => {
-                    at.checked_sub(at.rem_euclid(width)).map(Value::Int)
+                    // The first interval of time begins before what can be said.
+                    Some(Value::Int(at.saturating_sub(at.rem_euclid(width))))
                 }
                 (at, width) => {
                     let (at, width) = (float(&value_of(at))?, float(&value_of(width))?);
@@ -234,8 +238,13 @@ fn double(number: f64) -> Option<Value> {
 }
 
 /// Whole numbers exactly, as long as they fit.
-fn exact(of: &[&Value], whole: fn(i64, i64) -> Option<i64>, other: fn(f64, f64) -> f64) -> Option<Value> {
-    let (a, b) = (number(of.first()?)?, number(of.get(1)?)?);
+fn exact(
+    a: &Value,
+    b: &Value,
+    whole: fn(i64, i64) -> Option<i64>,
+    other: fn(f64, f64) -> f64,
+) -> Option<Value> {
+    let (a, b) = (number(a)?, number(b)?);
     if let (Number::Int(a), Number::Int(b)) = (a, b)
         && let Some(result) = whole(a, b)
     {

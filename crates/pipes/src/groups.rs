@@ -39,6 +39,15 @@ impl GroupBy {
     }
 }
 
+impl GroupBy {
+    /// Does it only count rows?
+    pub(crate) fn only_counts(&self) -> bool {
+        let counts =
+            |named: &Named<Aggregate>| named.what.kind == AggregateKind::Count && named.what.of.is_none();
+        self.aggregates.iter().all(counts)
+    }
+}
+
 /// The column that says which row is earlier.
 const TIME: &str = "timestamp";
 

@@ -35,12 +35,21 @@ impl OrderBy {
         self.unique.iter().chain(&self.columns).for_each(|name| visit(name));
     }
 
+    /// Are these the latest records first, as searches give them?
+    pub(crate) fn is_latest(&self) -> bool {
+        let latest = |(key, name): (&SortKey, &str)| key.descending && key.name == name;
+        self.unique.is_empty() && self.keys.len() == 2 && self.keys.iter().zip(LATEST).all(latest)
+    }
+
     fn compare(&self, a: &[Option<Value>], b: &[Option<Value>]) -> Ordering {
         let mut keys = self.keys.iter().zip(a.iter().zip(b));
         keys.find_map(|(key, (a, b))| Some(ordering(key, a.as_ref(), b.as_ref())).filter(|o| o.is_ne()))
             .unwrap_or(Ordering::Equal)
     }
 }
+
+/// What records are ordered by where nothing else is said.
+pub(crate) const LATEST: [&str; 2] = ["timestamp", "_id"];
 
 /// What is lacking comes last, whichever end is first.
 fn ordering(key: &SortKey, a: Option<&Value>, b: Option<&Value>) -> Ordering {
@@ -111,17 +120,10 @@ impl Ordered {
         let row_of = |cells: &[Rc<Cells>], row: u32| -> Vec<Option<Value>> {
             cells.iter().map(|cells| cells.get(row as usize).cloned()).collect()
         };
-        let keys = read(&mut ask.keys.iter().map(|key| &key.name), frame)?;
-        if let Some(worst) = &self.worst {
-            let is_in = |row: &u32| {
-                let ordering =
-                    ask.keys.iter().zip(keys.iter().zip(worst)).find_map(|(key, (cells, worst))| {
-                        Some(ordering(key, cells.get(*row as usize), worst.as_ref())).filter(|o| o.is_ne())
-                    });
-                ordering == Some(Ordering::Less)
-            };
-            let rows: Vec<u32> = (0..frame.rows() as u32).filter(is_in).collect();
-            frame.pick(&rows);
+        if ask.unique.is_empty() {
+            self.leave_worse(ask, frame)?;
+        } else {
+            self.leave_worse_of_each(ask, frame)?;
         }
         if frame.rows() == 0 || ask.limit == 0 {
             return Ok(());
@@ -134,6 +136,74 @@ impl Ordered {
             self.put(ask, Row { keys: of(&keys), unique: of(&unique), values: of(&values) });
         }
         Ok(())
+    }
+
+    /// Only rows that may be among the first. A key is read only of rows that the keys before leave open.
+    fn leave_worse<R: Rows>(&self, ask: &OrderBy, frame: &mut Frame<'_, R>) -> Result<(), R::Error> {
+        let Some(worst) = &self.worst else { return Ok(()) };
+        // Of each row that is still there: is it better by a key before?
+        let mut is_better = vec![false; frame.rows()];
+        for (number, (key, worst)) in ask.keys.iter().zip(worst).enumerate() {
+            if is_better.iter().all(|is_better| *is_better) {
+                break;
+            }
+            let cells = frame.cells(&key.name)?;
+            let is_last = number + 1 == ask.keys.len();
+            let mut kept = Vec::new();
+            let mut better = Vec::new();
+            for (row, was_better) in is_better.iter().enumerate() {
+                let ordering = ordering(key, cells.get(row), worst.as_ref());
+                if *was_better || ordering.is_lt() || (ordering.is_eq() && !is_last) {
+                    kept.push(row as u32);
+                    better.push(*was_better || ordering.is_lt());
+                }
+            }
+            frame.pick(&kept);
+            is_better = better;
+        }
+        if ask.keys.is_empty() {
+            frame.pick(&[]);
+        }
+        Ok(())
+    }
+
+    /// Of rows that have in common what only one may have, those that are the first by the first key, unless one is known that
+    /// is before them by it.
+    fn leave_worse_of_each<R: Rows>(&self, ask: &OrderBy, frame: &mut Frame<'_, R>) -> Result<(), R::Error> {
+        let Some(key) = ask.keys.first() else { return Ok(()) };
+        let unique: Vec<Rc<Cells>> =
+            ask.unique.iter().map(|name| frame.cells(name)).collect::<Result<_, _>>()?;
+        let cells = frame.cells(&key.name)?;
+        let mut best: HashMap<Vec<u32>, Vec<u32>> = HashMap::new();
+        let mut codes = Vec::new();
+        for row in 0..frame.rows() as u32 {
+            codes.clear();
+            codes.extend(unique.iter().map(|cells| cells.codes[row as usize]));
+            let value = |row: u32| cells.get(row as usize);
+            match best.get_mut(codes.as_slice()) {
+                None => drop(best.insert(codes.clone(), vec![row])),
+                Some(rows) => match ordering(key, value(row), value(rows[0])) {
+                    Ordering::Less => *rows = vec![row],
+                    Ordering::Equal => rows.push(row),
+                    Ordering::Greater => {}
+                },
+            }
+        }
+        let is_open = |row: &u32| {
+            let of = |cells: &Rc<Cells>| cells.get(*row as usize).map(Key::of);
+            let combination: Vec<Option<Key>> = unique.iter().map(of).collect();
+            let known = self.places.get(&combination).and_then(|place| self.rows[*place].keys.first());
+            known.is_none_or(|known| ordering(key, cells.get(*row as usize), known.as_ref()).is_le())
+        };
+        let mut rows: Vec<u32> = best.into_values().flatten().filter(is_open).collect();
+        rows.sort_unstable();
+        frame.pick(&rows);
+        Ok(())
+    }
+
+    /// So many rows in all.
+    pub(crate) fn set_seen(&mut self, rows: u64) {
+        self.seen = rows;
     }
 
     fn put(&mut self, ask: &OrderBy, row: Row) {

@@ -8,7 +8,7 @@ use crate::{
     fragment::{Gather, Step},
     functions::Function,
     groups::GroupBy,
-    ordered::OrderBy,
+    ordered::{LATEST, OrderBy},
 };
 use millrace_model::{TimeRange, Timestamp, Value};
 use std::{collections::HashMap, time::Duration};
@@ -244,7 +244,7 @@ impl Planner<'_> {
         columns: &[String],
     ) {
         if self.fragments.is_empty() {
-            keys.extend(["timestamp", "_id"].map(|name| SortKey { name: name.to_owned(), descending: true }));
+            keys.extend(LATEST.map(|name| SortKey { name: name.to_owned(), descending: true }));
         }
         // Where all that follows is done row by row, no more rows are needed than are shown.
         let one_by_one = |pipe: &Pipe| matches!(pipe, Pipe::Eval(_) | Pipe::Fields(_) | Pipe::Extract(_));

@@ -2,12 +2,14 @@
 //! bytes in hexadecimal, so an answer over HTTP equals one in process, byte for byte.
 
 mod grant;
+mod instead;
 mod proof;
 mod rows_as_otlp;
 #[cfg(test)]
 mod tests;
 
 pub use grant::Grant;
+pub(crate) use instead::{gathered, instead};
 pub use proof::{CLOCKS_WITHIN, ClusterKey, Disbelief};
 pub(crate) use rows_as_otlp::unhex;
 

@@ -167,7 +167,7 @@ impl SealedShard {
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
         if let Some(fragment) = &request.fragment {
-            return self.gather(&request.filter, request.range, fragment);
+            return self.gather(&request.filter, request.range, fragment, threads);
         }
         let reader = Reader::new(self);
         let rows = rows::inside(self, &reader, request.range)?;

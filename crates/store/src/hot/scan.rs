@@ -3,7 +3,7 @@
 use super::{Block, HotRows};
 use crate::{
     bytes::Malformed,
-    leaf::LeafResponse,
+    leaf::{self, LeafResponse},
     plan::RowView,
     scan::{BATCH_ROWS, GroupCounts, Own, Projection, Projector, cell_of, cell_of_id},
     shape::{Line, Slots},
@@ -58,6 +58,9 @@ impl HotRows {
         fragment: &Fragment,
         from_offset: i64,
     ) -> LeafResponse {
+        if let Some(search) = leaf::instead(filter, range, fragment) {
+            return leaf::gathered(fragment, self.search(&search, from_offset));
+        }
         let (mut gathered, mut total) = (fragment.begin(), 0);
         let scanned_bytes = self.scan(filter, range, &fragment.fields(), from_offset, &mut |rows| {
             total += rows.count() as u64;

@@ -152,6 +152,8 @@ fn pipes() -> impl Strategy<Value = String> {
         "stats count(), count(B), min(B), max(B), sum(B), count_distinct(B) by A",
         "stats first(A), last(B), p50(A)",
         "timechart 1s count() by A as a",
+        "timechart 1s count()",
+        "limit 3 | fields A, B",
         "top 3 A, B",
         "rare A",
         "sort -A, B | limit 5 | fields A, B, timestamp, body",

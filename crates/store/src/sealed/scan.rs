@@ -10,8 +10,9 @@ use super::{
 use crate::{
     Error,
     bits::Bits,
-    leaf::LeafResponse,
+    leaf::{self, LeafResponse},
     scan::{GroupCounts, Projection, Projector},
+    threads::Threads,
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
@@ -63,6 +64,7 @@ impl SealedShard {
         filter: &Filter,
         range: TimeRange,
         fragment: &Fragment,
+        threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
         let mut gathered = fragment.begin();
         let (mut total, mut scanned_bytes) = (0, 0);
@@ -74,6 +76,8 @@ impl SealedShard {
                 total += rows;
                 gathered.add_counted(value, rows);
             }
+        } else if let Some(search) = leaf::instead(filter, range, fragment) {
+            return Ok(leaf::gathered(fragment, self.search_on(&search, threads)?));
         } else {
             scanned_bytes = self.scan(filter, range, &fragment.fields(), &mut |rows| {
                 total += rows.count() as u64;
