@@ -152,8 +152,10 @@ fn text_cell(value: &Value) -> String {
         Value::Number(number) => match number.as_f64() {
             // As many digits as people read.
             Some(float) if number.is_f64() => {
-                let text = format!("{float:.3}");
-                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+                let zeros = if float == 0.0 { 0.0 } else { -float.abs().log10().floor() };
+                let text = format!("{float:.digits$}", digits = 3 + zeros.clamp(0.0, 12.0) as usize);
+                let text = text.trim_end_matches('0').trim_end_matches('.');
+                if text.is_empty() { "0".to_owned() } else { text.to_owned() }
             }
             _ => number.to_string(),
         },
@@ -200,4 +202,42 @@ fn line(hit: &Value, coloured: bool) -> String {
         _ => "36",
     };
     format!("\x1b[2m{time}\x1b[0m {host} \x1b[{colour}m{level}\x1b[0m {body}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_as_people_read_them() {
+        for (value, text) in [
+            (json!(null), "-"),
+            (json!("a\u{1b}[2J"), "a\u{fffd}[2J"),
+            (json!("2026-01-15T10:00:00.000000000Z"), "2026-01-15T10:00:00"),
+            (json!("2026-01-15T10:00:00.120000000Z"), "2026-01-15T10:00:00.12"),
+            (json!("2026-01-15T10:00:00Z"), "2026-01-15T10:00:00Z"),
+            (json!(1_000_000), "1000000"),
+            (json!(0.0), "0"),
+            (json!(20.0), "20"),
+            (json!(1234.56789), "1234.568"),
+            (json!(0.000_277_777), "0.0002778"),
+            (json!(-0.5), "-0.5"),
+            (json!([1, "x"]), "[1,\"x\"]"),
+        ] {
+            assert_eq!(text_cell(&value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_written_in_each_form() {
+        let answer = json!({ "table": { "columns": ["host", "n"], "rows": [["a,b", 1], [null, 22]] } });
+        let written = |output| {
+            let mut out = Vec::new();
+            write_table(&mut out, output, &answer).map(|()| String::from_utf8_lossy(&out).into_owned())
+        };
+        assert_eq!(written(SearchOutput::Text).ok().as_deref(), Some("host   n\na,b    1\n-     22\n"));
+        assert_eq!(written(SearchOutput::Csv).ok().as_deref(), Some("host,n\n\"a,b\",1\n,22\n"));
+        let lines = "{\"host\":\"a,b\",\"n\":1}\n{\"host\":null,\"n\":22}\n";
+        assert_eq!(written(SearchOutput::Ndjson).ok().as_deref(), Some(lines));
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
     frame::{Frame, Rows},
     functions::Function,
     groups::{GroupBy, Groups},
+    memory::{Memory, Taken},
     ordered::{OrderBy, Ordered},
     table::Table,
 };
@@ -24,8 +25,10 @@ pub struct Fragment {
     columns: Vec<String>,
     steps: Vec<Step>,
     gather: Gather,
-    /// How many bytes what it gathers may take, about.
+    /// How many bytes what is gathered for it in this process may take, about: of all leaves together.
     memory: usize,
+    #[serde(skip)]
+    used: Memory,
     /// Which of its columns are times.
     is_time: Vec<bool>,
 }
@@ -59,6 +62,8 @@ pub struct Partial {
     /// After so many rows its memory is looked at.
     #[serde(skip)]
     unweighed: usize,
+    #[serde(skip)]
+    taken: Taken,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -124,7 +129,7 @@ impl Fragment {
             Gather::Groups(ask) => ask.each_column(&mut |name| need(name, &made)),
             Gather::Rows(ask) => ask.each_column(&mut |name| need(name, &made)),
         }
-        Self { columns, steps, gather, memory, is_time }
+        Self { columns, steps, gather, memory, used: Memory::default(), is_time }
     }
 
     /// The columns that it reads, by name: [`Rows::cells`] is asked for them by their places here.
@@ -183,7 +188,7 @@ impl Fragment {
             Gather::Groups(ask) => State::Groups(Groups::new(ask)),
             Gather::Rows(_) => State::Rows(Ordered::default()),
         };
-        Partial { state, unweighed: WEIGHED }
+        Partial { state, unweighed: WEIGHED, taken: self.used.none_taken() }
     }
 
     /// Takes some rows in. CPU bound.
@@ -214,8 +219,9 @@ impl Fragment {
     }
 
     /// Joins what was gathered of other rows.
-    pub fn merge(&self, partial: &mut Partial, other: Partial) {
-        match (&self.gather, &mut partial.state, other.state) {
+    pub fn merge(&self, partial: &mut Partial, mut other: Partial) {
+        let others = std::mem::replace(&mut other.state, State::TooLarge);
+        match (&self.gather, &mut partial.state, others) {
             (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
                 if !groups.merge(others) {
                     partial.state = State::TooLarge;
@@ -227,6 +233,21 @@ impl Fragment {
         self.weigh(partial);
     }
 
+    /// What is gathered here takes so many bytes, where they are counted elsewhere: may it go on?
+    pub fn may_take(&self, partial: &mut Partial, bytes: usize) -> bool {
+        self.take(partial, bytes);
+        !partial.is_too_large()
+    }
+
+    fn take(&self, partial: &mut Partial, bytes: usize) {
+        if partial.taken.set(bytes) > self.memory {
+            partial.state = State::TooLarge;
+        }
+        if partial.is_too_large() {
+            partial.taken.set(0);
+        }
+    }
+
     fn weigh(&self, partial: &mut Partial) {
         let (weight, count) = match &partial.state {
             State::Groups(groups) => (groups.weight(), groups.count()),
@@ -234,14 +255,13 @@ impl Fragment {
             State::TooLarge => (0, 0),
         };
         partial.unweighed = count.max(WEIGHED);
-        if weight > self.memory {
-            partial.state = State::TooLarge;
-        }
+        self.take(partial, weight);
     }
 
     /// What was gathered, as a table; and how many rows it would have without a limit.
-    pub(crate) fn finish(&self, partial: Partial) -> Result<(Table, u64), TooLarge> {
-        match (&self.gather, partial.state) {
+    pub(crate) fn finish(&self, mut partial: Partial) -> Result<(Table, u64), TooLarge> {
+        let state = std::mem::replace(&mut partial.state, State::TooLarge);
+        match (&self.gather, state) {
             (Gather::Groups(ask), State::Groups(groups)) => {
                 let table = groups.finish(ask, &self.is_time);
                 let rows = table.rows as u64;
@@ -266,6 +286,11 @@ impl Fragment {
 }
 
 impl Partial {
+    /// Would it take more memory than it may? Then nothing comes of it, whatever is added.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.state, State::TooLarge)
+    }
+
     /// So many rows that have a value of what is counted, or none. For [`Fragment::counted`] and [`Fragment::counted_by_time`].
     pub fn add_counted(&mut self, value: Option<&Value>, rows: u64) {
         if let State::Groups(groups) = &mut self.state {

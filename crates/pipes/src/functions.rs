@@ -73,7 +73,7 @@ const fn arity(least: usize, most: usize) -> Arity {
 
 const ANY: usize = 16;
 
-/// The functions that are called by name. `matches` and `in_network` are made by the parser: their second argument is read once.
+/// The functions that are called by name, besides `matches` and `in_network`.
 pub(crate) const NAMED: &[(&str, Function, Arity)] = &[
     ("abs", Function::Abs, arity(1, 1)),
     ("bucket", Function::Bucket, arity(2, 2)),

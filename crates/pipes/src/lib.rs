@@ -19,6 +19,7 @@ mod frame;
 mod functions;
 mod groups;
 mod key;
+mod memory;
 mod ordered;
 mod parse;
 mod plan;
@@ -36,7 +37,7 @@ pub use functions::Function;
 pub use groups::GroupBy;
 pub use millrace_filter::ParseError;
 pub use ordered::OrderBy;
-pub use parse::parse;
+pub use parse::{parse, words};
 pub use plan::{Answer, Context, Plan};
 pub use table::{Column, Table};
 

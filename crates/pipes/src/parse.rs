@@ -49,6 +49,14 @@ const AGGREGATES: &[(&str, AggregateKind)] = &[
     ("sum", AggregateKind::Sum),
 ];
 
+/// The words of the language behind a filter: pipes, aggregates (of the percentiles one) and functions. For completion, and
+/// for whoever must have said something of each.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    let pipes = PIPES.iter().map(|(name, _)| *name);
+    let aggregates = AGGREGATES.iter().map(|(name, _)| *name).chain(["p50"]);
+    pipes.chain(aggregates).chain(expression::function_names())
+}
+
 /// Reads a query.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub struct Context {
     pub range: TimeRange,
     /// How many rows are shown at most.
     pub limit: usize,
-    /// How many bytes of memory each part of the query may take, about.
+    /// How many bytes of memory what is gathered may take, about.
     pub memory: usize,
 }
 

@@ -42,6 +42,9 @@ pub enum Error {
         /// The index's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Nobody waits for the answer any more.
+    #[error("the search was given up")]
+    Stopped,
     /// Nothing to seal: no row lies inside the offsets of the cut.
     #[error("shard {0} would hold no rows")]
     Empty(millrace_model::ShardId),

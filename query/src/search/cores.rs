@@ -3,6 +3,7 @@
 use millrace_store::Threads;
 use std::{sync::Arc, thread};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many searches that mostly wait for a network may run beside: they need a core now and then.
 const WAITING: usize = 16;
@@ -12,6 +13,8 @@ const WAITING: usize = 16;
 pub struct Cores {
     free: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Once it is cancelled, searches on these end.
+    stop: CancellationToken,
 }
 
 impl Default for Cores {
@@ -23,7 +26,17 @@ impl Default for Cores {
 
 impl Cores {
     fn of(count: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), waiting: Arc::new(Semaphore::new(WAITING)) }
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The same cores for one search, which ends when what is given with them is dropped.
+    pub fn of_search(&self) -> (Self, DropGuard) {
+        let stop = CancellationToken::new();
+        (Self { stop: stop.clone(), ..self.clone() }, stop.drop_guard())
     }
 
     /// Waits for a core.
@@ -55,6 +68,10 @@ impl Threads for Cores {
             }
             work();
         });
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 }
 

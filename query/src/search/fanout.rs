@@ -3,6 +3,7 @@
 use super::{Missing, cores::Cores, deletions::Deletions, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
+use millrace_pipes::Partial;
 use millrace_store::{Error, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -18,6 +19,9 @@ pub struct Sealed {
 
 /// Searches every planned shard for what is not deleted in it.
 pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sealed {
+    // Whoever drops this future, a client that has gone or a time-out, ends what it began.
+    let (cores, stop) = cores.of_search();
+    let mut stop = Some(stop);
     let deletions = Deletions::of(&plan.snapshot.deletions);
     let mut missing = Vec::new();
     let mut tasks = JoinSet::new();
@@ -40,7 +44,12 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
         match ended {
             Ok((_, Ok(response))) => {
                 all.response = all.response.merge(response, &plan.sealed);
+                if all.response.gathered.as_ref().is_some_and(Partial::is_too_large) {
+                    // Nothing comes of the others.
+                    drop(stop.take());
+                }
             }
+            Ok((_, Err(error))) if is_stopped(&error) => {}
             Ok((meta, Err(error))) => {
                 tracing::error!(shard.id = %meta.id, error = format!("{error:#}"), "a shard could not be searched");
                 all.missing.push(Missing {
@@ -68,6 +77,10 @@ async fn search_one(
         }
         answer => answer,
     }
+}
+
+fn is_stopped(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Stopped))
 }
 
 fn is_damage(error: &anyhow::Error) -> bool {

@@ -40,6 +40,11 @@ fn operator(token: &Token) -> Option<(u8, Function)> {
 const NOT_POWER: u8 = 3;
 const COMPARISON_POWER: u8 = 4;
 
+/// All functions, those included that are made by the parser: their second argument is read once.
+pub(super) fn function_names<'a>() -> impl Iterator<Item = &'a str> {
+    NAMED.iter().map(|(name, ..)| -> &'a str { name }).chain(["in_network", "matches"])
+}
+
 impl Parser<'_> {
     pub(super) fn expression(&mut self) -> Result<Expr, ParseError> {
         self.operators(0)
@@ -161,10 +166,13 @@ impl Parser<'_> {
         }
         let Some((_, function, arity)) = NAMED.iter().find(|(known, ..)| *known == lower) else {
             let error = ParseError::new(token.span.clone(), format!("there is no function {name}"));
-            let known = || NAMED.iter().map(|(name, ..)| *name).chain(["in_network", "matches"]);
-            return Err(error.suggest(match closest(&lower, known()) {
+            // An aggregate of before is called as it is written.
+            let columns = self.columns.iter().flatten();
+            let mut known: Vec<&str> = columns.filter_map(|column| Some(column.split_once('(')?.0)).collect();
+            known.extend(function_names());
+            return Err(error.suggest(match closest(&lower, known) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+                None => format!("there are {}", function_names().collect::<Vec<_>>().join(", ")),
             }));
         };
         if !(arity.least..=arity.most).contains(&arguments.len()) {

@@ -111,6 +111,7 @@ fn what_is_wrong_is_marked_and_mended() {
         ("* | where a >", "", "a value was expected", "field"),
         ("* | where a < b < c", "<", "not chained", "and"),
         ("* | where lenght(a) > 3", "lenght", "no function", "length"),
+        ("* | stats count() by a | where cuont() > 3", "cuont", "no function", "`count`"),
         ("* | where pow(a) > 3", "pow", "takes 2 arguments", ""),
         ("* | where matches(a, /(/)", "/(/", "regular expression is wrong", ""),
         ("* | where timestamp > \"noon\"", "\"noon\"", "no time", "RFC 3339"),

@@ -13,6 +13,7 @@ pub struct GroupCounts {
     counts: HashMap<Box<[u8]>, (Value, u64)>,
     absent: u64,
     key: Vec<u8>,
+    bytes: usize,
 }
 
 impl GroupCounts {
@@ -43,11 +44,11 @@ impl GroupCounts {
         }
         self.key.clear();
         put_value(&mut self.key, value);
-        match self.counts.get_mut(self.key.as_slice()) {
-            Some((_, known)) => *known += count,
-            None => {
-                self.counts.insert(self.key.as_slice().into(), (value.clone(), count));
-            }
+        if let Some((_, known)) = self.counts.get_mut(self.key.as_slice()) {
+            *known += count;
+        } else {
+            self.bytes += 96 + 2 * self.key.len();
+            self.counts.insert(self.key.as_slice().into(), (value.clone(), count));
         }
     }
 
@@ -67,6 +68,11 @@ impl GroupCounts {
     /// How many records do not have the field.
     pub fn absent(&self) -> u64 {
         self.absent
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes
     }
 
     /// How many values occur.

@@ -110,9 +110,9 @@ proptest! {
         let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &[], passed: 0, created: Timestamp(9) };
         let merged = SealedShard::open(&merge(&input, folder.path()).unwrap().path).unwrap();
         let mut found = Found::new();
-        merged.scan(&filter, range, &fields, &mut |rows| {
+        merged.scan(&filter, range, &fields, None, &mut |rows| {
             gather(&mut found, rows, count);
-            Ok(())
+            Ok(true)
         }).unwrap();
         prop_assert_eq!(&found, &expected, "merged");
         prop_assert_eq!(text(&merged.group_counts(&filter, range, first).unwrap()), text(&plainly));

@@ -12,7 +12,7 @@ use crate::{
     bits::Bits,
     index::RowCount,
     plan::{Plan, Question, Test},
-    threads::Threads,
+    threads::{Threads, go_on},
 };
 use millrace_filter::{Expr, Filter};
 use millrace_model::RecordId;
@@ -149,7 +149,7 @@ impl<'q> Answers<'q> {
             let answers = Answers::with(shard, &reader, question, candidates, Arc::clone(unfolded));
             while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for number in *piece {
-                    match answers.of(*number) {
+                    match go_on(Some(threads)).and_then(|()| answers.of(*number)) {
                         Ok(answer) => drop(found[*number as usize].set(answer)),
                         Err(error) => {
                             next.store(pieces.len(), Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::{
     bits::Bits,
     blocks::{BLOCK_ROWS, Local},
     leaf::{LeafRequest, LeafResponse, Order, Place, bucket},
-    threads::Threads,
+    threads::{Threads, go_on},
 };
 use millrace_model::{Row, TimeRange, Timestamp};
 use std::{collections::BTreeMap, ops::Range};
@@ -244,6 +244,7 @@ impl Search<'_, '_> {
     fn count_of(&self, shape: u32, ranks: Range<u32>) -> Result<u64, Error> {
         let mut count = 0;
         for (number, rows) in self.shard.chunks_of_ranks(shape, ranks) {
+            go_on(self.threads)?;
             count += self.answers.matching(number, rows)?;
         }
         Ok(count)
@@ -288,6 +289,7 @@ impl Search<'_, '_> {
         let blocks = range.start as usize / BLOCK_ROWS..(range.end as usize).div_ceil(BLOCK_ROWS);
         let newest = order == Order::NewestFirst;
         for step in 0..blocks.len() {
+            go_on(self.threads)?;
             let number = if newest { blocks.end - 1 - step } else { blocks.start + step };
             let local = self.shard.ranks()?.of(number);
             let mut possible = vec![false; local.len()];

@@ -12,7 +12,7 @@ use crate::{
     bits::Bits,
     leaf::{self, LeafResponse},
     scan::{GroupCounts, Projection, Projector},
-    threads::Threads,
+    threads::{Threads, go_on},
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
@@ -69,7 +69,9 @@ impl SealedShard {
         let mut gathered = fragment.begin();
         let (mut total, mut scanned_bytes) = (0, 0);
         if let Some(column) = fragment.counted() {
-            let counts = self.group_counts(filter, range, &FieldRef::resolve(column))?;
+            let field = FieldRef::resolve(column);
+            let mut go_on = |bytes| fragment.may_take(&mut gathered, bytes);
+            let counts = self.count_groups(filter, range, &field, threads, &mut go_on)?;
             for (value, rows) in
                 counts.each().map(|(value, rows)| (Some(value), rows)).chain([(None, counts.absent())])
             {
@@ -79,15 +81,16 @@ impl SealedShard {
         } else if let Some(search) = leaf::instead(filter, range, fragment) {
             return Ok(leaf::gathered(fragment, self.search_on(&search, threads)?));
         } else {
-            scanned_bytes = self.scan(filter, range, &fragment.fields(), &mut |rows| {
+            scanned_bytes = self.scan(filter, range, &fragment.fields(), threads, &mut |rows| {
                 total += rows.count() as u64;
-                fragment.add(&mut gathered, rows)
+                fragment.add(&mut gathered, rows)?;
+                Ok(!gathered.is_too_large())
             })?;
         }
         Ok(LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() })
     }
 
-    /// Calls `visit` with all that matches, a chunk at a time. Returns how many bytes were looked at. CPU bound and
+    /// Calls `visit` with all that matches, a chunk at a time, until it has enough. Returns how many bytes were looked at. CPU bound and
     /// blocking.
     ///
     /// # Errors
@@ -97,11 +100,11 @@ impl SealedShard {
         filter: &Filter,
         range: TimeRange,
         fields: &[FieldRef],
-        visit: &mut dyn FnMut(&ChunkRows<'_, '_, '_>) -> Result<(), Error>,
+        threads: Option<&dyn Threads>,
+        visit: &mut dyn FnMut(&ChunkRows<'_, '_, '_>) -> Result<bool, Error>,
     ) -> Result<u64, Error> {
-        self.each_chunk(filter, range, fields, |answers, projections, asked, rows| {
-            visit(&ChunkRows { answers, projections, asked, rows, numbers: OnceCell::new() })?;
-            Ok(true)
+        self.each_chunk(filter, range, fields, threads, |answers, projections, asked, rows| {
+            visit(&ChunkRows { answers, projections, asked, rows, numbers: OnceCell::new() })
         })
     }
 
@@ -115,16 +118,34 @@ impl SealedShard {
         range: TimeRange,
         field: &FieldRef,
     ) -> Result<GroupCounts, Error> {
+        self.count_groups(filter, range, field, None, &mut |_| true)
+    }
+
+    /// The same; `go_on` is asked now and then with the bytes of memory that it takes. Where it says no, some are missing.
+    fn count_groups(
+        &self,
+        filter: &Filter,
+        range: TimeRange,
+        field: &FieldRef,
+        threads: Option<&dyn Threads>,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<GroupCounts, Error> {
         let (mut counts, mut counted) = (RawCounts::default(), CountedValues::new(self));
-        self.each_chunk(filter, range, slice::from_ref(field), |answers, projections, asked, rows| {
-            for projection in projections {
-                let is_whole = rows.count() == rows.size();
-                if !is_whole || !counted.take(projection, asked.shape, asked.number, answers.reader)? {
-                    answers.count(projection, asked, rows, &mut counts)?;
+        self.each_chunk(
+            filter,
+            range,
+            slice::from_ref(field),
+            threads,
+            |answers, projections, asked, rows| {
+                for projection in projections {
+                    let is_whole = rows.count() == rows.size();
+                    if !is_whole || !counted.take(projection, asked.shape, asked.number, answers.reader)? {
+                        answers.count(projection, asked, rows, &mut counts)?;
+                    }
                 }
-            }
-            Ok(true)
-        })?;
+                Ok(go_on(counts.weight()))
+            },
+        )?;
         let Some(shape) = self.directory.shapes.first() else { return Ok(GroupCounts::default()) };
         let projection = Projector::new(field, &[], &self.meta().stream).of(shape);
         let mut groups = counts.finish(&projection, shape).map_err(|problem| self.broken(problem))?;
@@ -139,6 +160,7 @@ impl SealedShard {
         filter: &Filter,
         range: TimeRange,
         fields: &'q [FieldRef],
+        threads: Option<&dyn Threads>,
         mut visit: impl FnMut(&Answers<'_>, &[Projection<'_>], &Asked<'_>, &Bits) -> Result<bool, Error>,
     ) -> Result<u64, Error> {
         let reader = Reader::new(self);
@@ -152,6 +174,7 @@ impl SealedShard {
         let projectors: Vec<Projector<'_>> = fields.iter().map(projector).collect();
         let all: Vec<OnceCell<Vec<Projection<'_>>>> = shapes.iter().map(|_| OnceCell::new()).collect();
         rows::each_chunk(self, &reader, &answers, rows, &mut |number, rows: Bits| {
+            go_on(threads)?;
             let shape = self.directory.chunks[number as usize].shape as usize;
             let projections = all[shape]
                 .get_or_init(|| projectors.iter().map(|projector| projector.of(&shapes[shape])).collect());

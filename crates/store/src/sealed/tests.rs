@@ -7,7 +7,7 @@ use millrace_filter::{Expr, Filter, Glob, GlobPart, Text};
 use millrace_model::{
     LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, TimeRange, Timestamp, Value,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree};
 use std::sync::Mutex;
 use tempfile::TempDir;
 
@@ -87,6 +87,42 @@ impl Threads for Two {
             scope.spawn(work);
             work();
         });
+    }
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+/// Threads of a search that nobody waits for.
+struct Nobody;
+
+impl Threads for Nobody {
+    fn run(&self, _: usize, work: &(dyn Fn() + Sync)) {
+        work();
+    }
+
+    fn is_stopped(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_search_that_nobody_waits_for_ends() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let rows = sample::rows(40).new_tree(&mut runner).unwrap().current();
+    assert!(rows.len() > 1);
+    let (_folder, shard) = sealed_of(&rows, rows.len());
+    let query = millrace_pipes::parse("* | sort body").unwrap();
+    let context =
+        millrace_pipes::Context { now: Timestamp(0), range: TimeRange::ALL, limit: 5, memory: 1 << 20 };
+    let plan = millrace_pipes::Plan::new(&query.pipes, &context).unwrap();
+    let plain = LeafRequest { histogram: None, ..request(millrace_filter::parse("*a*").unwrap(), 5) };
+    let piped = LeafRequest { fragment: Some(plan.leaf().clone()), ..plain.clone() };
+    for request in [plain, piped] {
+        assert!(shard.search_on(&request, Some(&Two)).is_ok());
+        let given_up = shard.search_on(&request, Some(&Nobody));
+        assert!(matches!(given_up, Err(Error::Stopped)), "{given_up:?}");
     }
 }
 

@@ -19,6 +19,7 @@ type ByBytes = HashMap<Box<[u8]>, u64>;
 #[derive(Default)]
 pub(in crate::sealed) struct RawCounts {
     raw: Vec<(Read, ByBytes)>,
+    bytes: usize,
     done: GroupCounts,
 }
 
@@ -29,6 +30,11 @@ impl RawCounts {
             self.raw.len() - 1
         });
         &mut self.raw[at].1
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(in crate::sealed) fn weight(&self) -> usize {
+        self.bytes + self.done.weight()
     }
 
     /// What was counted. `shape` is any.
@@ -98,12 +104,19 @@ impl Answers<'_> {
         match &projection.own {
             Own::Slot(slot, read) if projection.resource.is_empty() && !projection.needs_shape() => {
                 let column = self.chunk(asked)?;
-                let counts = counts.of(*read);
-                let count = |raw: &[u8], count| match counts.get_mut(raw) {
-                    Some(known) => *known += count,
-                    None => drop(counts.insert(raw.into(), count)),
+                let mut more = 0;
+                let by_bytes = counts.of(*read);
+                let count = |raw: &[u8], count| {
+                    if let Some(known) = by_bytes.get_mut(raw) {
+                        *known += count;
+                    } else {
+                        more += 48 + raw.len();
+                        by_bytes.insert(raw.into(), count);
+                    }
                 };
-                column.column(*slot)?.count(rows, &mut { count }).map_err(self.broken())
+                column.column(*slot)?.count(rows, &mut { count }).map_err(self.broken())?;
+                counts.bytes += more;
+                Ok(())
             }
             Own::Constant(value) if projection.resource.is_empty() => {
                 counts.done.add_value(value.as_ref(), rows.count().into());
