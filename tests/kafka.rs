@@ -217,7 +217,13 @@ fn an_answer_that_may_lack_something_says_so() {
     cluster.server.wait_for_total("memory", 1, DEADLINE);
     let search = |cluster: &Cluster<'_>| site.run(&["search", "memory", "--server", &cluster.server.url()]);
     assert_eq!(search(&cluster).code, Some(0));
+    let table = |cluster: &Cluster<'_>| {
+        let answer = cluster.server.search(&json!({ "q": "* | stats count(), last(body) by _stream" }));
+        (answer["table"]["rows"].clone(), answer["partial"].clone())
+    };
+    assert_eq!(table(&cluster), (json!([["logs", 1, "in memory only"]]), json!(false)));
     cluster.indexers[0].kill();
+    assert_eq!(table(&cluster), (json!([]), json!(true)));
     let outcome = search(&cluster);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(5), ""), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("partial: "), "{}", outcome.stderr);

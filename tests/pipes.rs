@@ -1,0 +1,121 @@
+//! Pipes from outside: what they make of records in memory, in shards and in both, of records that are deleted, and what is
+//! said where they cannot be carried out.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use millrace_test_support::{Site, Up, http, wait};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+const DEADLINE: Duration = Duration::from_mins(1);
+
+fn up<'a>(site: &'a Site, more: &str) -> Up<'a> {
+    let logs = site.path("logs").display().to_string();
+    site.up(&format!(
+        "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{logs}/*.log\"]\nparse = [\"logfmt\"]\n{more}"
+    ))
+    .started()
+}
+
+fn lines(numbers: std::ops::Range<u64>) -> String {
+    let line = |n: u64| format!("n={n} user=u{} size={}\n", n % 7, n % 100);
+    numbers.map(line).collect()
+}
+
+/// The rows that a query gives.
+#[track_caller]
+fn rows(up: &Up<'_>, query: &str) -> Value {
+    up.server.search(&json!({ "q": query }))["table"]["rows"].clone()
+}
+
+fn wait_for_a_shard(up: &Up<'_>) {
+    wait::until_true("a shard is published", DEADLINE, || {
+        up.server.metric("millrace_indexer_shards_total").is_some_and(|shards| shards >= 1.0)
+    });
+}
+
+#[test]
+fn records_in_memory_in_shards_and_in_both_are_one_table() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "[indexer]\nseal_age = \"2s\"\n");
+    let check = |all: u64| {
+        up.server.wait_for_total("n:*", all, DEADLINE);
+        let of_user = |user: u64| (0..all).filter(|n| n % 7 == user).count();
+        let expected: Vec<Value> = (0..7).map(|user| json!([format!("u{user}"), of_user(user)])).collect();
+        let sum: u64 = (0..all).map(|n| n % 100).sum();
+        for _ in 0..2 {
+            assert_eq!(rows(&up, "n:* | stats count() by user"), json!(expected));
+            assert_eq!(rows(&up, "n:* | stats sum(size), max(n), count()"), json!([[sum, all - 1, all]]));
+            let last = all - 1;
+            assert_eq!(
+                rows(&up, "n:* | sort -n | limit 1 | fields n, user"),
+                json!([[last, format!("u{}", last % 7)]])
+            );
+            let evens = (0..all).filter(|n| n % 7 == 3 && n % 2 == 0).count();
+            assert_eq!(rows(&up, "user:u3 | where n % 2 = 0 | stats count()"), json!([[evens]]));
+        }
+    };
+    site.append("app.log", lines(0..2000));
+    check(2000);
+    wait_for_a_shard(&up);
+    check(2000);
+    site.append("app.log", lines(2000..3000));
+    check(3000);
+}
+
+#[test]
+fn what_is_deleted_is_in_no_table() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "[indexer]\nseal_age = \"1s\"\n");
+    site.append("app.log", lines(0..700));
+    up.server.wait_for_total("n:*", 700, DEADLINE);
+    wait_for_a_shard(&up);
+    let outcome = up.run(&["streams", "delete", "logs", "user:u2"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(rows(&up, "* | stats count_distinct(user), count()"), json!([[6, 600]]));
+    assert_eq!(rows(&up, "user:u2 | top user"), json!([]));
+}
+
+#[test]
+fn what_cannot_be_carried_out_is_said() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "[query]\nquery_memory = \"1MiB\"\n");
+    site.append("app.log", lines(0..20_000));
+    up.server.wait_for_total("n:*", 20_000, DEADLINE);
+    let ask = |query: &str, more: &str| {
+        let query = query.replace(' ', "+");
+        let answer = http::get(&up.server.address, &format!("/api/v1/search?q={query}{more}")).unwrap();
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, body)
+    };
+    for query in
+        ["* | stats count() by n", "* | sort n | stats count()", "* | dedup n | stats count() by n, user"]
+    {
+        let (status, answer) = ask(query, "");
+        assert_eq!((status, &answer["error"]["code"]), (422, &json!("query_too_large")), "{query}: {answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("1 MiB"), "{answer}");
+    }
+    assert_eq!(ask("* | stats count() by user", "").0, 200);
+
+    let (status, answer) = ask("* | stats cuont()", "");
+    assert_eq!((status, &answer["error"]["span"]), (400, &json!({ "start": 10, "end": 15 })), "{answer}");
+    assert!(answer["error"]["suggestion"].as_str().unwrap().contains("`count`"), "{answer}");
+    for more in ["&sort=timestamp", "&cursor=1_2", "&histogram=1m"] {
+        let (status, answer) = ask("* | limit 1", more);
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (400, &json!("parameter_invalid")),
+            "{more}: {answer}"
+        );
+    }
+
+    let (_, answer) = ask("* | fields n", "&limit=10");
+    assert_eq!(answer["table"]["rows"].as_array().unwrap().len(), 10);
+    assert_eq!((&answer["table"]["total_rows"], &answer["total"]), (&json!(20_000), &json!(20_000)));
+    let (_, answer) = ask("* | stats count_distinct(n)", "");
+    assert_eq!(answer["table"]["estimates"], json!(["count_distinct(n)"]));
+    let csv = up.run(&["search", "* | top 2 user", "--output", "csv"]);
+    assert_eq!(csv.stdout, "user,count,percent\nu0,2858,14.29\nu1,2857,14.29\n", "{}", csv.stderr);
+    let shown = up.run(&["search", "n:* | fields n", "--limit", "3"]);
+    assert!(shown.stderr.starts_with("3 of 20000 rows of 20000 records"), "{}", shown.stderr);
+}
