@@ -41,6 +41,8 @@ pub enum Pipe {
         /// The fewest.
         rare: bool,
     },
+    /// How many rows have a line of each template, the most first.
+    Patterns,
     /// Only these columns, in this order.
     Fields(Vec<String>),
     /// Another order.

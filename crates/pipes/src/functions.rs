@@ -3,6 +3,7 @@
 use crate::expression::{compare, float, number, truth};
 use millrace_filter::{Cidr, Pattern, value_text};
 use millrace_model::{Number, Value};
+use millrace_template::Scan;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Texts that are made are no longer than this, in bytes.
@@ -58,6 +59,8 @@ pub enum Function {
     Text,
     Bucket,
     Now,
+    /// The mask of a line: not called by name, `patterns` does.
+    Mask,
 }
 
 /// How many arguments a function takes.
@@ -218,6 +221,14 @@ impl Function {
                     let (at, width) = (float(&value_of(at))?, float(&value_of(width))?);
                     if width > 0.0 { double((at / width).floor() * width) } else { None }
                 }
+            },
+            Self::Mask => match first? {
+                Value::String(line) => {
+                    let mut scan = Scan::default();
+                    scan.line(line);
+                    std::str::from_utf8(scan.mask()).ok().map(Value::from)
+                }
+                _ => None,
             },
             // Put in by the plan: one instant for the whole query.
             _ => None,

@@ -27,6 +27,7 @@ const PIPES: &[(&str, &str)] = &[
     ("extract", "extract \"user=<user> ip=<ip>\""),
     ("fields", "fields host, body"),
     ("limit", "limit 20"),
+    ("patterns", "patterns"),
     ("rare", "rare 10 user"),
     ("sort", "sort -bytes"),
     ("stats", "stats count() by host"),
@@ -172,6 +173,10 @@ impl<'a> Parser<'a> {
                 self.take_word("by");
                 Pipe::Top { limit, by: self.expressions()?, rare }
             }
+            "patterns" => {
+                self.check("body", token.span.clone())?;
+                Pipe::Patterns
+            }
             "fields" => {
                 let mut names: Vec<String> = Vec::new();
                 for name in self.names()? {
@@ -218,7 +223,11 @@ impl<'a> Parser<'a> {
     /// Which columns there are behind a pipe.
     fn follow(&mut self, pipe: &Pipe, token: &Token) -> Result<(), ParseError> {
         match pipe {
-            Pipe::Stats { .. } | Pipe::Timechart { .. } | Pipe::Top { .. } | Pipe::Fields(_) => {
+            Pipe::Stats { .. }
+            | Pipe::Timechart { .. }
+            | Pipe::Top { .. }
+            | Pipe::Patterns
+            | Pipe::Fields(_) => {
                 let columns = columns_of(pipe);
                 if let Some(twice) = (1..columns.len()).find(|at| columns[..*at].contains(&columns[*at])) {
                     return Err(ParseError::new(

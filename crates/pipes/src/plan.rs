@@ -2,7 +2,7 @@
 //! any can be given: at aggregates, orders and limits.
 
 use crate::{
-    Fragment, Partial, Table, TooLarge,
+    Column, Fragment, Partial, Table, TooLarge,
     ast::{Aggregate, AggregateKind, Named, Pipe, SortKey},
     expression::{Expr, is_time_field},
     fragment::{Gather, Step},
@@ -11,6 +11,7 @@ use crate::{
     ordered::{LATEST, OrderBy},
 };
 use millrace_model::{TimeRange, Timestamp, Value};
+use millrace_template::{Canonical, Miner, TemplateId};
 use std::{collections::HashMap, time::Duration};
 
 /// What is shown of records where nothing else is said; what pipes add stands before the last.
@@ -18,6 +19,13 @@ const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
 /// The columns of `top` and `rare`, besides those that are counted.
 const COUNT: &str = "count";
 const PERCENT: &str = "percent";
+/// Those of `patterns`, besides.
+const TEMPLATE: &str = "template";
+const PATTERN: &str = "pattern";
+/// What stands for a variable in a pattern.
+const VARIABLE: &str = "<*>";
+/// The column of masks, before they are named.
+const MASK: &str = "mask";
 /// The column of `timechart` that says where an interval begins.
 pub(crate) const TIME: &str = "timestamp";
 
@@ -58,6 +66,8 @@ pub struct Plan {
     limit: usize,
     /// The fragment that gives no more rows than are shown, and how many it would give otherwise at most.
     cut: Option<(usize, u64)>,
+    /// The fragment whose table has masks that are to be named.
+    masks: Option<usize>,
 }
 
 /// What pipes made.
@@ -76,8 +86,7 @@ impl Plan {
     /// What cannot be planned, and why.
     pub fn new(pipes: &[Pipe], context: &Context) -> Result<Self, String> {
         let shown = shown(pipes);
-        let mut planner =
-            Planner { context, fragments: Vec::new(), steps: Vec::new(), times: HashMap::new(), cut: None };
+        let mut planner = Planner::new(context);
         let needs = needs(pipes, &shown);
         let mut at = 0;
         while let Some(pipe) = pipes.get(at) {
@@ -91,8 +100,8 @@ impl Plan {
         if planner.fragments.is_empty() || !planner.steps.is_empty() {
             planner.rows(Vec::new(), Vec::new(), None, &[], &shown);
         }
-        let Planner { fragments, cut, .. } = planner;
-        Ok(Self { fragments, shown, limit: context.limit, cut })
+        let Planner { fragments, cut, masks, .. } = planner;
+        Ok(Self { fragments, shown, limit: context.limit, cut, masks })
     }
 
     /// What leaves carry out.
@@ -100,15 +109,18 @@ impl Plan {
         &self.fragments[0]
     }
 
-    /// What is made of all that leaves have gathered.
+    /// What is made of all that leaves have gathered. `merges` are the merges of masks that are known.
     ///
     /// # Errors
     /// It would take too much memory.
-    pub fn finish(&self, gathered: Option<Partial>) -> Result<Answer, TooLarge> {
+    pub fn finish(&self, gathered: Option<Partial>, merges: &Miner) -> Result<Answer, TooLarge> {
         let first = self.leaf();
         let (mut table, seen) = first.finish(gathered.unwrap_or_else(|| first.begin()))?;
         let mut rows = self.rows_before_cut(0, seen);
         for (number, fragment) in self.fragments.iter().enumerate().skip(1) {
+            if self.masks == Some(number - 1) {
+                table = named(table, merges);
+            }
             let seen;
             (table, seen) = fragment.run(table)?;
             rows = rows.or_else(|| self.rows_before_cut(number, seen));
@@ -132,6 +144,14 @@ struct Planner<'c> {
     /// Which columns that were made are times, and which are not.
     times: HashMap<String, bool>,
     cut: Option<(usize, u64)>,
+    masks: Option<usize>,
+}
+
+impl<'c> Planner<'c> {
+    fn new(context: &'c Context) -> Self {
+        let (fragments, steps, times) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { context, fragments, steps, times, cut: None, masks: None }
+    }
 }
 
 impl Planner<'_> {
@@ -201,6 +221,20 @@ impl Planner<'_> {
                 self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
                 let keys = vec![SortKey { name: COUNT.to_owned(), descending: !rare }];
                 self.rows(keys, Vec::new(), Some(*limit), rest, needed);
+            }
+            Pipe::Patterns => {
+                let column = |name: &str, what: Expr| Named { name: name.to_owned(), what };
+                let aggregate = |kind, of| Named { name: COUNT.to_owned(), what: Aggregate { kind, of } };
+                let mask = Expr::Call(Function::Mask, vec![Expr::Column("body".to_owned())]);
+                self.masks = Some(self.fragments.len());
+                self.groups(&[column(MASK, mask)], &[aggregate(AggregateKind::Count, None)], 1.0);
+                // Masks that are one template after all come together here.
+                let by = [TEMPLATE, PATTERN].map(|name| column(name, Expr::Column(name.to_owned())));
+                let count = aggregate(AggregateKind::Sum, Some(Expr::Column(COUNT.to_owned())));
+                self.groups(&by, &[count], 1.0);
+                self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
+                let keys = vec![SortKey { name: COUNT.to_owned(), descending: true }];
+                self.rows(keys, Vec::new(), None, rest, needed);
             }
             Pipe::Sort(keys) => {
                 let limit = match rest.first() {
@@ -277,6 +311,29 @@ impl Planner<'_> {
     }
 }
 
+/// A table of masks with their templates, under the merges that are known, and how these look.
+fn named(mut table: Table, merges: &Miner) -> Table {
+    let Some(masks) = table.columns.iter().find(|column| column.name == MASK) else { return table };
+    let name = |mask: &Value| {
+        let mask = mask.as_str()?.as_bytes();
+        Some(match merges.canonical(mask) {
+            Canonical::Itself => (TemplateId::of(mask), String::from_utf8_lossy(mask).into_owned()),
+            Canonical::Merged(merge) => (merge.id, String::from_utf8_lossy(&merge.mask).into_owned()),
+        })
+    };
+    let template = |mask: &Value| name(mask).map(|(id, _)| Value::String(id.to_string()));
+    let pattern = |mask: &Value| name(mask).map(|(_, mask)| Value::String(mask.replace('\0', VARIABLE)));
+    let cells = [(TEMPLATE, masks.cells.map(template)), (PATTERN, masks.cells.map(pattern))];
+    let columns = cells.map(|(name, cells)| Column {
+        name: name.to_owned(),
+        is_time: false,
+        is_estimate: false,
+        cells,
+    });
+    table.columns.extend(columns);
+    table
+}
+
 fn add(names: &mut Vec<String>, name: &str) {
     if !names.iter().any(|known| known == name) {
         names.push(name.to_owned());
@@ -318,6 +375,7 @@ pub(crate) fn columns_of(pipe: &Pipe) -> Vec<String> {
             let by = by.iter().map(|by| by.name.as_str());
             return by.chain([COUNT, PERCENT]).map(str::to_owned).collect();
         }
+        Pipe::Patterns => return [COUNT, PERCENT, TEMPLATE, PATTERN].map(str::to_owned).to_vec(),
         _ => return Vec::new(),
     };
     let names =
@@ -359,6 +417,10 @@ fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
                 }
                 // Intervals, and what is first and last, are told by it.
                 add(&mut needed, TIME);
+            }
+            Pipe::Patterns => {
+                needed.clear();
+                add(&mut needed, "body");
             }
             Pipe::Top { by, .. } => {
                 needed.clear();

@@ -3,6 +3,7 @@
 
 use crate::{Cells, Context, Plan, Rows, parse};
 use millrace_model::{TimeRange, Timestamp, Value};
+use millrace_template::Miner;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeMap, convert::Infallible};
@@ -57,7 +58,7 @@ fn ask(
             Some(all) => fragment.merge(all, partial),
         }
     }
-    let answer = plan.finish(gathered).map_err(|error| error.to_string())?;
+    let answer = plan.finish(gathered, &Miner::new()).map_err(|error| error.to_string())?;
     let names = answer.table.columns.iter().map(|column| column.name.clone()).collect();
     let row = |row: usize| answer.table.columns.iter().map(|column| json!(column.shown(row))).collect();
     Ok((names, (0..answer.table.rows).map(row).collect(), answer.rows))
@@ -231,6 +232,37 @@ fn parts_of_texts_are_columns() {
 }
 
 #[test]
+fn patterns_add_up_and_masks_that_are_merged_come_together() {
+    let lines = ["user ann is 7", "user ann is 8", "user bob is 9", "disk full"];
+    let records: Vec<Record> = lines
+        .iter()
+        .enumerate()
+        .map(|(second, line)| record(second as i64, &[("body", json!(line))]))
+        .collect();
+    let query = parse("* | patterns").unwrap();
+    let plan = Plan::new(&query.pipes, &CONTEXT).unwrap();
+    let rows = |merges: &Miner| -> Vec<Json> {
+        let mut partial = plan.leaf().begin();
+        let names = plan.leaf().columns().to_vec();
+        plan.leaf().add(&mut partial, &Records { records: &records, names }).unwrap();
+        let table = plan.finish(Some(partial), merges).unwrap().table;
+        let row = |row: usize| [0, 1, 3].map(|at: usize| json!(table.columns[at].shown(row))).to_vec();
+        (0..table.rows).map(|at| json!(row(at))).collect()
+    };
+    let mut merges = Miner::new();
+    let apart = [
+        json!([2, 50.0, "user ann is <*>"]),
+        json!([1, 25.0, "disk full"]),
+        json!([1, 25.0, "user bob is <*>"]),
+    ];
+    let mut found = rows(&merges);
+    found[1..].sort_by_key(Json::to_string);
+    assert_eq!(found, apart);
+    merges.absorb(b"user \0 is \0");
+    assert_eq!(rows(&merges), [json!([3, 75.0, "user <*> is <*>"]), json!([1, 25.0, "disk full"])]);
+}
+
+#[test]
 fn an_answer_says_how_many_rows_it_has() {
     let records: Vec<Record> = (0..50).map(|second| record(second, &[("x", json!(second % 7))])).collect();
     let few = Context { limit: 10, ..CONTEXT };
@@ -276,7 +308,7 @@ fn estimates_are_near_and_called_that() {
     });
     let mut all = halves.next().unwrap();
     plan.leaf().merge(&mut all, halves.next().unwrap());
-    let table = plan.finish(Some(all)).unwrap().table;
+    let table = plan.finish(Some(all), &Miner::new()).unwrap().table;
     let near = |column: usize, wanted: f64, within: f64| {
         let found = serde_json::to_value(table.columns[column].shown(0)).unwrap().as_f64().unwrap();
         assert!((found - wanted).abs() / wanted < within, "{found} for {wanted}");

@@ -26,6 +26,11 @@ impl Templates {
         self.miner.absorb(merge);
     }
 
+    /// The merges, for who names masks.
+    pub fn merges(&self) -> &Miner {
+        &self.miner
+    }
+
     /// Names the templates of any number of records.
     pub fn namer(&self) -> Namer<'_> {
         Namer { miner: &self.miner, scan: Scan::default() }

@@ -41,12 +41,12 @@ async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<J
     let started = Instant::now();
     let request = parameters.request(api.searcher.now(), api.query_memory)?;
     let mut hits = search(api, &request).await?;
+    let templates = api.searcher.templates().await;
     let Some(pipes) = &request.pipes else {
-        let templates = api.searcher.templates().await;
         return Ok(Json(body(&request, &hits, &templates, started)));
     };
     let (plan, gathered) = (pipes.clone(), hits.gathered.take());
-    let made = tokio::task::spawn_blocking(move || plan.finish(gathered)).await;
+    let made = tokio::task::spawn_blocking(move || plan.finish(gathered, templates.merges())).await;
     let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
     let mut body = body(&request, &hits, &Templates::new(), started);
     body["table"] = table(&made);

@@ -9,6 +9,7 @@ use crate::{
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, Row, ShardId, TimeRange, Timestamp, Value};
 use millrace_pipes::{ABSENT, Cells, Context, Partial, Plan, Rows};
+use millrace_template::Miner;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, convert::Infallible, fmt::Debug};
 
@@ -163,6 +164,7 @@ fn pipes() -> impl Strategy<Value = String> {
         "eval x = concat(A, \"-\", B) | top x",
         "extract \"<x> <y>\" | stats count() by x",
         "fields body, A, B",
+        "patterns",
     ][..];
     (prop::sample::select(query), field(), field())
         .prop_filter("two columns", |(_, a, b)| a != b)
@@ -171,7 +173,7 @@ fn pipes() -> impl Strategy<Value = String> {
 
 /// What a plan makes of what was gathered. Sums of fractions depend on their order in the last bits.
 fn told(plan: &Plan, gathered: Option<Partial>) -> String {
-    let answer = plan.finish(gathered).unwrap();
+    let answer = plan.finish(gathered, &Miner::new()).unwrap();
     let round = |value: Value| match value {
         Value::Double(number) => Value::from(format!("{number:.9e}")),
         other => other,
