@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Brings a broker to tests. It is in no list, so it can be a dev-dependency alone.
     ("test-support", &[]),
     ("filter", &["model"]),
-    ("pipes", &["model", "filter", "template"]),
+    ("pipes", &["model", "filter", "intake", "template"]),
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),

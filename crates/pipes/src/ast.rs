@@ -57,6 +57,13 @@ pub enum Pipe {
     Eval(Vec<Named<Expr>>),
     /// Parts of a text as columns.
     Extract(Extract),
+    /// What a text says in a format, as columns of the names that are asked for behind it.
+    Parse {
+        /// The format, by its parser's name.
+        format: String,
+        /// The column whose text is read.
+        from: String,
+    },
 }
 
 /// Something with the name of its column.

@@ -1,7 +1,7 @@
 //! The values of one field, of some rows: each value mostly once, and a code a row. What is asked of values is asked once
 //! a value, not once a row.
 
-use millrace_model::Value;
+use millrace_model::{Value, ValueRef};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -81,5 +81,33 @@ impl FromIterator<Option<Value>> for Cells {
         let mut cells = Self::default();
         values.into_iter().for_each(|value| cells.push(value));
         cells
+    }
+}
+
+/// The value as it counts: how a text is searched makes no other value of it.
+pub fn plain(value: Value) -> Value {
+    match value {
+        Value::Text(text) => Value::String(text),
+        Value::Array(values) => Value::Array(values.into_iter().map(plain).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.into_iter().map(|(key, value)| (key, plain(value))).collect())
+        }
+        other => other,
+    }
+}
+
+/// A field's value as a cell has it: a level is its text, or its class where it has none, a time is in nanoseconds since the epoch,
+/// and null is as good as absent.
+pub fn cell_of(value: &ValueRef<'_>) -> Option<Value> {
+    match value {
+        ValueRef::Value(Value::Null) => None,
+        ValueRef::Value(value) => Some(plain((*value).clone())),
+        ValueRef::Text(text) => Some(Value::String(text.clone())),
+        ValueRef::Int(number) => Some(Value::Int(*number)),
+        ValueRef::Time(time) => Some(Value::Int(time.0)),
+        ValueRef::Level { text, severity } => {
+            let text = if text.is_empty() { severity.class() } else { text };
+            (!text.is_empty()).then(|| Value::from(text))
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     ast::Named,
-    cells::Cells,
+    cells::{ABSENT, Cells, cell_of},
     expression::{Expr, float},
     extract::Extract,
     frame::{Frame, Rows},
@@ -14,9 +14,10 @@ use crate::{
     table::Table,
 };
 use millrace_filter::value_text;
-use millrace_model::{FieldRef, Value};
+use millrace_intake::{Parser, Parsers};
+use millrace_model::{Attributes, FieldRef, Fields, Timestamp, Value};
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,12 @@ pub(crate) enum Step {
     Where(Expr),
     Eval(Vec<Named<Expr>>),
     Extract(Extract),
+    /// Columns of these names: of what the text says, or else what they were before.
+    Parse {
+        format: String,
+        from: String,
+        names: Vec<String>,
+    },
     /// What part of the sum of a column each value is, in percent. Only of tables: it looks at all rows.
     Share {
         of: String,
@@ -118,6 +125,12 @@ impl Fragment {
                 Step::Extract(extract) => {
                     need(&extract.from, &made);
                     made.extend(extract.names().iter().map(String::as_str));
+                }
+                Step::Parse { from, names, .. } => {
+                    need(from, &made);
+                    for name in names {
+                        need(name, &made);
+                    }
                 }
                 Step::Share { of, name } => {
                     need(of, &made);
@@ -330,6 +343,7 @@ impl Step {
                     frame.put(name, Rc::new(cells));
                 }
             }
+            Self::Parse { format, from, names } => parse(format, from, names, frame)?,
             Self::Share { of, name } => {
                 let counts = frame.cells(of)?;
                 let rows = (0..frame.rows()).filter_map(|row| counts.get(row).and_then(float));
@@ -344,4 +358,36 @@ impl Step {
         }
         Ok(())
     }
+}
+
+/// Reads the text of a column, each of its values once, and puts what it says of some names before what they were.
+fn parse<R: Rows>(
+    format: &str,
+    from: &str,
+    names: &[String],
+    frame: &mut Frame<'_, R>,
+) -> Result<(), R::Error> {
+    let parsers: Parsers =
+        Parser::NAMES.iter().filter(|(name, _)| *name == format).map(|(_, parser)| parser.clone()).collect();
+    let texts = frame.cells(from)?;
+    let (resource, fields) = (Arc::new(Attributes::new()), names.iter().map(|name| FieldRef::resolve(name)));
+    let fields: Vec<FieldRef> = fields.collect();
+    let read = |text: &Value| -> Vec<Option<Value>> {
+        let record = parsers.parse(value_text(text).as_bytes(), Timestamp(0), &resource);
+        fields.iter().map(|field| record.field(field).and_then(|value| cell_of(&value))).collect()
+    };
+    let found: Vec<Vec<Option<Value>>> = texts.values.iter().map(read).collect();
+    for (at, name) in names.iter().enumerate() {
+        let mut values = found.iter();
+        let said = texts.map(|_| values.next().and_then(|values| values.get(at).cloned().flatten()));
+        let before = frame.cells(name)?;
+        let cells = if said.codes.contains(&ABSENT) {
+            let of = |row: usize| said.get(row).or_else(|| before.get(row)).cloned();
+            (0..said.rows()).map(of).collect()
+        } else {
+            said
+        };
+        frame.put(name, Rc::new(cells));
+    }
+    Ok(())
 }

@@ -28,7 +28,7 @@ mod table;
 mod token;
 
 pub use ast::{Aggregate, AggregateKind, Named, Pipe, Query, SortKey};
-pub use cells::{ABSENT, Cells};
+pub use cells::{ABSENT, Cells, cell_of, plain};
 pub use expression::Expr;
 pub use extract::{Extract, Pattern};
 pub use fragment::{Fragment, Partial, TooLarge};

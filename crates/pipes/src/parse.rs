@@ -10,6 +10,7 @@ use crate::{
     token::{Kind, Token, tokens},
 };
 use millrace_filter::ParseError;
+
 use millrace_model::closest;
 use std::ops::Range;
 
@@ -27,6 +28,7 @@ const PIPES: &[(&str, &str)] = &[
     ("extract", "extract \"user=<user> ip=<ip>\""),
     ("fields", "fields host, body"),
     ("limit", "limit 20"),
+    ("parse", "parse json"),
     ("patterns", "patterns"),
     ("rare", "rare 10 user"),
     ("sort", "sort -bytes"),
@@ -198,6 +200,7 @@ impl<'a> Parser<'a> {
             "where" => Pipe::Where(self.expression()?),
             "eval" => Pipe::Eval(self.list(Self::assignment)?),
             "extract" => Pipe::Extract(self.extract()?),
+            "parse" => self.parse()?,
             other => {
                 let error = ParseError::new(token.span.clone(), format!("there is no pipe {other}"));
                 return Err(error.suggest(match closest(other, PIPES.iter().map(|(name, _)| *name)) {
@@ -240,6 +243,8 @@ impl<'a> Parser<'a> {
             }
             Pipe::Eval(columns) => self.add(columns.iter().map(|column| column.name.as_str())),
             Pipe::Extract(extract) => self.add(extract.names().iter().map(String::as_str)),
+            // It may say anything.
+            Pipe::Parse { .. } => self.columns = None,
             Pipe::Where(_) | Pipe::Sort(_) | Pipe::Limit(_) | Pipe::Dedup(_) => {}
         }
         Ok(())
@@ -429,6 +434,31 @@ impl<'a> Parser<'a> {
         // The next of the list may use it.
         self.add(std::iter::once(name.as_str()));
         Ok(Named { name, what })
+    }
+
+    fn parse(&mut self) -> Result<Pipe, ParseError> {
+        let token = self.next();
+        let formats =
+            || millrace_intake::Parser::NAMES.iter().map(|(name, _)| *name).filter(|name| *name != "none");
+        let (name, span) = match token {
+            Some(Token { kind: Kind::Name(name), span }) => (name.to_ascii_lowercase(), span.clone()),
+            Some(token) => (String::new(), token.span.clone()),
+            None => (String::new(), self.here()),
+        };
+        if !formats().any(|known| known == name) {
+            let error = ParseError::new(span, "a format was expected");
+            return Err(error.suggest(match closest(&name, formats()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are {}", formats().collect::<Vec<_>>().join(", ")),
+            }));
+        }
+        let from = if self.take_word("from") {
+            self.name()?
+        } else {
+            self.check("body", span)?;
+            "body".to_owned()
+        };
+        Ok(Pipe::Parse { format: name, from })
     }
 
     fn extract(&mut self) -> Result<Extract, ParseError> {

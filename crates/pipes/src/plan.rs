@@ -22,6 +22,9 @@ const PERCENT: &str = "percent";
 /// Those of `patterns`, besides.
 const TEMPLATE: &str = "template";
 const PATTERN: &str = "pattern";
+/// What a text cannot say of its record.
+const PLACES: [&str; 8] =
+    ["timestamp", "observed_timestamp", "body", "_id", "_stream", "_source", "_position", "message"];
 /// What stands for a variable in a pattern.
 const VARIABLE: &str = "<*>";
 /// The column of masks, before they are named.
@@ -196,6 +199,12 @@ impl Planner<'_> {
                 self.times.extend(extract.names().iter().map(|name| (name.clone(), false)));
                 self.steps.push(Step::Extract(extract.clone()));
             }
+            Pipe::Parse { format, from } => {
+                let of_texts = |name: &&String| !PLACES.contains(&name.as_str());
+                let names: Vec<String> = needed.iter().filter(of_texts).cloned().collect();
+                self.times.extend(names.iter().map(|name| (name.clone(), false)));
+                self.steps.push(Step::Parse { format: format.clone(), from: from.clone(), names });
+            }
             // What is not needed is not read.
             Pipe::Fields(_) => {}
             Pipe::Stats { aggregates, by } => {
@@ -281,7 +290,9 @@ impl Planner<'_> {
             keys.extend(LATEST.map(|name| SortKey { name: name.to_owned(), descending: true }));
         }
         // Where all that follows is done row by row, no more rows are needed than are shown.
-        let one_by_one = |pipe: &Pipe| matches!(pipe, Pipe::Eval(_) | Pipe::Fields(_) | Pipe::Extract(_));
+        let one_by_one = |pipe: &Pipe| {
+            matches!(pipe, Pipe::Eval(_) | Pipe::Fields(_) | Pipe::Extract(_) | Pipe::Parse { .. })
+        };
         let most = if rest.iter().all(one_by_one) { self.context.limit } else { usize::MAX };
         let limit = limit.unwrap_or(usize::MAX);
         if limit > most && self.cut.is_none() {
@@ -348,7 +359,7 @@ fn shown(pipes: &[Pipe]) -> Vec<String> {
         let more: Vec<&str> = match pipe {
             Pipe::Sort(keys) if is_open => keys.iter().map(|key| key.name.as_str()).collect(),
             Pipe::Dedup(names) if is_open => names.iter().map(String::as_str).collect(),
-            Pipe::Where(_) | Pipe::Limit(_) | Pipe::Sort(_) | Pipe::Dedup(_) => continue,
+            Pipe::Where(_) | Pipe::Limit(_) | Pipe::Sort(_) | Pipe::Dedup(_) | Pipe::Parse { .. } => continue,
             Pipe::Eval(columns) => columns.iter().map(|column| column.name.as_str()).collect(),
             Pipe::Extract(extract) => extract.names().iter().map(String::as_str).collect(),
             closing => {
@@ -406,6 +417,7 @@ fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
                 needed.retain(|name| !extract.names().contains(name));
                 add(&mut needed, &extract.from);
             }
+            Pipe::Parse { from, .. } => add(&mut needed, from),
             Pipe::Fields(_) | Pipe::Limit(_) => {}
             Pipe::Sort(keys) => keys.iter().for_each(|key| add(&mut needed, &key.name)),
             Pipe::Dedup(names) => names.iter().for_each(|name| add(&mut needed, name)),

@@ -232,6 +232,29 @@ fn parts_of_texts_are_columns() {
 }
 
 #[test]
+fn what_a_text_says_comes_before_what_was_there() {
+    let bodies = [r#"{"level":"warn","a":{"b":7},"host":"inner"}"#, "level=error a.b=8", "prose"];
+    let records: Vec<Record> = bodies
+        .iter()
+        .enumerate()
+        .map(|(second, body)| record(second as i64, &[("body", json!(body)), ("host", json!("outer"))]))
+        .collect();
+    let rows = |query: &str| json!(ask(query, &[&records], &CONTEXT).unwrap().1);
+    assert_eq!(
+        rows("* | parse json | fields level, a.b, host"),
+        json!([[null, null, "outer"], [null, null, "outer"], ["warn", 7, "inner"]])
+    );
+    assert_eq!(
+        rows("* | parse auto | where a.b > 6 | stats sum(a.b) by level"),
+        json!([["error", 8], ["warn", 7]])
+    );
+    assert_eq!(
+        rows("* | eval x = \"k=1 l=2\" | parse logfmt from x | stats count() by k, l"),
+        json!([[1, 2, 3]])
+    );
+}
+
+#[test]
 fn patterns_add_up_and_masks_that_are_merged_come_together() {
     let lines = ["user ann is 7", "user ann is 8", "user bob is 9", "disk full"];
     let records: Vec<Record> = lines

@@ -1,8 +1,7 @@
 //! Scans: some fields of all records that match, for whoever groups or sorts them. Records come in no order, and a field is
 //! read only when it is asked for. [`GroupCounts`] is the first of those who do.
 //!
-//! A field's value is what [`Fields::field`] finds; a level is its text, or its class where it has none, a time is in
-//! nanoseconds since the epoch, and null is as good as absent.
+//! A field's value is what [`Fields::field`] finds, as [`cell_of`] has it.
 
 mod groups;
 mod projection;
@@ -10,7 +9,8 @@ mod projection;
 mod tests;
 
 pub use self::groups::GroupCounts;
-pub(crate) use self::projection::{Own, Projection, Projector, cell_of, cell_of_id};
+pub(crate) use self::projection::{Own, Projection, Projector, cell_of_id};
+pub(crate) use millrace_pipes::cell_of;
 
 use crate::chunks::CHUNK_ROWS;
 #[cfg(doc)]

@@ -122,6 +122,8 @@ fn what_is_wrong_is_marked_and_mended() {
         ("* | timechart 1ns count()", "1ns", "1ms", ""),
         ("* | limit many", "many", "a number", "limit 20"),
         ("* | extract \"<a><b>\"", "\"<a><b>\"", "between", "extract"),
+        ("* | parse jsn", "jsn", "a format", "`json`"),
+        ("* | parse", "", "a format", "logfmt"),
         ("* | extract user", "user", "does not belong", "pattern"),
         ("* | in_network(a)", "in_network", "no pipe", ""),
         ("* | where in_network(a, b)", "in_network", "a network", "10.0.0.0/8"),

@@ -6,6 +6,7 @@ use crate::{
     shape::{Body, Place, Read, SeverityNumber, SeverityText, Shape, read_value, severity_of},
 };
 use millrace_model::{FieldRef, RecordId, Severity, StreamName, Value, ValueRef};
+use millrace_pipes::{cell_of, plain};
 use std::{cell::OnceCell, rc::Rc};
 
 /// See the module.
@@ -143,33 +144,6 @@ impl Projection<'_> {
 
 fn number_of(severity: Severity) -> Option<Value> {
     (severity != Severity::UNKNOWN).then(|| Value::Int(severity.number().into()))
-}
-
-/// The value as it counts: how a text is searched makes no other value of it.
-fn plain(value: Value) -> Value {
-    match value {
-        Value::Text(text) => Value::String(text),
-        Value::Array(values) => Value::Array(values.into_iter().map(plain).collect()),
-        Value::Map(entries) => {
-            Value::Map(entries.into_iter().map(|(key, value)| (key, plain(value))).collect())
-        }
-        other => other,
-    }
-}
-
-/// A field's value as a cell has it.
-pub(crate) fn cell_of(value: &ValueRef<'_>) -> Option<Value> {
-    match value {
-        ValueRef::Value(Value::Null) => None,
-        ValueRef::Value(value) => Some(plain((*value).clone())),
-        ValueRef::Text(text) => Some(Value::String(text.clone())),
-        ValueRef::Int(number) => Some(Value::Int(*number)),
-        ValueRef::Time(time) => Some(Value::Int(time.0)),
-        ValueRef::Level { text, severity } => {
-            let text = if text.is_empty() { severity.class() } else { text };
-            (!text.is_empty()).then(|| Value::from(text))
-        }
-    }
 }
 
 /// What `_source`, `_position` or `_id` says of a row, as a cell has it.
