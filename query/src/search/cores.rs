@@ -100,4 +100,13 @@ mod tests {
         assert_eq!(ran.into_inner(), 1);
         assert_eq!(cores.free.available_permits(), 2, "all of them came back");
     }
+
+    #[test]
+    fn a_search_is_stopped_when_its_guard_goes_and_others_are_not() {
+        let cores = Cores::of(2);
+        let ((one, guard), (other, _other_guard)) = (cores.of_search(), cores.of_search());
+        assert!(!one.is_stopped());
+        drop(guard);
+        assert!(one.is_stopped() && !other.is_stopped() && !cores.is_stopped());
+    }
 }
