@@ -7,6 +7,7 @@ use crate::{
     expression::{Expr, rank},
     frame::{Frame, Rows},
     key::{Key, Probe},
+    ordered::LATEST,
     states::{States, text_bytes},
     table::{Column, Table},
 };
@@ -48,8 +49,8 @@ impl GroupBy {
     }
 }
 
-/// The column that says which row is earlier.
-const TIME: &str = "timestamp";
+/// The column that says which row is earlier; where there is none, rows are in their order.
+const TIME: &str = LATEST[0];
 
 const fn needs_time(kind: AggregateKind) -> bool {
     matches!(kind, AggregateKind::First | AggregateKind::Last)

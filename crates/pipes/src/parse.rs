@@ -6,7 +6,7 @@ use crate::{
     ast::{Aggregate, AggregateKind, Named, Pipe, Query, SortKey},
     expression::Expr,
     extract::{Extract, Pattern},
-    plan::columns_of,
+    plan::{TIME, columns_of},
     token::{Kind, Token, tokens},
 };
 use millrace_filter::ParseError;
@@ -146,6 +146,7 @@ impl<'a> Parser<'a> {
                 Pipe::Stats { aggregates, by }
             }
             "timechart" => {
+                self.check(TIME, token.span.clone())?;
                 let interval = match self.peek().map(|token| (&token.kind, token)) {
                     Some((Kind::Duration(interval), token)) => {
                         if *interval < 1_000_000 {

@@ -427,8 +427,11 @@ fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
                 for aggregate in aggregates {
                     aggregate.what.of.iter().for_each(|expr| of(expr, &mut needed));
                 }
-                // Intervals, and what is first and last, are told by it.
-                add(&mut needed, TIME);
+                // What is first and last is told by the one, intervals by the other.
+                add(&mut needed, LATEST[0]);
+                if matches!(pipe, Pipe::Timechart { .. }) {
+                    add(&mut needed, TIME);
+                }
             }
             Pipe::Patterns => {
                 needed.clear();

@@ -23,7 +23,8 @@ impl Rows for Records<'_> {
         self.records.len()
     }
     fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Infallible> {
-        let name = self.names[column].as_str();
+        // As records resolve names.
+        let name = if self.names[column] == "@timestamp" { "timestamp" } else { self.names[column].as_str() };
         Ok(rows.iter().map(|row| self.records[*row as usize].get(name).cloned()).collect())
     }
 }
@@ -252,6 +253,31 @@ fn what_a_text_says_comes_before_what_was_there() {
         rows("* | eval x = \"k=1 l=2\" | parse logfmt from x | stats count() by k, l"),
         json!([[1, 2, 3]])
     );
+}
+
+#[test]
+fn what_pipes_make_does_not_say_which_records_are_the_latest() {
+    assert_eq!(
+        rows("* | eval timestamp = 0 - timestamp, t = bytes | limit 2 | fields t"),
+        json!([[null], [2.5]]),
+        "the latest, not the least"
+    );
+    assert_eq!(rows("* | eval timestamp = 0 | stats last(host), first(host)"), json!([["db1", "web1"]]));
+}
+
+#[test]
+fn the_deepest_expression_travels() {
+    let (open, close) = ("abs(".repeat(30), ")".repeat(30));
+    let deep = format!("{open}a{close}");
+    assert!(parse(&format!("* | where abs(abs({deep})) > 1")).is_err());
+    for query in [format!("* | where {deep} > 1"), format!("* | stats sum({deep}) by {deep} as d")] {
+        let query = parse(&query).unwrap();
+        let plan = Plan::new(&query.pipes, &CONTEXT).unwrap();
+        // Inside of what a leaf is asked.
+        let text = serde_json::to_string(&json!([[[[plan.leaf()]]]])).unwrap();
+        let read: [[[[crate::Fragment; 1]; 1]; 1]; 1] = serde_json::from_str(&text).unwrap();
+        assert_eq!(read[0][0][0][0], *plan.leaf());
+    }
 }
 
 #[test]

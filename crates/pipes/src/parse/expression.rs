@@ -9,8 +9,9 @@ use crate::{
 use millrace_filter::{Cidr, ParseError, Pattern};
 use millrace_model::{Timestamp, Value, closest};
 
-/// How deep parentheses, calls and signs may nest.
-const MAX_DEPTH: usize = 64;
+/// How deep parentheses, calls and operators may nest. Expressions travel as JSON, whose readers allow 128 levels: one of ours
+/// is three of these.
+const MAX_DEPTH: usize = 32;
 
 /// How strongly an operator holds what is on both of its sides.
 fn operator(token: &Token) -> Option<(u8, Function)> {
@@ -47,7 +48,17 @@ pub(super) fn function_names<'a>() -> impl Iterator<Item = &'a str> {
 
 impl Parser<'_> {
     pub(super) fn expression(&mut self) -> Result<Expr, ParseError> {
-        self.operators(0)
+        let from = self.here();
+        let expression = self.operators(0)?;
+        if depth(&expression) > MAX_DEPTH {
+            let end = self.tokens.get(self.at.saturating_sub(1)).map_or(from.end, |token| token.span.end);
+            return Err(ParseError::new(
+                from.start..end.max(from.end),
+                format!("nested more than {MAX_DEPTH} deep"),
+            )
+            .suggest("a long sum can be made in parts, by `eval`"));
+        }
+        Ok(expression)
     }
 
     fn operators(&mut self, least: u8) -> Result<Expr, ParseError> {
@@ -220,6 +231,13 @@ fn in_network(mut arguments: Vec<Expr>, token: &Token) -> Result<Expr, ParseErro
     };
     arguments.truncate(1);
     Ok(Expr::Call(Function::InNetwork(network), arguments))
+}
+
+fn depth(expression: &Expr) -> usize {
+    match expression {
+        Expr::Call(_, arguments) => 1 + arguments.iter().map(depth).max().unwrap_or(0),
+        Expr::Column(_) | Expr::Constant(_) => 1,
+    }
 }
 
 /// Long chains of `and` and `or` are flat.

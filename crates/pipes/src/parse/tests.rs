@@ -118,6 +118,7 @@ fn what_is_wrong_is_marked_and_mended() {
         ("* | where a = 12parsecs", "12parsecs", "neither a number", "ns, us"),
         ("* | where a = \"x", "\"x", "not closed", "end"),
         ("* | where a # 3", "#", "does not belong", "backquotes"),
+        ("* | stats count() by host | timechart 5m count()", "timechart", "no column timestamp", ""),
         ("* | timechart 5 count()", "5", "needs a unit", "5m"),
         ("* | timechart 1ns count()", "1ns", "1ms", ""),
         ("* | limit many", "many", "a number", "limit 20"),
@@ -143,6 +144,8 @@ fn bombs_are_refused() {
     assert!(parse(&long).unwrap_err().message.contains("long"));
     let many = format!("* {}", "| limit 1".repeat(100));
     assert!(parse(&many).unwrap_err().message.contains("64 pipes"));
+    let sum = format!("* | where {} > 1", vec!["a"; 50].join(" + "));
+    assert!(parse(&sum).unwrap_err().message.contains("deep"));
     let list = format!("* | fields {}", vec!["a"; 1000].join(","));
     assert!(parse(&list).unwrap_err().message.contains("64 entries"));
     let nots = format!("* | where {}a", "not ".repeat(1000));
