@@ -77,6 +77,42 @@ fn what_is_deleted_is_in_no_table() {
 }
 
 #[test]
+fn the_values_of_a_field_and_the_patterns_of_lines_add_up() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "");
+    site.append("app.log", lines(0..700));
+    site.append("app.log", "a line of another kind\n");
+    up.server.wait_for_total("*", 701, DEADLINE);
+    let answer = up.server.get("/api/v1/fields/user/values?limit=2");
+    assert_eq!(
+        answer["values"],
+        json!([{ "value": "u0", "count": 100, "percent": 14.27 }, { "value": "u1", "count": 100, "percent": 14.27 }])
+    );
+    assert_eq!(
+        (&answer["total_values"], &answer["total"], &answer["partial"]),
+        (&json!(8), &json!(701), &json!(false))
+    );
+    let answer = up.server.get("/api/v1/fields/user/values?q=another");
+    assert_eq!(answer["values"], json!([{ "value": null, "count": 1, "percent": 100.0 }]), "it lacks one");
+    let answer = up.server.get("/api/v1/patterns");
+    let counts: u64 =
+        answer["patterns"].as_array().unwrap().iter().map(|one| one["count"].as_u64().unwrap()).sum();
+    assert_eq!((counts, &answer["total"]), (701, &json!(701)), "{answer}");
+    let last = answer["patterns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["pattern"] == "a line of another kind")
+        .unwrap();
+    assert_eq!(last["template"], up.server.hits("another")[0]["_template"]);
+    for path in
+        ["/api/v1/patterns?q=*|limit+1", "/api/v1/fields/user/values?sort=timestamp", "/api/v1/patterns?x=1"]
+    {
+        assert_eq!(http::get(&up.server.address, path).unwrap().status, 400, "{path}");
+    }
+}
+
+#[test]
 fn what_cannot_be_carried_out_is_said() {
     let site = Site::new(BINARY);
     let up = up(&site, "[query]\nquery_memory = \"1MiB\"\n");

@@ -14,6 +14,7 @@ pub mod reprocess;
 pub mod router;
 pub mod search;
 pub mod streams;
+pub mod summaries;
 pub mod traffic;
 
 pub use error::ApiError;

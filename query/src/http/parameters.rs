@@ -2,7 +2,9 @@
 
 use super::ApiError;
 use crate::SearchRequest;
+use millrace_filter::Filter;
 use millrace_model::{RecordId, StreamName, TimeRange, Timestamp};
+use millrace_pipes::{Context, Pipe, Plan};
 use millrace_store::{Grant, Order};
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
@@ -55,10 +57,48 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 }
 
 impl Parameters {
-    /// What they ask for. `memory`: how many bytes each part of pipes may take.
+    /// What they ask for. `memory`: how many bytes what pipes gather may take.
     pub fn request(&self, now: Timestamp, memory: usize) -> Result<SearchRequest, ApiError> {
-        let wrong = |name, problem: String| ApiError::Parameter { name, problem };
         let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
+        let mut request = self.found(query.filter, now)?;
+        if !query.pipes.is_empty() {
+            request.pipes = Some(self.plan(&query.pipes, &request, now, memory)?);
+        }
+        Ok(request)
+    }
+
+    /// What they ask for with a pipe behind their query, which is a filter alone.
+    pub fn summary(
+        &self,
+        now: Timestamp,
+        memory: usize,
+        pipe: Pipe,
+    ) -> Result<(SearchRequest, Plan), ApiError> {
+        let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, now)?;
+        let plan = self.plan(&[pipe], &request, now, memory)?;
+        request.pipes = Some(plan.clone());
+        Ok((request, plan))
+    }
+
+    fn plan(
+        &self,
+        pipes: &[Pipe],
+        request: &SearchRequest,
+        now: Timestamp,
+        memory: usize,
+    ) -> Result<Plan, ApiError> {
+        let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
+        if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
+            let instead = "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
+            return Err(wrong(name, instead.to_owned()));
+        }
+        let context = Context { now, range: request.range, limit: request.limit, memory };
+        Plan::new(pipes, &context).map_err(|problem| wrong("q", problem))
+    }
+
+    /// The search alone.
+    fn found(&self, filter: Filter, now: Timestamp) -> Result<SearchRequest, ApiError> {
+        let wrong = |name, problem: String| ApiError::Parameter { name, problem };
         let to = match &self.to {
             Some(text) => time(text, now).ok_or_else(|| wrong("to", time_expected(text)))?,
             None => now.plus(AHEAD),
@@ -99,21 +139,18 @@ impl Parameters {
         };
         let range = TimeRange { from, to };
         let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
-        let pipes = if query.pipes.is_empty() {
-            None
-        } else {
-            let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
-            if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
-                let instead =
-                    "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
-                return Err(wrong(name, instead.to_owned()));
-            }
-            let context = millrace_pipes::Context { now, range, limit, memory };
-            Some(millrace_pipes::Plan::new(&query.pipes, &context).map_err(|problem| wrong("q", problem))?)
-        };
-        let filter = query.filter;
         // Nobody has to log in yet: everybody sees all.
-        Ok(SearchRequest { filter, range, streams, grant: Grant::All, limit, order, after, histogram, pipes })
+        Ok(SearchRequest {
+            filter,
+            range,
+            streams,
+            grant: Grant::All,
+            limit,
+            order,
+            after,
+            histogram,
+            pipes: None,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     ApiError, alerts, audit, catalogue, dead_letters, gzip, hosts, page, reprocess, search,
     streams::{self, Kept, TopicKeeps},
-    traffic,
+    summaries, traffic,
 };
 use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, hosts::Hosts};
 use axum::{
@@ -44,6 +44,8 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/", get(page::index))
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
+        .route("/api/v1/fields/{name}/values", get(summaries::values::<L>))
+        .route("/api/v1/patterns", get(summaries::patterns::<L>))
         .route("/api/v1/audit", get(audit::audit::<L>))
         .route("/api/v1/streams", get(streams::list::<L>))
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))

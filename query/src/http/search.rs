@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
-use millrace_pipes::Answer;
+use millrace_pipes::{Answer, Plan};
 use millrace_store::{Grant, Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
@@ -22,9 +22,13 @@ pub async fn get<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Json_>, ApiError> {
-    let Query(parameters) =
-        parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
-    answer(&api, &parameters).await
+    answer(&api, &given(parameters)?).await
+}
+
+/// Parameters of a query string.
+pub(super) fn given(parameters: Result<Query<Parameters>, QueryRejection>) -> Result<Parameters, ApiError> {
+    let wrong = |e: QueryRejection| ApiError::Parameter { name: "query string", problem: e.body_text() };
+    Ok(parameters.map_err(wrong)?.0)
 }
 
 /// `POST`: parameters as JSON, whatever the content type says.
@@ -40,17 +44,29 @@ pub async fn post<L: Leaf + 'static>(
 async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
     let request = parameters.request(api.searcher.now(), api.query_memory)?;
-    let mut hits = search(api, &request).await?;
-    let templates = api.searcher.templates().await;
     let Some(pipes) = &request.pipes else {
+        let hits = search(api, &request).await?;
+        let templates = api.searcher.templates().await;
         return Ok(Json(body(&request, &hits, &templates, started)));
     };
-    let (plan, gathered) = (pipes.clone(), hits.gathered.take());
-    let made = tokio::task::spawn_blocking(move || plan.finish(gathered, templates.merges())).await;
-    let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
+    let (hits, made) = piped(api, &request, pipes).await?;
     let mut body = body(&request, &hits, &Templates::new(), started);
     body["table"] = table(&made);
     Ok(Json(body))
+}
+
+/// Searches, and makes of what was found what the request's pipes say.
+pub(super) async fn piped<L: Leaf>(
+    api: &Api<L>,
+    request: &SearchRequest,
+    pipes: &Plan,
+) -> Result<(Hits, Answer), ApiError> {
+    let mut hits = search(api, request).await?;
+    let templates = api.searcher.templates().await;
+    let (plan, gathered) = (pipes.clone(), hits.gathered.take());
+    let made = tokio::task::spawn_blocking(move || plan.finish(gathered, templates.merges())).await;
+    let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
+    Ok((hits, made))
 }
 
 async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
@@ -60,15 +76,8 @@ async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, 
 
 fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: Instant) -> Json_ {
     let mut namer = templates.namer();
-    let mut body = json!({
-        "hits": hits.hits.iter().map(|row| hit(row, Body::Cut, &mut namer)).collect::<Vec<_>>(),
-        "total": hits.total,
-        "total_relation": "eq",
-        "partial": !hits.missing.is_empty(),
-        "missing": hits.missing,
-        "took_ms": started.elapsed().as_millis() as u64,
-        "scanned_bytes": hits.scanned_bytes,
-    });
+    let mut body = head(hits, started);
+    body["hits"] = hits.hits.iter().map(|row| hit(row, Body::Cut, &mut namer)).collect();
     if request.limit > 0
         && hits.hits.len() == request.limit
         && let Some(last) = hits.hits.last()
@@ -84,6 +93,18 @@ fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: In
         body["histogram"] = json!({ "interval": format!("{interval:?}"), "buckets": buckets });
     }
     body
+}
+
+/// What every answer says.
+pub(super) fn head(hits: &Hits, started: Instant) -> Json_ {
+    json!({
+        "total": hits.total,
+        "total_relation": "eq",
+        "partial": !hits.missing.is_empty(),
+        "missing": hits.missing,
+        "took_ms": started.elapsed().as_millis() as u64,
+        "scanned_bytes": hits.scanned_bytes,
+    })
 }
 
 /// What pipes made: how many rows there are besides those that are shown, and which columns hold estimates.
