@@ -39,6 +39,13 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
         }
     }
     missing.extend(gaps(plan, &parts, &ends, &silent));
+    missing.extend(parts.values().filter(|part| is_of_before_pipes(plan, part)).map(|part| Missing {
+        partition: Some(part.partition),
+        ..Missing::of(format!(
+            "the indexer that holds partition {} of {} is of a version that knows no pipes: its rows are not in here",
+            part.partition, part.topic
+        ))
+    }));
 
     let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, &plan.sealed));
     Hits {
@@ -49,6 +56,11 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
         scanned_bytes: all.scanned_bytes,
         gathered: all.gathered,
     }
+}
+
+/// Was it asked for what pipes gather, and did it only count?
+fn is_of_before_pipes(plan: &Plan, part: &HotPart) -> bool {
+    plan.sealed.fragment.is_some() && part.response.gathered.is_none() && part.response.total > 0
 }
 
 /// The offsets of each partition that neither sealed shards nor hot rows answer for.

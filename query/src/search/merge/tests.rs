@@ -85,6 +85,29 @@ fn a_gap_at_the_seam_and_a_partition_that_nobody_holds_are_named() {
 }
 
 #[test]
+fn an_indexer_that_knows_no_pipes_is_named() {
+    let query = millrace_pipes::parse("* | stats count()").unwrap();
+    let context = millrace_pipes::Context {
+        now: millrace_model::Timestamp(0),
+        range: TimeRange::ALL,
+        limit: 10,
+        memory: 1 << 20,
+    };
+    let pipes = millrace_pipes::Plan::new(&query.pipes, &context).unwrap();
+    let mut plan = plan(Some(5));
+    plan.sealed.fragment = Some(pipes.leaf().clone());
+    let ask = |total: u64, gathered: Option<millrace_pipes::Partial>| {
+        let mut part = part(2, (5, 20), 20, total);
+        part.response.gathered = gathered;
+        merge(&plan, Sealed::default(), vec![("node".to_owned(), Ok(HotResponse { parts: vec![part] }))])
+            .missing
+    };
+    assert!(ask(3, None)[0].reason.contains("no pipes"));
+    assert_eq!(ask(0, None), [], "a partition without rows has nothing to gather");
+    assert_eq!(ask(3, Some(pipes.leaf().begin())), []);
+}
+
+#[test]
 fn a_leaf_that_does_not_answer_is_named() {
     let error = LeafError::Unreachable { address: "127.0.0.1:1".into(), problem: "refused".into() };
     let hits = merge(&plan(Some(0)), Sealed::default(), vec![("b".to_owned(), Err(error))]);
