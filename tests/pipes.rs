@@ -2,7 +2,7 @@
 //! said where they cannot be carried out.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use millrace_test_support::{Site, Up, http, wait};
+use millrace_test_support::{Site, Up, http};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -28,12 +28,6 @@ fn rows(up: &Up<'_>, query: &str) -> Value {
     up.server.search(&json!({ "q": query }))["table"]["rows"].clone()
 }
 
-fn wait_for_a_shard(up: &Up<'_>) {
-    wait::until_true("a shard is published", DEADLINE, || {
-        up.server.metric("millrace_indexer_shards_total").is_some_and(|shards| shards >= 1.0)
-    });
-}
-
 #[test]
 fn records_in_memory_in_shards_and_in_both_are_one_table() {
     let site = Site::new(BINARY);
@@ -57,7 +51,7 @@ fn records_in_memory_in_shards_and_in_both_are_one_table() {
     };
     site.append("app.log", lines(0..2000));
     check(2000);
-    wait_for_a_shard(&up);
+    up.server.wait_for_a_shard(DEADLINE);
     check(2000);
     site.append("app.log", lines(2000..3000));
     check(3000);
@@ -69,7 +63,7 @@ fn what_is_deleted_is_in_no_table() {
     let up = up(&site, "[indexer]\nseal_age = \"1s\"\n");
     site.append("app.log", lines(0..700));
     up.server.wait_for_total("n:*", 700, DEADLINE);
-    wait_for_a_shard(&up);
+    up.server.wait_for_a_shard(DEADLINE);
     let outcome = up.run(&["streams", "delete", "logs", "user:u2"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_eq!(rows(&up, "* | stats count_distinct(user), count()"), json!([[6, 600]]));

@@ -240,9 +240,7 @@ fn a_disk_with_too_little_room_is_backpressure() {
     });
     // What was taken in before is found, and published all the same.
     assert_eq!(up.server.search(&serde_json::json!({ "q": "while", "limit": 0 }))["total"], 1);
-    wait::until_true("it is published", DEADLINE, || {
-        up.server.metric("millrace_indexer_shards_total") >= Some(1.0)
-    });
+    up.server.wait_for_a_shard(DEADLINE);
 
     fs::remove_file(ballast).unwrap();
     up.server.wait_for_total("while", 2, DEADLINE);

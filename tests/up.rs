@@ -114,7 +114,7 @@ fn fields_of_json_lines_are_searched_hot_and_sealed() {
     ];
     for sealed in [false, true] {
         if sealed {
-            wait_for_seal(&up);
+            up.server.wait_for_a_shard(DEADLINE);
         }
         for (query, expected) in checks {
             up.server.wait_for_total(query, expected, DEADLINE);
@@ -137,12 +137,6 @@ fn fields_of_json_lines_are_searched_hot_and_sealed() {
 
 /// Waits until something was published.
 #[track_caller]
-fn wait_for_seal(up: &Up<'_>) {
-    wait::until_true("a shard is published", DEADLINE, || {
-        up.server.metric("millrace_indexer_shards_total").is_some_and(|shards| shards >= 1.0)
-    });
-}
-
 #[test]
 fn a_file_that_is_renamed_is_read_to_its_end_and_its_successor_too() {
     let site = Site::new(BINARY);

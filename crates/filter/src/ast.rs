@@ -245,15 +245,7 @@ impl Pattern {
         if text.chars().count() > MAX_PATTERN {
             return Err(format!("the regular expression is longer than {MAX_PATTERN} characters"));
         }
-        match RegexBuilder::new(text).size_limit(MAX_COMPILED).build() {
-            Ok(regex) => Ok(Self { text: text.to_owned(), regex }),
-            Err(regex::Error::Syntax(_)) => {
-                // The message shows the pattern with a caret over several lines; its last line is the reason.
-                let full = Regex::new(text).err().map(|e| e.to_string()).unwrap_or_default();
-                Err(full.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        Ok(Self { text: text.to_owned(), regex: compile(text)? })
     }
 
     /// As written between the slashes, without the escapes of slashes.
@@ -264,6 +256,19 @@ impl Pattern {
     /// Does any part of `text` match?
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+}
+
+/// Compiles a regular expression, within the bound on what comes of it; the error says why not.
+pub fn compile(text: &str) -> Result<Regex, String> {
+    match RegexBuilder::new(text).size_limit(MAX_COMPILED).build() {
+        Ok(regex) => Ok(regex),
+        Err(regex::Error::Syntax(_)) => {
+            // The message shows the pattern with a caret over several lines; its last line is the reason.
+            let full = Regex::new(text).err().map(|e| e.to_string()).unwrap_or_default();
+            Err(full.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

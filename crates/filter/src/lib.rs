@@ -27,6 +27,7 @@
 //! **Invariant:** a [`Filter`] prints as text that parses back to an equal one.
 
 mod ast;
+pub mod delimited;
 mod error;
 mod eval;
 mod glob;
@@ -35,7 +36,7 @@ mod parse;
 mod print;
 mod token;
 
-pub use ast::{Cidr, Comparison, Expr, FieldTest, Filter, Pattern, Predicate, Text};
+pub use ast::{Cidr, Comparison, Expr, FieldTest, Filter, Pattern, Predicate, Text, compile};
 pub use error::ParseError;
 pub use eval::value_text;
 pub use glob::{Glob, GlobPart};

@@ -1,6 +1,6 @@
 //! From characters to tokens, each with its span.
 
-use crate::ParseError;
+use crate::{ParseError, delimited};
 use std::ops::Range;
 
 /// A character of a word, and whether a `\` stood before it.
@@ -118,50 +118,27 @@ impl Lexer<'_> {
     }
 
     fn quoted(&mut self) -> Result<(), ParseError> {
-        let mut text = String::new();
-        let mut chars = self.rest().char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => {
-                    self.push(Kind::Quoted(text), at + 1);
-                    return Ok(());
-                }
-                '\\' => text.extend(chars.next().map(|(_, c)| c)),
-                c => text.push(c),
-            }
-        }
-        Err(ParseError::new(self.at..self.query.len(), "the quote is not closed")
-            .suggest("add a `\"` at its end"))
+        let Some((text, length)) = delimited::quoted(self.rest(), '"') else {
+            return Err(ParseError::new(self.at..self.query.len(), "the quote is not closed")
+                .suggest("add a `\"` at its end"));
+        };
+        self.push(Kind::Quoted(text), length);
+        Ok(())
     }
 
     fn regex(&mut self) -> Result<(), ParseError> {
-        let mut text = String::new();
-        let mut chars = self.rest().char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '/' => {
-                    let after = self.rest()[at + 1..].chars().next();
-                    if after.is_some_and(|c| !c.is_whitespace() && !matches!(c, ')' | '|' | '&')) {
-                        let word = self.rest().split_whitespace().next().unwrap_or_default();
-                        let span = self.at..self.at + word.len();
-                        return Err(ParseError::new(
-                            span,
-                            "a regular expression ends in the middle of this word",
-                        )
-                        .suggest(format!(
-                            "for a path write it in quotes: \"{word}\"; inside a regular expression write \\/"
-                        )));
-                    }
-                    self.push(Kind::Regex(text), at + 1);
-                    return Ok(());
-                }
-                '\\' => match chars.next() {
-                    Some((_, '/')) => text.push('/'),
-                    Some((_, c)) => text.extend(['\\', c]),
-                    None => {}
-                },
-                c => text.push(c),
+        if let Some((text, length)) = delimited::regex(self.rest()) {
+            let after = self.rest()[length..].chars().next();
+            if after.is_some_and(|c| !c.is_whitespace() && !matches!(c, ')' | '|' | '&')) {
+                let word = self.rest().split_whitespace().next().unwrap_or_default();
+                let span = self.at..self.at + word.len();
+                return Err(ParseError::new(span, "a regular expression ends in the middle of this word")
+                    .suggest(format!(
+                        "for a path write it in quotes: \"{word}\"; inside a regular expression write \\/"
+                    )));
             }
+            self.push(Kind::Regex(text), length);
+            return Ok(());
         }
         let word = self.rest().split_whitespace().next().unwrap_or_default();
         Err(ParseError::new(self.at..self.query.len(), "the regular expression is not closed")

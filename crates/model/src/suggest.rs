@@ -57,6 +57,12 @@ mod tests {
         ] {
             assert_eq!(closest(typed, names), meant, "{typed}");
         }
+        let known = ["title", "threshold", "query", "id"];
+        assert_eq!(closest("treshold", known), Some("threshold"));
+        assert_eq!(closest("qurey", known), Some("query"));
+        assert_eq!(closest("Title", known), Some("title"));
+        assert_eq!(closest("banana", known), None);
+        assert_eq!(closest("name", known), None);
         assert_eq!(closest("state-dir", ["state_dir"]), Some("state_dir"));
     }
 }

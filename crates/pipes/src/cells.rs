@@ -71,6 +71,10 @@ impl Cells {
     /// These rows, by their numbers.
     #[must_use]
     pub(crate) fn pick(&self, rows: &[u32]) -> Self {
+        // Of few rows only their own values are kept.
+        if rows.len() < self.values.len() {
+            return rows.iter().map(|row| self.get(*row as usize).cloned()).collect();
+        }
         let codes = rows.iter().map(|row| self.codes.get(*row as usize).copied().unwrap_or(ABSENT));
         Self { codes: codes.collect(), values: self.values.clone() }
     }

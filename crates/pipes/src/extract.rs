@@ -5,15 +5,13 @@
 //! comes before the next blank, or with `<name...>` all that follows. `<_>` is not kept.
 
 use millrace_model::Value;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 /// The longest pattern, in characters.
 const MAX_PATTERN: usize = 1000;
 /// The most names in one.
 const MAX_NAMES: usize = 32;
-/// The largest compiled regular expression, in bytes.
-const MAX_COMPILED: usize = 1 << 20;
 
 /// See the module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,10 +62,7 @@ impl Extract {
             Pattern::Pieces(text) => of_pieces(text)?,
             Pattern::Regex(text) => text.clone(),
         };
-        let regex = RegexBuilder::new(&expression).size_limit(MAX_COMPILED).build().map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })?;
+        let regex = millrace_filter::compile(&expression)?;
         let names: Vec<String> = regex.capture_names().flatten().map(str::to_owned).collect();
         match names.len() {
             0 => Err("nothing in the pattern has a name".to_owned()),

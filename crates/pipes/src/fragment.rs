@@ -209,7 +209,7 @@ impl Fragment {
     /// # Errors
     /// Where a column cannot be read.
     pub fn add<R: Rows>(&self, partial: &mut Partial, rows: &R) -> Result<(), R::Error> {
-        if rows.count() == 0 || matches!(partial.state, State::TooLarge) {
+        if rows.count() == 0 || partial.is_too_large() {
             return Ok(());
         }
         let mut frame = Frame::new(rows, &self.columns);
@@ -232,9 +232,8 @@ impl Fragment {
     }
 
     /// Joins what was gathered of other rows.
-    pub fn merge(&self, partial: &mut Partial, mut other: Partial) {
-        let others = std::mem::replace(&mut other.state, State::TooLarge);
-        match (&self.gather, &mut partial.state, others) {
+    pub fn merge(&self, partial: &mut Partial, other: Partial) {
+        match (&self.gather, &mut partial.state, other.state) {
             (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
                 if !groups.merge(others) {
                     partial.state = State::TooLarge;
@@ -272,9 +271,8 @@ impl Fragment {
     }
 
     /// What was gathered, as a table; and how many rows it would have without a limit.
-    pub(crate) fn finish(&self, mut partial: Partial) -> Result<(Table, u64), TooLarge> {
-        let state = std::mem::replace(&mut partial.state, State::TooLarge);
-        match (&self.gather, state) {
+    pub(crate) fn finish(&self, partial: Partial) -> Result<(Table, u64), TooLarge> {
+        match (&self.gather, partial.state) {
             (Gather::Groups(ask), State::Groups(groups)) => {
                 let table = groups.finish(ask, &self.is_time);
                 let rows = table.rows as u64;
@@ -289,10 +287,7 @@ impl Fragment {
     pub(crate) fn run(&self, table: Table) -> Result<(Table, u64), TooLarge> {
         let table = table.select(&self.columns);
         let mut partial = self.begin();
-        match self.add(&mut partial, &table) {
-            Ok(()) => {}
-            Err(never) => match never {},
-        }
+        let Ok(()) = self.add(&mut partial, &table);
         self.weigh(&mut partial);
         self.finish(partial)
     }
@@ -337,10 +332,7 @@ impl Step {
                 let parts: Vec<Vec<Option<Value>>> =
                     from.values.iter().map(|value| extract.parts(&value_text(value))).collect();
                 for (at, name) in extract.names().iter().enumerate() {
-                    let mut values = parts.iter();
-                    let cells =
-                        from.map(|_| values.next().and_then(|parts| parts.get(at).cloned().flatten()));
-                    frame.put(name, Rc::new(cells));
+                    frame.put(name, Rc::new(part(&from, &parts, at)));
                 }
             }
             Self::Parse { format, from, names } => parse(format, from, names, frame)?,
@@ -358,6 +350,12 @@ impl Step {
         }
         Ok(())
     }
+}
+
+/// One of the parts that were made of each of a column's values, for its rows.
+fn part(of: &Cells, parts: &[Vec<Option<Value>>], at: usize) -> Cells {
+    let mut parts = parts.iter();
+    of.map(|_| parts.next().and_then(|parts| parts.get(at).cloned().flatten()))
 }
 
 /// Reads the text of a column, each of its values once, and puts what it says of some names before what they were.
@@ -378,8 +376,7 @@ fn parse<R: Rows>(
     };
     let found: Vec<Vec<Option<Value>>> = texts.values.iter().map(read).collect();
     for (at, name) in names.iter().enumerate() {
-        let mut values = found.iter();
-        let said = texts.map(|_| values.next().and_then(|values| values.get(at).cloned().flatten()));
+        let said = part(&texts, &found, at);
         let before = frame.cells(name)?;
         let cells = if said.codes.contains(&ABSENT) {
             let of = |row: usize| said.get(row).or_else(|| before.get(row)).cloned();

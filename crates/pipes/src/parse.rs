@@ -437,6 +437,15 @@ impl<'a> Parser<'a> {
         Ok(Named { name, what })
     }
 
+    /// The column whose text is read: the one that is said, or the line.
+    fn from(&mut self, span: Range<usize>) -> Result<String, ParseError> {
+        if self.take_word("from") {
+            return self.name();
+        }
+        self.check("body", span)?;
+        Ok("body".to_owned())
+    }
+
     fn parse(&mut self) -> Result<Pipe, ParseError> {
         let token = self.next();
         let formats =
@@ -453,12 +462,7 @@ impl<'a> Parser<'a> {
                 None => format!("there are {}", formats().collect::<Vec<_>>().join(", ")),
             }));
         }
-        let from = if self.take_word("from") {
-            self.name()?
-        } else {
-            self.check("body", span)?;
-            "body".to_owned()
-        };
+        let from = self.from(span)?;
         Ok(Pipe::Parse { format: name, from })
     }
 
@@ -473,12 +477,7 @@ impl<'a> Parser<'a> {
             Kind::Regex(text) => Pattern::Regex(text.clone()),
             _ => return Err(unexpected(token).suggest("a pattern in quotes was expected here, such as \"user=<user>\", or a regular expression with named groups between slashes")),
         };
-        let from = if self.take_word("from") {
-            self.name()?
-        } else {
-            self.check("body", token.span.clone())?;
-            "body".to_owned()
-        };
+        let from = self.from(token.span.clone())?;
         Extract::new(&from, pattern).map_err(|why| {
             ParseError::new(token.span.clone(), why)
                 .suggest("write `extract \"user=<user> ip=<ip>\"` or `extract /user=(?P<user>\\w+)/`")

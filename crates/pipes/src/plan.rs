@@ -227,9 +227,7 @@ impl Planner<'_> {
             Pipe::Top { limit, by, rare } => {
                 let count = Aggregate { kind: AggregateKind::Count, of: None };
                 self.groups(by, &[Named { name: COUNT.to_owned(), what: count }], 1.0);
-                self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
-                let keys = vec![SortKey { name: COUNT.to_owned(), descending: !rare }];
-                self.rows(keys, Vec::new(), Some(*limit), rest, needed);
+                self.ranked(!rare, Some(*limit), rest, needed);
             }
             Pipe::Patterns => {
                 let column = |name: &str, what: Expr| Named { name: name.to_owned(), what };
@@ -241,9 +239,7 @@ impl Planner<'_> {
                 let by = [TEMPLATE, PATTERN].map(|name| column(name, Expr::Column(name.to_owned())));
                 let count = aggregate(AggregateKind::Sum, Some(Expr::Column(COUNT.to_owned())));
                 self.groups(&by, &[count], 1.0);
-                self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
-                let keys = vec![SortKey { name: COUNT.to_owned(), descending: true }];
-                self.rows(keys, Vec::new(), None, rest, needed);
+                self.ranked(true, None, rest, needed);
             }
             Pipe::Sort(keys) => {
                 let limit = match rest.first() {
@@ -275,6 +271,12 @@ impl Planner<'_> {
         let names = ask.by.iter().map(|by| &by.name).chain(ask.aggregates.iter().map(|named| &named.name));
         let made: Vec<(String, bool)> = names.cloned().zip(times.iter().copied()).collect();
         self.close(Gather::Groups(ask), times, made);
+    }
+
+    /// Groups by their counts, with what part of all each is.
+    fn ranked(&mut self, descending: bool, limit: Option<usize>, rest: &[Pipe], needed: &[String]) {
+        self.steps.push(Step::Share { of: COUNT.to_owned(), name: PERCENT.to_owned() });
+        self.rows(vec![SortKey { name: COUNT.to_owned(), descending }], Vec::new(), limit, rest, needed);
     }
 
     /// The first rows of an order. Records are the latest first where nothing else is said, and where all else is equal.

@@ -224,13 +224,12 @@ impl States {
             }
             return;
         };
+        let wanted = self.wanted();
         let there = || groups.iter().zip(&cells.codes).enumerate().filter(|(_, (_, code))| **code != ABSENT);
         match self {
             Self::Count(all) => there().for_each(|(_, (group, _))| all[*group as usize] += 1),
             Self::CountIf(all) => {
-                let holds: Vec<bool> = cells.values.iter().map(truth).collect();
-                there()
-                    .for_each(|(_, (group, code))| all[*group as usize] += u64::from(holds[*code as usize]));
+                each(groups, cells, |value| truth(value).then_some(()), |group, ()| all[group] += 1);
             }
             Self::Distinct(all) => {
                 // A sketch takes a value more than once as once: of runs only the first is offered.
@@ -242,50 +241,32 @@ impl States {
                     }
                 }
             }
-            Self::Sum(all) => {
-                let numbers: Vec<Option<Number>> = cells.values.iter().map(number).collect();
-                for (_, (group, code)) in there() {
-                    if let Some(number) = numbers[*code as usize] {
-                        all[*group as usize].add(number);
-                    }
-                }
-            }
-            Self::Moments(all) => {
-                let numbers: Vec<Option<f64>> = cells.values.iter().map(float).collect();
-                for (_, (group, code)) in there() {
-                    if let Some(mean) = numbers[*code as usize] {
-                        all[*group as usize].merge(&Moments { count: 1.0, mean, squares: 0.0 });
-                    }
-                }
-            }
-            Self::Values(all) => {
-                let numbers: Vec<Option<f64>> = cells.values.iter().map(float).collect();
-                for (_, (group, code)) in there() {
-                    if let Some(number) = numbers[*code as usize] {
-                        all[*group as usize].add(number);
-                    }
-                }
-            }
-            Self::Min(all) => there().for_each(|(_, (group, code))| {
-                better(&mut all[*group as usize], &cells.values[*code as usize], Ordering::Less);
+            Self::Sum(all) => each(groups, cells, number, |group, number| all[group].add(number)),
+            Self::Moments(all) => each(groups, cells, float, |group, mean| {
+                all[group].merge(&Moments { count: 1.0, mean, squares: 0.0 });
             }),
-            Self::Max(all) => there().for_each(|(_, (group, code))| {
-                better(&mut all[*group as usize], &cells.values[*code as usize], Ordering::Greater);
+            Self::Values(all) => each(groups, cells, float, |group, number| all[group].add(number)),
+            Self::Min(all) | Self::Max(all) => there().for_each(|(_, (group, code))| {
+                better(&mut all[*group as usize], &cells.values[*code as usize], wanted);
             }),
-            Self::First(all) => there().for_each(|(row, (group, code))| {
+            Self::First(all) | Self::Last(all) => there().for_each(|(row, (group, code))| {
                 let time = time_of(times, row);
-                nearer(&mut all[*group as usize], time, &cells.values[*code as usize], Ordering::Less);
+                nearer(&mut all[*group as usize], time, &cells.values[*code as usize], wanted);
             }),
-            Self::Last(all) => there().for_each(|(row, (group, code))| {
-                let time = time_of(times, row);
-                nearer(&mut all[*group as usize], time, &cells.values[*code as usize], Ordering::Greater);
-            }),
+        }
+    }
+
+    /// How what is kept compares with what is not, where one is kept.
+    const fn wanted(&self) -> Ordering {
+        match self {
+            Self::Max(_) | Self::Last(_) => Ordering::Greater,
+            _ => Ordering::Less,
         }
     }
 
     /// Takes over another leaf's: its groups are these here, one after the other. `false`: they are of another kind.
     pub(crate) fn merge(&mut self, other: Self, groups: &[u32]) -> bool {
-        let to = |at: usize| groups[at] as usize;
+        let (to, wanted) = (|at: usize| groups[at] as usize, self.wanted());
         match (self, other) {
             (Self::Count(all), Self::Count(others)) | (Self::CountIf(all), Self::CountIf(others)) => {
                 others.into_iter().enumerate().for_each(|(at, other)| all[to(at)] += other);
@@ -311,31 +292,17 @@ impl States {
             (Self::Values(all), Self::Values(others)) => {
                 others.into_iter().enumerate().for_each(|(at, other)| all[to(at)].merge(other));
             }
-            (Self::Min(all), Self::Min(others)) => {
+            (Self::Min(all), Self::Min(others)) | (Self::Max(all), Self::Max(others)) => {
                 for (at, other) in others.iter().enumerate() {
                     if let Some(other) = other {
-                        better(&mut all[to(at)], &other.0, Ordering::Less);
+                        better(&mut all[to(at)], &other.0, wanted);
                     }
                 }
             }
-            (Self::Max(all), Self::Max(others)) => {
-                for (at, other) in others.iter().enumerate() {
-                    if let Some(other) = other {
-                        better(&mut all[to(at)], &other.0, Ordering::Greater);
-                    }
-                }
-            }
-            (Self::First(all), Self::First(others)) => {
+            (Self::First(all), Self::First(others)) | (Self::Last(all), Self::Last(others)) => {
                 for (at, other) in others.iter().enumerate() {
                     if let Some((time, other)) = other {
-                        nearer(&mut all[to(at)], *time, &other.0, Ordering::Less);
-                    }
-                }
-            }
-            (Self::Last(all), Self::Last(others)) => {
-                for (at, other) in others.iter().enumerate() {
-                    if let Some((time, other)) = other {
-                        nearer(&mut all[to(at)], *time, &other.0, Ordering::Greater);
+                        nearer(&mut all[to(at)], *time, &other.0, wanted);
                     }
                 }
             }
@@ -408,6 +375,22 @@ impl States {
             Self::First(all) | Self::Last(all) => {
                 all.iter().map(|found| 16 + found.as_ref().map_or(0, |(_, key)| of_key(key))).sum()
             }
+        }
+    }
+}
+
+/// Calls `visit` with the group of each row and what is made of its value, which is made once a value.
+fn each<T: Copy>(
+    groups: &[u32],
+    cells: &Cells,
+    make: impl Fn(&Value) -> Option<T>,
+    mut visit: impl FnMut(usize, T),
+) {
+    let made: Vec<Option<T>> = cells.values.iter().map(make).collect();
+    for (group, code) in groups.iter().zip(&cells.codes) {
+        // None for rows without a value, too.
+        if let Some(made) = made.get(*code as usize).copied().flatten() {
+            visit(*group as usize, made);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From characters to tokens, each with its span in the whole query. Pipes have other tokens than filters: here `a-b` is a
 //! difference, and a name that is none of letters, digits, `_`, `.` and `@` stands in backquotes.
 
-use millrace_filter::ParseError;
+use millrace_filter::{ParseError, delimited};
 use std::ops::Range;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -128,40 +128,20 @@ impl Lexer<'_> {
         Ok(true)
     }
 
-    /// What stands between two of `end`, in which `\` takes the next character as it is; and how long it is with both.
     fn quoted(&self, end: char) -> Result<(String, usize), ParseError> {
-        let mut text = String::new();
-        let mut chars = self.rest().char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '\\' => text.extend(chars.next().map(|(_, c)| c)),
-                c if c == end => return Ok((text, at + 1)),
-                c => text.push(c),
-            }
-        }
-        Err(ParseError::new(self.at..self.query.len(), "the quote is not closed")
-            .suggest(format!("add a {end} at its end")))
+        delimited::quoted(self.rest(), end).ok_or_else(|| {
+            ParseError::new(self.at..self.query.len(), "the quote is not closed")
+                .suggest(format!("add a {end} at its end"))
+        })
     }
 
     fn regex(&mut self) -> Result<(), ParseError> {
-        let mut text = String::new();
-        let mut chars = self.rest().char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '/' => {
-                    self.push(Kind::Regex(text), at + 1);
-                    return Ok(());
-                }
-                '\\' => match chars.next() {
-                    Some((_, '/')) => text.push('/'),
-                    Some((_, c)) => text.extend(['\\', c]),
-                    None => {}
-                },
-                c => text.push(c),
-            }
-        }
-        Err(ParseError::new(self.at..self.query.len(), "the regular expression is not closed")
-            .suggest("add a `/` at its end"))
+        let Some((text, length)) = delimited::regex(self.rest()) else {
+            return Err(ParseError::new(self.at..self.query.len(), "the regular expression is not closed")
+                .suggest("add a `/` at its end"));
+        };
+        self.push(Kind::Regex(text), length);
+        Ok(())
     }
 
     /// A number, or a length of time where a unit stands behind it.

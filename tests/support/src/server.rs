@@ -178,6 +178,17 @@ impl Server {
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
+    /// Waits until an indexer of this process has published a shard.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    #[track_caller]
+    pub fn wait_for_a_shard(&self, within: Duration) {
+        wait::until_true("a shard is published", within, || {
+            self.metric("millrace_indexer_shards_total").is_some_and(|shards| shards >= 1.0)
+        });
+    }
+
     /// The value of a metric, of all its labels together; `None` where it is not there.
     pub fn metric(&self, name: &str) -> Option<f64> {
         metric(&self.address, name)

@@ -64,10 +64,7 @@ impl HotRows {
         let (mut gathered, mut total) = (fragment.begin(), 0);
         let scanned_bytes = self.scan(filter, range, &fragment.fields(), from_offset, &mut |rows| {
             total += rows.count() as u64;
-            match fragment.add(&mut gathered, rows) {
-                Ok(()) => {}
-                Err(never) => match never {},
-            }
+            let Ok(()) = fragment.add(&mut gathered, rows);
         });
         LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() }
     }
@@ -118,10 +115,8 @@ impl HotRows {
         let mut counts = GroupCounts::default();
         self.scan(filter, range, std::slice::from_ref(field), from_offset, &mut |rows| {
             let all: Vec<u32> = (0..rows.count() as u32).collect();
-            match rows.cells(0, &all) {
-                Ok(cells) => counts.add(&cells),
-                Err(never) => match never {},
-            }
+            let Ok(cells) = rows.cells(0, &all);
+            counts.add(&cells);
         });
         counts
     }

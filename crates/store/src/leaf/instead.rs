@@ -23,10 +23,8 @@ pub(crate) fn gathered(fragment: &Fragment, mut found: LeafResponse) -> LeafResp
     let mut gathered = fragment.begin();
     if fragment.latest().is_some() {
         let hits = Hits { rows: &found.hits, fields: fragment.fields() };
-        match fragment.add(&mut gathered, &hits) {
-            Ok(()) => gathered.set_seen(found.total),
-            Err(never) => match never {},
-        }
+        let Ok(()) = fragment.add(&mut gathered, &hits);
+        gathered.set_seen(found.total);
     }
     for (start, count) in std::mem::take(&mut found.histogram) {
         gathered.add_counted(Some(&Value::Int(start)), count);
