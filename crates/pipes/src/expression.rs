@@ -182,7 +182,28 @@ pub(crate) fn rank(a: &Value, b: &Value) -> Ordering {
         (Some(x), Some(y)) => x.compare(y).unwrap_or(Ordering::Equal),
         (x, y) => y.is_some().cmp(&x.is_some()),
     };
-    by_number.then_with(|| value_text(a).cmp(&value_text(b))).then_with(|| kind(a).cmp(&kind(b)))
+    by_number
+        .then_with(|| value_text(a).cmp(&value_text(b)))
+        .then_with(|| kind(a).cmp(&kind(b)))
+        .then_with(|| inside(a, b))
+}
+
+/// How two values of one kind compare that read alike.
+fn inside(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Double(a), Value::Double(b)) => a.to_bits().cmp(&b.to_bits()),
+        (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+        (Value::Array(a), Value::Array(b)) => {
+            let differ = a.iter().zip(b).map(|(a, b)| rank(a, b)).find(|ordering| ordering.is_ne());
+            differ.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        (Value::Map(a), Value::Map(b)) => {
+            let differ =
+                a.iter().zip(b.iter()).map(|(a, b)| rank(a.1, b.1)).find(|ordering| ordering.is_ne());
+            differ.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        _ => Ordering::Equal,
+    }
 }
 
 /// Which kind of value it is: what looks alike is told apart by it.

@@ -266,6 +266,25 @@ fn what_pipes_make_does_not_say_which_records_are_the_latest() {
 }
 
 #[test]
+fn values_that_read_alike_have_an_order() {
+    let alike = [
+        Value::Array(vec![Value::from("")]),
+        Value::Array(vec![Value::Bytes(Vec::new())]),
+        Value::Array(vec![Value::Array(vec![Value::from("\u{fffd}")])]),
+        Value::Array(vec![Value::Array(vec![Value::Bytes(vec![0xff])])]),
+        Value::Bytes(vec![0xfe]),
+        Value::Bytes(vec![0xff]),
+    ];
+    for a in &alike {
+        for b in &alike {
+            let ordering = crate::expression::rank(a, b);
+            assert_eq!(ordering.is_eq(), a == b, "{a:?} {b:?}");
+            assert_eq!(ordering.reverse(), crate::expression::rank(b, a), "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
 fn the_deepest_expression_travels() {
     let (open, close) = ("abs(".repeat(30), ")".repeat(30));
     let deep = format!("{open}a{close}");
