@@ -21,6 +21,7 @@ use millrace_query::{
         streams::{Kept, TopicKeeps},
     },
     shards::OpenShards,
+    tail::{Feed, FeedParts},
 };
 use millrace_storage::Bundles;
 use millrace_store::Leaf;
@@ -280,6 +281,12 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let (kept_by, verified, received) = (topic.clone(), topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let hosts = Hosts::new(topic.clone(), Arc::clone(&base.clock));
+    let declared = settings.indexer.streams.fields.declared();
+    let feed = Feed::new(FeedParts {
+        topic: topic.clone(),
+        catalogue: catalogue.clone(),
+        declared: declared.clone(),
+    });
     let rules = {
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
         Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
@@ -300,7 +307,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             receivers: alerts.receivers.keys().cloned().collect(),
             node,
             wake: Arc::clone(&wake),
-            declared: settings.indexer.streams.fields.declared(),
+            declared,
         };
         base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
         let notifier = Notifier::new(
@@ -348,6 +355,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         topic,
         dead_letters,
         hosts,
+        feed,
     });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {

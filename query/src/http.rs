@@ -15,6 +15,7 @@ pub mod router;
 pub mod search;
 pub mod streams;
 pub mod summaries;
+pub mod tail;
 pub mod traffic;
 
 pub use error::ApiError;

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod search;
 pub mod settings;
 pub mod shards;
+pub mod tail;
 pub mod templates;
 pub mod verify;
 

@@ -190,8 +190,12 @@ impl EmbeddedTopic {
         EmbeddedProducer { topic: Arc::clone(&self.0), reports }
     }
 
+    pub(crate) fn reader(&self) -> Result<EmbeddedConsumer, Error> {
+        EmbeddedConsumer::open(&self.0, None)
+    }
+
     pub(crate) fn consumer(&self, group: &str) -> Result<EmbeddedConsumer, Error> {
-        EmbeddedConsumer::open(&self.0, group)
+        EmbeddedConsumer::open(&self.0, Some(group))
     }
 
     pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {

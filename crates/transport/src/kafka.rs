@@ -90,7 +90,11 @@ impl KafkaTopic {
     }
 
     pub(crate) fn consumer(&self, group: &str) -> Result<KafkaConsumer, Error> {
-        KafkaConsumer::open(&self.0, group)
+        KafkaConsumer::open(&self.0, Some(group))
+    }
+
+    pub(crate) fn reader(&self) -> Result<KafkaConsumer, Error> {
+        KafkaConsumer::open(&self.0, None)
     }
 
     pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {

@@ -94,6 +94,19 @@ impl Topic {
         }
     }
 
+    /// Whoever reads all partitions, in no group: nobody shares with it, and retention does not wait for it. Partitions that the
+    /// topic gets later are assigned with all others afresh. Commits are nobody's.
+    ///
+    /// # Errors
+    /// As [`Topic::consumer`].
+    pub fn reader(&self) -> Result<AnyConsumer, Error> {
+        match self {
+            Self::Kafka(topic) => topic.reader().map(AnyConsumer::Kafka),
+            Self::Embedded(topic) => topic.reader().map(AnyConsumer::Embedded),
+            Self::Http(topic) => Err(topic.only_sends()),
+        }
+    }
+
     /// The dead-letter topic, `<topic>.dead`: one partition, and messages may be 64 KiB larger. Opened once.
     ///
     /// # Errors

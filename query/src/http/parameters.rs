@@ -128,15 +128,7 @@ impl Parameters {
             }
             None => None,
         };
-        let streams = match &self.stream {
-            Some(names) => Some(
-                names
-                    .split(',')
-                    .map(|name| name.trim().parse::<StreamName>().map_err(|e| wrong("stream", e.to_string())))
-                    .collect::<Result<Vec<_>, _>>()?,
-            ),
-            None => None,
-        };
+        let streams = self.stream.as_deref().map(stream_names).transpose()?;
         let range = TimeRange { from, to };
         let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
         // Nobody has to log in yet: everybody sees all.
@@ -207,6 +199,11 @@ pub(super) fn open_range(
 pub(super) fn bounds(range: TimeRange) -> (Option<Timestamp>, Option<Timestamp>) {
     let bound = |time: Timestamp, none| (time != none).then_some(time);
     (bound(range.from, Timestamp::MIN), bound(range.to, Timestamp::MAX))
+}
+
+/// The names of streams, with commas between.
+pub(super) fn stream_names(names: &str) -> Result<Vec<StreamName>, ApiError> {
+    names.split(',').map(|name| stream(name.trim())).collect()
 }
 
 /// The name of a stream.

@@ -3,9 +3,9 @@
 use super::{
     ApiError, alerts, audit, catalogue, dead_letters, gzip, hosts, page, reprocess, search,
     streams::{self, Kept, TopicKeeps},
-    summaries, traffic,
+    summaries, tail, traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, hosts::Hosts};
+use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, hosts::Hosts, tail::Feed};
 use axum::{
     Router,
     http::Uri,
@@ -36,6 +36,8 @@ pub struct Api<L> {
     pub dead_letters: DeadLetters,
     /// The agents, and how they are.
     pub hosts: Hosts,
+    /// Records as they come in.
+    pub feed: Feed,
 }
 
 /// All paths but the probes, which every role has.
@@ -43,6 +45,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
+        .route("/api/v1/tail", get(tail::tail::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
         .route("/api/v1/fields/{name}/values", get(summaries::values::<L>))
         .route("/api/v1/patterns", get(summaries::patterns::<L>))

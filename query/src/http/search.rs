@@ -26,7 +26,7 @@ pub async fn get<L: Leaf + 'static>(
 }
 
 /// Parameters of a query string.
-pub(super) fn given(parameters: Result<Query<Parameters>, QueryRejection>) -> Result<Parameters, ApiError> {
+pub(super) fn given<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     let wrong = |e: QueryRejection| ApiError::Parameter { name: "query string", problem: e.body_text() };
     Ok(parameters.map_err(wrong)?.0)
 }

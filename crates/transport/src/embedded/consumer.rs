@@ -1,4 +1,4 @@
-//! A member of a group of an embedded topic: a thread that keeps up with the group and reads what it was given.
+//! A member of a group of an embedded topic, or a reader that is in none: a thread that keeps up with the group and reads what it was given.
 
 use super::{
     Inner,
@@ -42,7 +42,9 @@ pub struct EmbeddedConsumer {
 #[derive(Debug)]
 struct Member {
     topic: Arc<Inner>,
+    /// Of a reader, one that nobody else is ever in.
     group: String,
+    is_member: bool,
     id: u64,
     events: Events,
     bell: Arc<Bell>,
@@ -51,12 +53,14 @@ struct Member {
 }
 
 impl EmbeddedConsumer {
-    pub(super) fn open(topic: &Arc<Inner>, group: &str) -> Result<Self, Error> {
+    pub(super) fn open(topic: &Arc<Inner>, group: Option<&str>) -> Result<Self, Error> {
+        let (name, id) = topic.groups.join(group);
         let bell = Arc::clone(&topic.shared.arrived);
         let member = Arc::new(Member {
             topic: Arc::clone(topic),
-            group: group.to_owned(),
-            id: topic.groups.join(group),
+            group: name.clone(),
+            is_member: group.is_some(),
+            id,
             events: Events::new(Arc::clone(&bell), topic.shared.metrics.clone()),
             bell,
             paused: Mutex::default(),
@@ -65,7 +69,7 @@ impl EmbeddedConsumer {
         // Created before the thread: if that fails, dropping it leaves the group.
         let mut consumer = Self { member: Arc::clone(&member), thread: None };
         let reader = Reader { member, share: Vec::new(), places: BTreeMap::new(), pending: None };
-        let thread = std::thread::Builder::new().name(format!("read {group}")).spawn(move || reader.run());
+        let thread = std::thread::Builder::new().name(format!("read {name}")).spawn(move || reader.run());
         let topic = &consumer.member.topic.shared.settings.name;
         consumer.thread = Some(thread.map_err(|source| Error::Thread { topic: topic.clone(), source })?);
         consumer.member.bell.ring();
@@ -89,7 +93,9 @@ impl Consumer for EmbeddedConsumer {
 
     fn commit(&self, next: &[(Partition, i64)]) {
         let topic = &self.member.topic;
-        topic.groups.commit(&self.member.group, next, topic.shared.clock.now());
+        if self.member.is_member {
+            topic.groups.commit(&self.member.group, next, topic.shared.clock.now());
+        }
     }
 
     fn end(&self, partition: Partition) -> Option<i64> {

@@ -43,6 +43,8 @@ struct Group {
     committed: Option<Committed>,
     /// Where its members began, for partitions that it has not committed: kept from retention while they read.
     began: BTreeMap<i32, i64>,
+    /// Retention does not wait for it.
+    is_reader: bool,
     generation: u64,
     members: BTreeMap<u64, Member>,
 }
@@ -104,15 +106,19 @@ impl Groups {
         Self { path, partitions, state: Mutex::new(State { groups, ..State::default() }) }
     }
 
-    /// A new member; its number.
-    pub(crate) fn join(&self, group: &str) -> u64 {
+    /// A new member, or with `None` a reader that shares with nobody and that nobody waits for: the name of its group, and its
+    /// number.
+    pub(crate) fn join(&self, group: Option<&str>) -> (String, u64) {
         let mut state = lock(&self.state);
         state.members += 1;
         let id = state.members;
-        let group = state.groups.entry(group.to_owned()).or_default();
-        group.generation += 1;
-        group.members.insert(id, Member::default());
-        id
+        // Groups of people's have no blanks in their names.
+        let name = group.map_or_else(|| format!("reader {id}"), str::to_owned);
+        let joined = state.groups.entry(name.clone()).or_default();
+        joined.is_reader = group.is_none();
+        joined.generation += 1;
+        joined.members.insert(id, Member::default());
+        (name, id)
     }
 
     /// The member is gone, and what it had is free.
@@ -191,7 +197,7 @@ impl Groups {
             let committed = group.committed.as_ref().and_then(|committed| committed.next.get(&partition.0));
             committed.or_else(|| group.began.get(&partition.0)).copied().unwrap_or(0)
         };
-        state.groups.values().map(wanted).min().unwrap_or(i64::MAX)
+        state.groups.values().filter(|group| !group.is_reader).map(wanted).min().unwrap_or(i64::MAX)
     }
 
     /// The first offset of a partition that no group has read; 0: none has read any of it.

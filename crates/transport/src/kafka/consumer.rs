@@ -1,4 +1,5 @@
-//! A member of a consumer group of a Kafka topic: the handle, and what it shares with the thread that polls.
+//! A member of a consumer group of a Kafka topic, or a reader that is in none: the handle, and what it shares with the thread
+//! that polls.
 
 mod context;
 mod poller;
@@ -22,6 +23,9 @@ use std::{
     thread::JoinHandle,
 };
 
+/// What clients are called that are in no group.
+const ALONE: &str = "look";
+
 /// A consumer of a Kafka topic.
 pub struct KafkaConsumer {
     shared: Arc<Shared>,
@@ -37,7 +41,9 @@ impl fmt::Debug for KafkaConsumer {
 /// What the handle, the polling thread and librdkafka's callbacks share.
 struct Shared {
     topic: Arc<Inner>,
+    /// What its clients are called; of a reader, no member ever joins it.
     group: String,
+    is_member: bool,
     events: Events,
     /// What the pipeline wants paused.
     paused: Mutex<BTreeSet<Partition>>,
@@ -59,13 +65,15 @@ struct Turn {
 }
 
 impl KafkaConsumer {
-    pub(super) fn open(topic: &Arc<Inner>, group: &str) -> Result<Self, Error> {
+    pub(super) fn open(topic: &Arc<Inner>, group: Option<&str>) -> Result<Self, Error> {
+        let (group, is_member) = (group.unwrap_or(ALONE), group.is_some());
         let settings = &topic.settings;
         let config = client::consumer(settings, group);
         config.create_native_config().map_err(|error| client::client_error(settings, error))?;
         let shared = Arc::new(Shared {
             topic: Arc::clone(topic),
             group: group.to_owned(),
+            is_member,
             events: Events::new(Arc::new(Bell::default()), topic.metrics.clone()),
             paused: Mutex::default(),
             commits: Mutex::default(),
@@ -94,7 +102,9 @@ impl Consumer for KafkaConsumer {
     }
 
     fn commit(&self, next: &[(Partition, i64)]) {
-        lock(&self.shared.commits).extend(next.iter().copied());
+        if self.shared.is_member {
+            lock(&self.shared.commits).extend(next.iter().copied());
+        }
     }
 
     fn end(&self, partition: Partition) -> Option<i64> {

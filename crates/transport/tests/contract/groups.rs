@@ -5,7 +5,9 @@ use crate::world::{
     revoked, soon, until,
 };
 use millrace_model::Partition;
-use millrace_transport::{AnyConsumer, Assignment, Consumer, ConsumerEvent, Message, Start};
+use millrace_transport::{
+    AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -258,4 +260,40 @@ pub(crate) async fn two_groups_read_everything_each(world: World) {
     assert_eq!(read_numbers(&mut detect, 400).await.len(), 400);
     indexer.close().await;
     detect.close().await;
+}
+
+pub(crate) async fn a_reader_in_no_group_reads_everything_beside_them(world: World) {
+    let topic = world.open().await;
+    let mut sender = Sender::new(&topic, 64);
+    sender.send_all(0..40).await;
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = topic.reader().unwrap();
+        let assignment = assigned(&mut reader).await;
+        let numbers: Vec<_> = assignment.partitions.iter().map(|assigned| assigned.partition).collect();
+        assert_eq!(numbers, (0..PARTITIONS as i32).map(Partition).collect::<Vec<_>>());
+        // One from the start, one from where the topic ends now.
+        let at = if readers.is_empty() {
+            from_start(&assignment)
+        } else {
+            let end = |assigned: &AssignedPartition| (assigned.partition, Start::Offset(assigned.high));
+            assignment.partitions.iter().map(end).collect()
+        };
+        assignment.start(at);
+        readers.push(reader);
+    }
+    let mut member = read_from_start(&topic, "indexer").await;
+    sender.send_all(40..80).await;
+    assert_eq!(read_numbers(&mut member, 80).await.len(), 80, "its group has all partitions to itself");
+    for (reader, from) in readers.iter_mut().zip([0, 40]) {
+        let mut found: Vec<u64> =
+            read_numbers(reader, 80 - from as usize).await.iter().filter_map(number).collect();
+        found.sort_unstable();
+        assert_eq!(found, (from..80).collect::<Vec<_>>());
+        reader.commit(&[(Partition(0), 7)]);
+    }
+    for reader in readers {
+        reader.close().await;
+    }
+    member.close().await;
 }

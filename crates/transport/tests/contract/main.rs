@@ -49,5 +49,6 @@ mod reading {
         groups::a_member_that_does_not_settle_is_not_waited_for,
         groups::commits_survive_reopening,
         groups::two_groups_read_everything_each,
+        groups::a_reader_in_no_group_reads_everything_beside_them,
     } }
 }

@@ -12,7 +12,7 @@ fn partitions(numbers: impl IntoIterator<Item = i32>) -> Vec<Partition> {
 fn a_group_of_one_has_everything() {
     let folder = TempDir::new().unwrap();
     let groups = Groups::open(folder.path(), 4, false);
-    let member = groups.join("g");
+    let member = groups.join(Some("g")).1;
     assert_eq!(groups.step("g", member), Step::Assign(partitions(0..4)));
     assert_eq!(groups.step("g", member), Step::Steady);
     assert!(groups.is_current("g", member));
@@ -24,9 +24,9 @@ fn a_group_of_one_has_everything() {
 fn nobody_takes_what_another_still_has() {
     let folder = TempDir::new().unwrap();
     let groups = Groups::open(folder.path(), 4, false);
-    let first = groups.join("g");
+    let first = groups.join(Some("g")).1;
     groups.step("g", first);
-    let second = groups.join("g");
+    let second = groups.join(Some("g")).1;
     assert_eq!(groups.step("g", second), Step::Wait);
     assert!(!groups.is_current("g", first));
     assert_eq!(groups.step("g", first), Step::Revoke(partitions(0..4)));
@@ -63,7 +63,7 @@ fn retention_waits_for_the_slowest_group() {
     assert_eq!(groups.wanted_from(Partition(0)), 50);
     assert_eq!(groups.wanted_from(Partition(1)), 0, "known groups that have not committed it");
     // A reader that never commits is waited for while it is there.
-    let tail = groups.join("tail");
+    let tail = groups.join(Some("tail")).1;
     groups.began("tail", Partition(0), 20);
     assert_eq!(groups.wanted_from(Partition(0)), 20);
     groups.leave("tail", tail);

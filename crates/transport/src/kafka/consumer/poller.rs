@@ -1,4 +1,5 @@
-//! The thread that polls a group's client, whatever happens: a client that is not polled loses its partitions.
+//! The thread that polls a group's client, whatever happens: a client that is not polled loses its partitions. A reader that is in
+//! no group has all partitions that the topic is found to have.
 //!
 //! A new assignment goes through three phases, and polling goes on in all of them: its partitions are looked up
 //! ([`scout`]), offered to the pipeline, and read from where the pipeline says. librdkafka is told only in the last
@@ -38,6 +39,8 @@ const IDENTITY: Duration = Duration::from_mins(1);
 /// that reads.
 const ROLL_OF_IDLE: Duration = Duration::from_secs(5);
 const ROLL_OF_READING: Duration = Duration::from_mins(1);
+/// How often a reader that is in no group asks whether the topic has more partitions.
+const ROLL_OF_ALONE: Duration = Duration::from_secs(10);
 /// Before an assignment that nobody started is offered again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -78,6 +81,8 @@ enum Phase {
 impl Poller {
     pub(super) fn new(shared: Arc<Shared>, config: ClientConfig) -> Self {
         let now = Instant::now();
+        // A reader takes its partitions at once.
+        let called = if shared.is_member { Some(now) } else { now.checked_sub(AGAIN) };
         Self {
             shared,
             config,
@@ -89,7 +94,7 @@ impl Poller {
             identity: None,
             identified: now,
             check: None,
-            called: now,
+            called: called.unwrap_or(now),
         }
     }
 
@@ -123,7 +128,11 @@ impl Poller {
         Ok(client)
     }
 
+    /// A reader takes its partitions at the next roll-call.
     fn join(&self, client: &Client) -> KafkaResult<()> {
+        if !self.shared.is_member {
+            return Ok(());
+        }
         client.subscribe(&[&self.shared.topic.settings.name])
     }
 
@@ -316,7 +325,9 @@ impl Poller {
     /// Asks the group now and then whether all of the topic is read, and has it assign everything anew if not.
     fn call_the_roll(&mut self, client: &Client) {
         let every = match self.phase {
+            Phase::Idle if !self.shared.is_member => AGAIN,
             Phase::Idle => ROLL_OF_IDLE,
+            Phase::Reading(_) if !self.shared.is_member => ROLL_OF_ALONE,
             Phase::Reading(_) => ROLL_OF_READING,
             Phase::Scouting(..) | Phase::Offered(..) => return,
         };
@@ -324,6 +335,10 @@ impl Poller {
             return;
         }
         self.called = Instant::now();
+        if !self.shared.is_member {
+            self.take_all(client);
+            return;
+        }
         let (topic, group) = (&self.shared.topic.settings.name, self.config.get("group.id"));
         match roster::unread(client, topic, group.unwrap_or_default()) {
             Ok(unread) if unread.is_empty() => {}
@@ -334,6 +349,26 @@ impl Poller {
             }
             // Another member may ask, or this one next time.
             Err(error) => tracing::debug!(topic, %error, "the group does not say who reads what"),
+        }
+    }
+
+    /// What a reader reads is all that there is: when that is more than it has, everything is assigned afresh.
+    fn take_all(&mut self, client: &Client) {
+        let all = match roster::partitions(client, &self.shared.topic.settings.name) {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::debug!(%error, "the topic does not say which partitions it has");
+                return;
+            }
+        };
+        match &self.phase {
+            Phase::Idle if !all.is_empty() => self.scout(all.into_iter().collect(), Duration::ZERO),
+            Phase::Reading(_)
+                if all.iter().any(|partition| !lock(&self.shared.ends).contains_key(partition)) =>
+            {
+                self.stray("the topic has more partitions");
+            }
+            _ => {}
         }
     }
 
@@ -404,7 +439,11 @@ impl Poller {
     fn begin_afresh(&mut self, client: &Client) {
         let partitions = self.take_away(false, UNHURRIED);
         self.tell("give partitions up", client.unassign());
-        self.scout(partitions, Duration::ZERO);
+        if self.shared.is_member {
+            self.scout(partitions, Duration::ZERO);
+        } else {
+            self.take_all(client);
+        }
     }
 
     /// Takes everything from the pipeline that it has; returns what that was.

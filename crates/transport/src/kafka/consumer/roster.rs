@@ -35,10 +35,14 @@ pub(super) fn unread(
         };
         read.extend(partitions);
     }
+    Ok(partitions(client, topic)?.into_iter().filter(|partition| !read.contains(partition)).collect())
+}
+
+/// All partitions that the topic has. Blocks, for half a second at most.
+pub(super) fn partitions(client: &BaseConsumer<Context>, topic: &str) -> KafkaResult<BTreeSet<Partition>> {
     let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
     let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
-    let all = found.flat_map(|found| found.partitions().iter().map(|partition| Partition(partition.id())));
-    Ok(all.filter(|partition| !read.contains(partition)).collect())
+    Ok(found.flat_map(|found| found.partitions().iter().map(|partition| Partition(partition.id()))).collect())
 }
 
 /// A member's partitions of a topic. `None`: these bytes are not Kafka's `ConsumerProtocolAssignment`, of which all versions begin
