@@ -3,8 +3,10 @@
 pub mod alerts;
 pub mod audit;
 mod catalogue;
+pub mod context;
 pub mod dead_letters;
 pub mod error;
+pub mod export;
 pub mod gzip;
 pub mod hit;
 pub mod hosts;

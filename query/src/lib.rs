@@ -10,6 +10,7 @@
 //!   of the highest epoch from there on.
 
 pub mod alert;
+pub mod context;
 pub mod dead_letters;
 pub mod hosts;
 pub mod http;

@@ -7,6 +7,7 @@ pub mod merge;
 pub mod partitions;
 pub mod plan;
 pub mod settle;
+pub mod walk;
 
 use crate::{
     INDEXER_GROUP, KnownTemplates, Leaves, Metrics,

@@ -7,7 +7,7 @@ use axum::{
 };
 use millrace_filter::ParseError;
 use millrace_pipes::TooLarge;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -62,9 +62,10 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, error) = match self {
+impl ApiError {
+    /// Its status, and what it says.
+    fn told(&self) -> (StatusCode, Value) {
+        match self {
             Self::Query(error) => (
                 StatusCode::BAD_REQUEST,
                 json!({
@@ -93,7 +94,19 @@ impl IntoResponse for ApiError {
             Self::Unavailable(what) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({ "code": "unavailable", "message": what }))
             }
-        };
+        }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.told().1["message"].as_str().unwrap_or_default())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.told();
         (status, Json(json!({ "error": error }))).into_response()
     }
 }

@@ -67,6 +67,16 @@ impl Parameters {
         Ok(request)
     }
 
+    /// What they ask for, and all of it.
+    pub fn unlimited(&self, now: Timestamp, memory: usize) -> Result<SearchRequest, ApiError> {
+        let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
+        let mut request = SearchRequest { limit: usize::MAX, ..self.found(query.filter, now)? };
+        if !query.pipes.is_empty() {
+            request.pipes = Some(self.plan(&query.pipes, &request, now, memory)?);
+        }
+        Ok(request)
+    }
+
     /// What they ask for with a pipe behind their query, which is a filter alone.
     pub fn summary(
         &self,

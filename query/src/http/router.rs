@@ -1,7 +1,7 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, dead_letters, gzip, hosts, page, reprocess, search,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, gzip, hosts, page, reprocess, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, traffic,
 };
@@ -45,6 +45,8 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
+        .route("/api/v1/context", get(context::context::<L>))
+        .route("/api/v1/export", get(export::export::<L>))
         .route("/api/v1/tail", get(tail::tail::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
         .route("/api/v1/fields/{name}/values", get(summaries::values::<L>))

@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_model::{RecordId, TimeRange, Timestamp};
-use millrace_pipes::{Answer, Plan};
+use millrace_pipes::{Answer, Plan, Table};
 use millrace_store::{Grant, Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
@@ -118,6 +118,12 @@ fn table(made: &Answer) -> Json_ {
         "total_rows": made.rows,
         "estimates": estimates.collect::<Json_>(),
     })
+}
+
+/// A row of a table.
+pub(super) fn object(table: &Table, row: usize) -> Json_ {
+    let cells = table.columns.iter().map(|column| (column.name.clone(), json!(column.shown(row))));
+    Json_::Object(cells.collect())
 }
 
 /// One record, whole.

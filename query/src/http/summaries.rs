@@ -7,7 +7,7 @@ use axum::{
 };
 use millrace_pipes::{Answer, Expr, Named, Pipe};
 use millrace_store::Leaf;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Instant};
 
 /// The values of a field, the most frequent first, as many as `limit` says; null stands for the records that lack it.
@@ -42,12 +42,8 @@ async fn answer<L: Leaf>(
     let parameters = search::given(parameters)?;
     let (request, pipes) = parameters.summary(api.searcher.now(), api.query_memory, pipe)?;
     let (hits, Answer { table, rows }) = search::piped(api, &request, &pipes).await?;
-    let object = |row: usize| {
-        let cells = table.columns.iter().map(|column| (column.name.clone(), json!(column.shown(row))));
-        Value::Object(cells.collect::<Map<_, _>>())
-    };
     let mut body = search::head(&hits, started);
-    body[key] = (0..table.rows).map(object).collect();
+    body[key] = (0..table.rows).map(|row| search::object(&table, row)).collect();
     body[format!("total_{key}")] = json!(rows);
     Ok(body)
 }

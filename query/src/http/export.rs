@@ -1,0 +1,210 @@
+//! `/api/v1/export`: the whole answer to a query, however large, as it is found.
+//!
+//! What is missing from the beginning is said in the header `x-millrace-partial`. What goes wrong once the answer is under way is said
+//! in its last line, `{"error":{"code","message"}}`; CSV has no place for that, and breaks off.
+
+use super::{
+    Api, ApiError,
+    hit::{Body as Show, hit},
+    parameters::{Parameters, wrong},
+    search::{self, object},
+};
+use crate::{Hits, Missing, search::walk::Walk};
+use axum::{
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use millrace_pipes::Answer;
+use millrace_store::Leaf;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{io, sync::Arc};
+
+/// So many records are in memory at once.
+const PAGE: usize = 2000;
+/// The columns of records; what is no text is JSON in them.
+const COLUMNS: [&str; 14] = [
+    "_id",
+    "timestamp",
+    "observed_timestamp",
+    "severity_text",
+    "severity_number",
+    "body",
+    "resource",
+    "attributes",
+    "trace_id",
+    "span_id",
+    "_stream",
+    "_source",
+    "_position",
+    "_template",
+];
+const PARTIAL: &str = "x-millrace-partial";
+
+/// What is exported, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    q: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    sort: Option<String>,
+    stream: Option<String>,
+    format: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+/// Streams everything.
+pub async fn export<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    parameters: Result<Query<Export>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Export { q, from, to, sort, stream, format } = search::given(parameters)?;
+    let format = match format.as_deref() {
+        None | Some("ndjson") => Format::Ndjson,
+        Some("csv") => Format::Csv,
+        Some(other) => return Err(wrong("format", format!("ndjson or csv expected, found {other:?}"))),
+    };
+    let parameters = Parameters { q, from, to, sort, stream, ..Parameters::default() };
+    let request = parameters.unlimited(api.searcher.now(), api.query_memory)?;
+    if let Some(pipes) = &request.pipes {
+        let (hits, Answer { table, .. }) = search::piped(&api, &request, pipes).await?;
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        let text =
+            format.write(&columns, true, (0..table.rows).map(|row| object(&table, row))).map_err(broken)?;
+        return Ok(format.answer(&hits.missing, Body::from(text)));
+    }
+    let mut walk = Walk::new(request, PAGE);
+    let first = page(&api, &mut walk).await?.unwrap_or_default();
+    let missing = first.missing.clone();
+    let pages = Pages { api, walk, format, known: first.missing, begun: false, ended: false };
+    let pages = stream::try_unfold(pages, async |mut pages| {
+        Ok::<_, io::Error>(pages.next().await?.map(|text| (text, pages)))
+    });
+    Ok(format.answer(&missing, Body::from_stream(pages)))
+}
+
+fn broken(error: io::Error) -> ApiError {
+    ApiError::unavailable("an export cannot be written", &error.into())
+}
+
+async fn page<L: Leaf>(api: &Api<L>, walk: &mut Walk) -> Result<Option<Hits>, ApiError> {
+    let page = tokio::time::timeout(api.timeout, walk.next(&api.searcher));
+    Ok(page.await.map_err(|_| ApiError::Timeout)??)
+}
+
+/// An export under way.
+struct Pages<L> {
+    api: Arc<Api<L>>,
+    walk: Walk,
+    format: Format,
+    /// What was said to be missing before it began.
+    known: Vec<Missing>,
+    begun: bool,
+    ended: bool,
+}
+
+impl<L: Leaf> Pages<L> {
+    /// The text of the next page.
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let header = !std::mem::replace(&mut self.begun, true);
+        let hits = match page(&self.api, &mut self.walk).await {
+            Ok(None) => {
+                self.ended = true;
+                return Ok(Some(self.format.write(&COLUMNS, header, std::iter::empty())?));
+            }
+            Ok(Some(hits)) => hits,
+            Err(error) => return self.break_off(&error.to_string()),
+        };
+        if let Some(new) = hits.missing.iter().find(|missing| self.is_news(missing)) {
+            return self.break_off(&new.reason);
+        }
+        let templates = self.api.searcher.templates().await;
+        let mut namer = templates.namer();
+        let rows = hits.hits.iter().map(|row| hit(row, Show::Whole, &mut namer));
+        Ok(Some(self.format.write(&COLUMNS, header, rows)?))
+    }
+
+    /// Is something missing that was there when it began? What the topic has got since is not part of it.
+    fn is_news(&self, missing: &Missing) -> bool {
+        let is_late = missing.lag.is_some() && !missing.outrun;
+        let is_known =
+            |known: &Missing| (known.partition, &known.shard) == (missing.partition, &missing.shard);
+        !is_late && !self.known.iter().any(is_known)
+    }
+
+    fn break_off(&mut self, message: &str) -> io::Result<Option<Bytes>> {
+        tracing::warn!(reason = message, "an export breaks off");
+        self.ended = true;
+        match self.format {
+            Format::Ndjson => {
+                let last = json!({ "error": { "code": "partial", "message": message } });
+                Ok(Some(Bytes::from(format!("{last}\n"))))
+            }
+            Format::Csv => Err(io::Error::other(message.to_owned())),
+        }
+    }
+}
+
+impl Format {
+    /// Rows as text, each an object; of CSV these columns.
+    fn write(self, columns: &[&str], header: bool, rows: impl Iterator<Item = Value>) -> io::Result<Bytes> {
+        let mut text = Vec::new();
+        match self {
+            Self::Ndjson => {
+                for row in rows {
+                    serde_json::to_writer(&mut text, &row)?;
+                    text.push(b'\n');
+                }
+            }
+            Self::Csv => {
+                // As RFC 4180 has it, but for line ends.
+                let mut writer = csv::Writer::from_writer(&mut text);
+                if header {
+                    writer.write_record(columns).map_err(io::Error::other)?;
+                }
+                for row in rows {
+                    let cells = columns.iter().map(|name| cell(&row[*name]));
+                    writer.write_record(cells).map_err(io::Error::other)?;
+                }
+                writer.flush()?;
+                drop(writer);
+            }
+        }
+        Ok(Bytes::from(text))
+    }
+
+    fn answer(self, missing: &[Missing], body: Body) -> Response {
+        let kind = match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        };
+        let mut response = ([(header::CONTENT_TYPE, kind)], body).into_response();
+        if let Some(first) = missing.first() {
+            let reason = first.reason.replace(|c: char| !(' '..='~').contains(&c), "?");
+            let reason = HeaderValue::from_str(&reason).unwrap_or(HeaderValue::from_static("yes"));
+            response.headers_mut().insert(PARTIAL, reason);
+        }
+        response
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
