@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue, client, dead_letters, decrypt, hosts, import, rehearse, reprocess, roles, rules, search,
-    settings, streams, telemetry,
+    settings, streams, tail, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -32,6 +32,8 @@ enum Command {
     Query(ConfigArgs),
     /// Find records
     Search(SearchArgs),
+    /// Show records as they come in, until interrupted
+    Tail(TailArgs),
     /// What of every source is indexed, dropped or missing
     Audit(AuditArgs),
     /// What lies in each stream; put streams on hold, delete from them
@@ -158,6 +160,51 @@ pub(crate) struct SearchArgs {
     /// How to write what is found
     #[arg(long, value_enum, default_value_t = SearchOutput::Text)]
     pub(crate) output: SearchOutput,
+    /// With so many records before and after each, of the same file or journal; found ones are marked by `>`
+    #[arg(short = 'C', long, value_name = "N")]
+    pub(crate) context: Option<usize>,
+    /// In colours
+    #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
+    pub(crate) colour: Colour,
+    /// Not through a pager ($MILLRACE_PAGER, $PAGER or less), which text for people goes through on a terminal
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// How records are written that come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailOutput {
+    /// For people
+    Text,
+    /// One object a line
+    Ndjson,
+}
+
+/// When to write in colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Which records, such as `error timeout`, `level:>=warn -host:web1`; pipes have no place here
+    #[arg(default_value = "*", allow_hyphen_values = true)]
+    pub(crate) query: String,
+    /// Only in this stream; several with commas between
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// How to write what comes
+    #[arg(long, value_enum, default_value_t = TailOutput::Text)]
+    pub(crate) output: TailOutput,
+    /// In colours
+    #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
+    pub(crate) colour: Colour,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -551,6 +598,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings)))
         }
         Command::Search(args) => runtime()?.block_on(search::run(&args)),
+        Command::Tail(args) => runtime()?.block_on(tail::run(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
         Command::Traffic(args) => runtime()?.block_on(streams::traffic(&args)),

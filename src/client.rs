@@ -238,7 +238,7 @@ impl<'a> Request<'a> {
     }
 
     /// With parameters in the query string.
-    fn with(self, parameters: &'a Value) -> Self {
+    pub(crate) fn with(self, parameters: &'a Value) -> Self {
         Self { parameters: Some(parameters), ..self }
     }
 
@@ -249,15 +249,39 @@ impl<'a> Request<'a> {
 
     /// Asks, and returns the answer.
     pub(crate) async fn send(self) -> anyhow::Result<Value> {
-        let mut request = reqwest::Client::new().request(self.method, url(self.server, self.path)?);
+        let response = self.ask().await?;
+        read(self.server, self.query, response).await
+    }
+
+    /// Asks, and returns the answer as it comes, unless it is an error.
+    pub(crate) async fn open(self) -> anyhow::Result<reqwest::Response> {
+        let response = self.ask().await?.map_err(|error| unreachable(self.server, &error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        read(self.server, self.query, Ok(response)).await?;
+        Err(Failure::with(Code::Unreachable, format!("{} answered {status}", self.server)))
+    }
+
+    async fn ask(&self) -> anyhow::Result<reqwest::Result<reqwest::Response>> {
+        let url = url(self.server, self.path)?;
+        let mut request = reqwest::Client::new().request(self.method.clone(), url);
         if let Some(parameters) = self.parameters {
             request = request.query(parameters);
         }
         if let Some(body) = &self.body {
             request = request.json(body);
         }
-        read(self.server, self.query, request.send().await).await
+        Ok(request.send().await)
     }
+}
+
+fn unreachable(server: &str, error: &reqwest::Error) -> anyhow::Error {
+    Failure::with(
+        Code::Unreachable,
+        format!("{server} cannot be reached: {}\nis it running? `millrace up` starts one", chain(error)),
+    )
 }
 
 fn url(server: &str, path: &str) -> anyhow::Result<reqwest::Url> {
@@ -271,12 +295,7 @@ async fn read(
     query: Option<&str>,
     response: reqwest::Result<reqwest::Response>,
 ) -> anyhow::Result<Value> {
-    let unreachable = |error: reqwest::Error| {
-        Failure::with(
-            Code::Unreachable,
-            format!("{server} cannot be reached: {}\nis it running? `millrace up` starts one", chain(&error)),
-        )
-    };
+    let unreachable = |error| unreachable(server, &error);
     let response = response.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;

@@ -10,7 +10,9 @@ mod dead_letters;
 mod decrypt;
 mod hosts;
 mod import;
+mod lines;
 mod memory;
+mod pager;
 mod receive;
 mod rehearse;
 mod reload;
@@ -22,6 +24,7 @@ mod settings;
 mod streams;
 mod systemd;
 mod table;
+mod tail;
 mod telemetry;
 
 use clap::Parser;

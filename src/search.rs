@@ -1,17 +1,22 @@
 //! `millrace search`: hits as lines, tables in columns.
 
 use crate::{
-    cli::{Code, SearchArgs, SearchOutput, written},
+    cli::{Code, Failure, SearchArgs, SearchOutput, written},
     client::{Request, printable},
+    lines::{is_coloured, line},
+    pager::Screen,
     table,
 };
 use serde_json::{Map, Value, json};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
 
 /// The most records that one request returns; more are asked for with cursors.
 const PAGE: usize = 1000;
-/// The most rows of a table: there are no cursors in one.
-const MOST_ROWS: usize = 10_000;
+/// The most rows of a table: there are no cursors in one. More records than these are exported.
+const MANY: usize = 10_000;
 /// The columns of hits as CSV; what is no text is JSON in it.
 const HIT: [&str; 14] = [
     "_id",
@@ -32,16 +37,27 @@ const HIT: [&str; 14] = [
 
 /// Asks, page by page, and writes what comes.
 pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    if args.context.is_some() && args.output != SearchOutput::Text {
+        return Err(Failure::with(
+            Code::Usage,
+            "-C shows records to people: it goes with --output text alone",
+        ));
+    }
+    let is_text = args.output == SearchOutput::Text;
+    let mut out = if is_text && !args.no_pager { Screen::paged() } else { Screen::plain() };
+    let is_table = match millrace_pipes::parse(&args.query) {
+        Ok(query) => !query.pipes.is_empty(),
+        // What is wrong is the server's to say.
+        Err(_) => false,
+    };
+    if !is_table && args.limit > MANY && args.context.is_none() && args.output != SearchOutput::Json {
+        return export(args, &mut out).await;
+    }
     let mut found: Vec<Value> = Vec::new();
     let mut left = args.limit;
     let mut cursor: Option<String> = None;
-    let mut is_first = true;
-    let most = match millrace_pipes::parse(&args.query) {
-        Ok(query) if !query.pipes.is_empty() => MOST_ROWS,
-        // What is wrong is the server's to say.
-        _ => PAGE,
-    };
+    let mut hits = HitWriter::new(args);
+    let most = if is_table { MANY } else { PAGE };
     let mut answer;
     loop {
         let body = parameters(args, left.min(most), cursor.as_deref());
@@ -49,21 +65,13 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
         if answer["table"].is_object() {
             break;
         }
-        let hits = answer["hits"].as_array().cloned().unwrap_or_default();
-        left -= hits.len().min(left);
-        match args.output {
-            SearchOutput::Json => found.extend(hits),
-            SearchOutput::Ndjson => written(hits.iter().try_for_each(|hit| writeln!(out, "{hit}")))?,
-            SearchOutput::Csv => {
-                let header = is_first.then(|| HIT.map(str::to_owned).to_vec());
-                let rows = hits.iter().map(|hit| HIT.iter().map(|name| csv_cell(&hit[*name])).collect());
-                written(write_csv(&mut out, header.into_iter().chain(rows)))?;
-            }
-            SearchOutput::Text => written(
-                hits.iter().try_for_each(|hit| writeln!(out, "{}", line(hit, io::stdout().is_terminal()))),
-            )?,
+        let page = answer["hits"].as_array().cloned().unwrap_or_default();
+        left -= page.len().min(left);
+        match (args.output, args.context) {
+            (SearchOutput::Json, _) => found.extend(page),
+            (_, Some(lines)) => hits.write_with_context(&mut out, page, lines).await?,
+            (_, None) => written(page.iter().try_for_each(|hit| hits.write(&mut out, hit)))?,
         }
-        is_first = false;
         cursor = answer["cursor"].as_str().map(str::to_owned);
         if left == 0 || cursor.is_none() {
             break;
@@ -76,7 +84,8 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
         written(writeln!(out, "{answer:#}"))?;
     }
     written(out.flush())?;
-    if args.output == SearchOutput::Text {
+    drop(out);
+    if is_text {
         tell(&answer);
     }
     if answer["partial"] == json!(true) {
@@ -86,6 +95,106 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
         return Ok(Code::Partial);
     }
     Ok(Code::Ok)
+}
+
+/// Many records: as the server finds them, without a page after the other.
+async fn export(args: &SearchArgs, out: &mut Screen) -> anyhow::Result<Code> {
+    let mut parameters = json!({ "q": args.query, "from": args.since, "format": "ndjson" });
+    let optional = [("to", args.until.as_deref()), ("stream", args.stream.as_deref())];
+    for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        parameters[name] = json!(value);
+    }
+    let request = Request::get(&args.server.server, "api/v1/export").with(&parameters).about(&args.query);
+    let mut response = request.open().await?;
+    let mut code = Code::Ok;
+    if let Some(reason) = response.headers().get("x-millrace-partial") {
+        eprintln!("partial: {}", reason.to_str().unwrap_or_default());
+        code = Code::Partial;
+    }
+    let mut hits = HitWriter::new(args);
+    let (mut left, mut rest) = (args.limit, Vec::new());
+    while left > 0
+        && let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))?
+    {
+        rest.extend_from_slice(&chunk);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
+        let lines: Vec<u8> = rest.drain(..=end).collect();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(left) {
+            let hit: Value = serde_json::from_slice(line)?;
+            if let Some(reason) = hit["error"]["message"].as_str() {
+                eprintln!("partial: {reason}");
+                code = Code::Partial;
+                continue;
+            }
+            written(hits.write(out, &hit))?;
+            left -= 1;
+        }
+    }
+    written(out.flush())?;
+    Ok(code)
+}
+
+fn broken(error: &reqwest::Error) -> anyhow::Error {
+    let problem = millrace_model::chain(error);
+    Failure::with(Code::Partial, format!("the answer broke off, and is not whole: {problem}"))
+}
+
+/// Writes hits, one after the other.
+struct HitWriter<'a> {
+    args: &'a SearchArgs,
+    coloured: bool,
+    is_first: bool,
+    /// By their ids, where records are shown with others around them.
+    shown: HashSet<String>,
+}
+
+impl<'a> HitWriter<'a> {
+    fn new(args: &'a SearchArgs) -> Self {
+        Self { args, coloured: is_coloured(args.colour), is_first: true, shown: HashSet::new() }
+    }
+
+    fn write(&mut self, out: &mut impl Write, hit: &Value) -> io::Result<()> {
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        match self.args.output {
+            SearchOutput::Csv => {
+                let header = is_first.then(|| HIT.map(str::to_owned).to_vec());
+                let row = HIT.iter().map(|name| csv_cell(&hit[*name])).collect();
+                write_csv(out, header.into_iter().chain([row]))
+            }
+            SearchOutput::Text => writeln!(out, "{}", line(hit, self.coloured)),
+            SearchOutput::Json | SearchOutput::Ndjson => writeln!(out, "{hit}"),
+        }
+    }
+
+    /// Each with so many records around it in its source, marked by `>`, as `grep -C` does.
+    async fn write_with_context(
+        &mut self,
+        out: &mut impl Write,
+        hits: Vec<Value>,
+        lines: usize,
+    ) -> anyhow::Result<()> {
+        let id = |hit: &Value| hit["_id"].as_str().unwrap_or_default().to_owned();
+        let found: HashSet<String> = hits.iter().map(id).collect();
+        for hit in hits.iter().map(id) {
+            if self.shown.contains(&hit) {
+                continue;
+            }
+            let parameters = json!({ "id": hit, "before": lines, "after": lines });
+            let request = Request::get(&self.args.server.server, "api/v1/context").with(&parameters);
+            let around = request.send().await?;
+            if !std::mem::replace(&mut self.is_first, false) {
+                written(writeln!(out, "--"))?;
+            }
+            let list = |name: &str| around[name].as_array().cloned().unwrap_or_default();
+            for record in list("before").into_iter().chain([around["hit"].clone()]).chain(list("after")) {
+                let mark = if found.contains(&id(&record)) { '>' } else { ' ' };
+                if self.shown.insert(id(&record)) {
+                    written(writeln!(out, "{mark} {}", line(&record, self.coloured)))?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn parameters(args: &SearchArgs, limit: usize, cursor: Option<&str>) -> Value {
@@ -185,23 +294,6 @@ fn write_csv(out: &mut impl Write, rows: impl Iterator<Item = Vec<String>>) -> i
         writer.write_record(&row).map_err(io::Error::other)?;
     }
     writer.flush()
-}
-
-/// A hit as one line: time, host, level, body.
-fn line(hit: &Value, coloured: bool) -> String {
-    let time: String = hit["timestamp"].as_str().unwrap_or_default().chars().take(23).collect();
-    let host = hit["resource"]["host.name"].as_str().unwrap_or("-");
-    let level = hit["severity_text"].as_str().filter(|level| !level.is_empty()).unwrap_or("-");
-    let body = hit["body"].as_str().map_or_else(|| hit["body"].to_string(), printable);
-    if !coloured {
-        return format!("{time} {host} {level} {body}");
-    }
-    let colour = match hit["severity_number"].as_u64().unwrap_or(0) {
-        17.. => "31",
-        13..=16 => "33",
-        _ => "36",
-    };
-    format!("\x1b[2m{time}\x1b[0m {host} \x1b[{colour}m{level}\x1b[0m {body}")
 }
 
 #[cfg(test)]

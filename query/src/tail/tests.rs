@@ -170,6 +170,21 @@ async fn whoever_comes_back_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_is_sent_again_behind_a_cursor_is_not_shown_again() {
+    let world = World::new().await;
+    let mut watcher = watch(&Feed::new(world.parts.clone()), "*", None).await;
+    world.send(0, batch(0, &["one", "two"])).await;
+    assert_eq!(bodies(&mut watcher, 2).await, ["one", "two"]);
+    let cursor = watcher.cursor().clone();
+    // The agent was killed before it knew that this was taken.
+    world.send(0, batch(0, &["one", "two"])).await;
+    world.send(0, batch(20, &["three", "four"])).await;
+    let mut watcher = watch(&Feed::new(world.parts.clone()), "*", Some(cursor)).await;
+    assert_eq!(bodies(&mut watcher, 2).await, ["three", "four"]);
+    nothing_until(&world, &mut watcher, "marker").await;
+}
+
+#[tokio::test]
 async fn who_is_too_slow_is_told_how_much_it_was_not_shown() {
     let world = World::new().await;
     let feed = Feed::holding(world.parts.clone(), 1);

@@ -10,11 +10,16 @@ use millrace_ledger::{Ledger, Place as MessagePlace, read};
 use millrace_model::{Partition, Row, StreamName};
 use millrace_store::Grant;
 use millrace_transport::Page;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 use tokio::sync::watch;
 
 /// So many messages of a page are read at once.
 const PAGE: usize = 1000;
+/// So many messages before its cursor are read again, to know what agents sent again behind it.
+const BEFORE: i64 = 2000;
 
 /// What a watcher sees next.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +51,9 @@ pub struct Watcher {
     news: watch::Receiver<u64>,
     /// What was read and not shown yet.
     ready: VecDeque<Seen>,
-    /// Of what is read of the topic itself, before the ring.
+    /// Of what is read of the topic itself, before the ring; and where that goes on.
     ledger: Ledger,
+    behind: BTreeMap<Partition, i64>,
 }
 
 const SLOW: &str = "it was taken too slowly";
@@ -67,9 +73,9 @@ impl Watcher {
             Some(cursor) => (cursor, None),
             None => inner.now(),
         };
-        let (ready, ledger) = (VecDeque::new(), Ledger::new());
+        let (ready, ledger, behind) = (VecDeque::new(), Ledger::new(), BTreeMap::new());
         let reading = cursor.clone();
-        Self { inner, filter, streams, grant, cursor, reading, place, news, ready, ledger }
+        Self { inner, filter, streams, grant, cursor, reading, place, news, ready, ledger, behind }
     }
 
     /// Where it stands: all before was shown, or did not match, or was passed over.
@@ -131,7 +137,8 @@ impl Watcher {
             if (from..=to).contains(&next) {
                 continue;
             }
-            let page = self.inner.parts.topic.page(partition, next, PAGE).await?;
+            let at = self.behind.get(&partition).copied().unwrap_or_else(|| (next - BEFORE).max(0));
+            let page = self.inner.parts.topic.page(partition, at, PAGE).await?;
             // Another node's feed may have been ahead of this one.
             if next < from || next > page.end {
                 self.take_page(partition, next, page);
@@ -139,6 +146,7 @@ impl Watcher {
             }
         }
         self.ledger = Ledger::new();
+        self.behind.clear();
         self.place = Some(start);
         Ok(())
     }
@@ -172,6 +180,7 @@ impl Watcher {
             self.show(&Batch { partition, offset: message.offset, rows });
         }
         self.reading.passed(partition, page.next);
+        self.behind.insert(partition, page.next);
     }
 
     /// Has those of a message's records that match, and were not seen, ready to be shown.

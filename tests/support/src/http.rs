@@ -74,8 +74,25 @@ fn ask(address: &str, request: &str) -> io::Result<Answer> {
     reader.read_to_end(&mut answer.body)?;
     match answer.header("content-length").map(str::parse::<usize>) {
         Some(Ok(length)) if length != answer.body.len() => Err(bad("a whole body")),
-        _ if answer.header("transfer-encoding").is_some() => Err(bad("a body of a known length")),
+        _ if answer.header("transfer-encoding") == Some("chunked") => {
+            answer.body = unchunked(&answer.body).ok_or_else(|| bad("a whole body"))?;
+            Ok(answer)
+        }
         _ => Ok(answer),
+    }
+}
+
+/// A body out of its chunks, each behind its length in hexadecimal; `None`: the last one, of no length, is not there.
+fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(bytes.get(end + 2..end + 2 + length)?);
+        bytes = bytes.get(end + 4 + length..)?;
     }
 }
 
