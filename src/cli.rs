@@ -1,8 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, decrypt, hosts, import, rehearse, reprocess, roles, rules, search,
-    settings, streams, tail, telemetry,
+    catalogue, client, dead_letters, decrypt, hosts, import, manual, rehearse, reprocess, roles, rules,
+    search, settings, streams, tail, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -57,6 +57,17 @@ enum Command {
     Config(ConfigCommand),
     /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
     Decrypt(DecryptArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages
+    Man {
+        /// The folder that they are written into
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -619,6 +630,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Decrypt(args) => decrypt::decrypt(&args),
+        Command::Completion { shell } => manual::completion(shell),
+        Command::Man { directory } => manual::man(&directory),
         Command::Config(ConfigCommand::Check(args)) => {
             let settings = settings::check(&args.config)?;
             let passed = rehearse::run_tests(&settings)?;

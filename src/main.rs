@@ -11,6 +11,7 @@ mod decrypt;
 mod hosts;
 mod import;
 mod lines;
+mod manual;
 mod memory;
 mod pager;
 mod receive;
