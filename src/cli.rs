@@ -177,7 +177,7 @@ pub(crate) struct SearchArgs {
     /// In colours
     #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
     pub(crate) colour: Colour,
-    /// Not through a pager ($MILLRACE_PAGER, $PAGER or less), which text for people goes through on a terminal
+    /// Not through a pager (`$MILLRACE_PAGER`, `$PAGER` or `less`), which text for people goes through on a terminal
     #[arg(long)]
     pub(crate) no_pager: bool,
     #[command(flatten)]

@@ -25,7 +25,7 @@ fn latest(query: &str, limit: usize) -> SearchRequest {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        pipes: None,
+        gather: None,
     }
 }
 

@@ -19,7 +19,8 @@ fn up<'a>(site: &'a Site, more: &str) -> Up<'a> {
 }
 
 fn lines(numbers: std::ops::Range<u64>) -> String {
-    numbers.map(|n| format!("n={n} msg=\"line {n}\"\n")).collect()
+    let line = |n: u64| format!("n={n} msg=\"line {n}\"\n");
+    numbers.map(line).collect()
 }
 
 fn numbers(text: &str) -> Vec<u64> {
@@ -51,7 +52,8 @@ fn a_tail_shows_each_record_once_also_through_a_restart_of_the_server() {
     site.append("a.log", lines(written..written + 500));
     written += 500;
     let until_seen = |last: u64| {
-        until_true("all that was written", DEADLINE, || numbers(&tail.log()).last() == Some(&(last - 1)))
+        let seen = || numbers(&tail.log()).last() == Some(&(last - 1));
+        until_true("all that was written", DEADLINE, seen);
     };
     until_seen(written);
     up.kill();

@@ -149,3 +149,36 @@ fn what_cannot_be_carried_out_is_said() {
     let shown = up.run(&["search", "n:* | fields n", "--limit", "3"]);
     assert!(shown.stderr.starts_with("3 of 20000 rows of 20000 records"), "{}", shown.stderr);
 }
+
+#[test]
+fn the_fields_that_records_have_are_counted() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "[indexer]\nseal_age = \"2s\"\n");
+    site.append("app.log", lines(0..700));
+    up.server.wait_for_total("n:*", 700, DEADLINE);
+    up.server.wait_for_a_shard(DEADLINE);
+    site.append("app.log", "other=1 n=800\na line without fields\n");
+    up.server.wait_for_total("*", 702, DEADLINE);
+    let answer = up.server.get("/api/v1/fields");
+    let present = |scope: &str, name: &str| {
+        let all = answer["fields"].as_array().unwrap();
+        all.iter().find(|field| field["scope"] == scope && field["name"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!(present("attributes", "n")["present"], 701, "{answer}");
+    assert_eq!(present("attributes", "user")["present"], 700);
+    assert_eq!(present("attributes", "other")["present"], 1);
+    assert_eq!(present("attributes", "other")["types"], json!(["int"]));
+    assert_eq!(present("resource", "host.name")["present"], 702);
+    assert_eq!(present("record", "body")["present"], 702);
+    assert_eq!(present("record", "trace_id"), Value::Null, "no record has one");
+    assert_eq!((&answer["total"], &answer["partial"]), (&json!(702), &json!(false)));
+    let answer = up.server.get("/api/v1/fields?q=without");
+    let names: Vec<&str> = answer["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|field| field["scope"] == "attributes")
+        .map(|field| field["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["log.parse_error"], "{answer}");
+}

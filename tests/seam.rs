@@ -174,7 +174,7 @@ fn everything(limit: usize) -> SearchRequest {
         order: Order::OldestFirst,
         after: None,
         histogram: None,
-        pipes: None,
+        gather: None,
     }
 }
 

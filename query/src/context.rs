@@ -110,7 +110,7 @@ impl<L: Leaf> Searcher<L> {
             order: Order::OldestFirst,
             after: None,
             histogram: None,
-            pipes: None,
+            gather: None,
         };
         let found = self.search(&request).await?;
         for one in found.missing {

@@ -7,6 +7,7 @@ pub mod context;
 pub mod dead_letters;
 pub mod error;
 pub mod export;
+pub mod fields;
 pub mod gzip;
 pub mod hit;
 pub mod hosts;

@@ -112,7 +112,7 @@ fn nothing() -> HotRequest {
             order: Order::default(),
             after: None,
             histogram: None,
-            fragment: None,
+            fragments: None,
         },
         streams: Some(Vec::new()),
         grant: Grant::Streams(std::collections::BTreeSet::new()),

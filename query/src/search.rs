@@ -44,8 +44,8 @@ pub struct SearchRequest {
     pub after: Option<(Timestamp, RecordId)>,
     /// The histogram's interval.
     pub histogram: Option<Duration>,
-    /// What is to be made of all that match, instead of hits and a histogram.
-    pub pipes: Option<millrace_pipes::Plan>,
+    /// What is to be gathered of all that match, instead of hits and a histogram.
+    pub gather: Option<millrace_pipes::Fragments>,
 }
 
 /// Something that the answer may lack.
@@ -87,7 +87,7 @@ pub struct Hits {
     /// What had to be read.
     pub scanned_bytes: u64,
     /// What was gathered for the pipes, where there are some.
-    pub gathered: Option<millrace_pipes::Partial>,
+    pub gathered: Option<millrace_pipes::Partials>,
 }
 
 /// How often a search begins anew because rows were published and let go of while it was under way.

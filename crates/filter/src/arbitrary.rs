@@ -55,6 +55,8 @@ pub const NAMES: &[&str] = &[
     "trace_id",
     "_position",
     "_stream",
+    "_attribute_names",
+    "_resource_names",
     "_id",
     "attributes.k",
     "resource.k",

@@ -28,6 +28,10 @@ pub enum FieldRef {
     Position,
     /// `_stream`.
     Stream,
+    /// `_attribute_names`: which attributes there are, as [`names`] has them.
+    AttributeNames,
+    /// `_resource_names`: the same of the resource.
+    ResourceNames,
     /// A dotted path in the resource.
     Resource(String),
     /// A dotted path in the attributes.
@@ -76,6 +80,8 @@ impl FieldRef {
             "_source" => Self::Source,
             "_position" => Self::Position,
             "_stream" | "stream" => Self::Stream,
+            "_attribute_names" => Self::AttributeNames,
+            "_resource_names" => Self::ResourceNames,
             _ => {
                 if let Some(path) = name.strip_prefix("attributes.") {
                     Self::Attribute(path.to_owned())
@@ -138,6 +144,11 @@ pub trait Fields {
     fn body(&self) -> &Value;
 }
 
+/// Names as one text: a JSON array. Those inside of maps are not among them.
+pub fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    serde_json::to_string(&names.collect::<Vec<_>>()).unwrap_or_default()
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -162,6 +173,12 @@ impl Fields for LogRecord {
             FieldRef::ObservedTimestamp => Some(ValueRef::Time(self.observed_timestamp)),
             FieldRef::TraceId => self.trace_id.map(|id| ValueRef::Text(hex(&id))),
             FieldRef::SpanId => self.span_id.map(|id| ValueRef::Text(hex(&id))),
+            FieldRef::AttributeNames => {
+                Some(ValueRef::Text(names(self.attributes.iter().map(|(name, _)| name))))
+            }
+            FieldRef::ResourceNames => {
+                Some(ValueRef::Text(names(self.resource.iter().map(|(name, _)| name))))
+            }
             FieldRef::Id | FieldRef::Source | FieldRef::Position | FieldRef::Stream => None,
             path => path.look_up(&self.attributes, &self.resource).map(ValueRef::Value),
         }

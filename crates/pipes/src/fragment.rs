@@ -21,15 +21,13 @@ use std::{rc::Rc, sync::Arc};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Fragment {
+pub(crate) struct Fragment {
     /// The columns that it reads.
     columns: Vec<String>,
     steps: Vec<Step>,
     gather: Gather,
     /// How many bytes what is gathered for it in this process may take, about: of all leaves together.
     memory: usize,
-    #[serde(skip)]
-    used: Memory,
     /// Which of its columns are times.
     is_time: Vec<bool>,
 }
@@ -64,7 +62,7 @@ pub(crate) enum Gather {
 
 /// What was gathered of some rows. It travels as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Partial {
+pub(crate) struct Partial {
     state: State,
     /// After so many rows its memory is looked at.
     #[serde(skip)]
@@ -142,22 +140,17 @@ impl Fragment {
             Gather::Groups(ask) => ask.each_column(&mut |name| need(name, &made)),
             Gather::Rows(ask) => ask.each_column(&mut |name| need(name, &made)),
         }
-        Self { columns, steps, gather, memory, used: Memory::default(), is_time }
+        Self { columns, steps, gather, memory, is_time }
     }
 
     /// The columns that it reads, by name: [`Rows::cells`] is asked for them by their places here.
-    pub fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         &self.columns
-    }
-
-    /// The columns that it reads, as fields of records.
-    pub fn fields(&self) -> Vec<FieldRef> {
-        self.columns.iter().map(|name| FieldRef::resolve(name)).collect()
     }
 
     /// The column whose values it counts, if it does nothing else: who has counts of values can bring them by
     /// [`Partial::add_counted`].
-    pub fn counted(&self) -> Option<&str> {
+    pub(crate) fn counted(&self) -> Option<&str> {
         match (&self.gather, self.steps.as_slice()) {
             (Gather::Groups(ask), []) => match ask.by.as_slice() {
                 [Named { what: Expr::Column(name), .. }] => ask.only_counts().then_some(name),
@@ -169,7 +162,7 @@ impl Fragment {
 
     /// The width of the intervals of time, in nanoseconds, in which it counts records, if it does nothing else: who has such
     /// counts can bring them by [`Partial::add_counted`], with the beginning of each interval.
-    pub fn counted_by_time(&self) -> Option<u64> {
+    pub(crate) fn counted_by_time(&self) -> Option<u64> {
         let Gather::Groups(ask) = &self.gather else { return None };
         match (ask.by.as_slice(), self.steps.as_slice()) {
             ([Named { what: Expr::Call(Function::Bucket, of), .. }], []) if ask.only_counts() => {
@@ -188,27 +181,27 @@ impl Fragment {
 
     /// How many records it gathers, if these are the latest, and nothing else is done to them: other records need not be
     /// brought.
-    pub fn latest(&self) -> Option<usize> {
+    pub(crate) fn latest(&self) -> Option<usize> {
         match (&self.gather, self.steps.as_slice()) {
             (Gather::Rows(ask), []) if ask.is_latest() => Some(ask.limit),
             _ => None,
         }
     }
 
-    /// Nothing gathered yet.
-    pub fn begin(&self) -> Partial {
+    /// Nothing gathered yet; what will be is counted as part of `used`.
+    pub(crate) fn begin(&self, used: &Memory) -> Partial {
         let state = match &self.gather {
             Gather::Groups(ask) => State::Groups(Groups::new(ask)),
             Gather::Rows(_) => State::Rows(Ordered::default()),
         };
-        Partial { state, unweighed: WEIGHED, taken: self.used.none_taken() }
+        Partial { state, unweighed: WEIGHED, taken: used.none_taken() }
     }
 
     /// Takes some rows in. CPU bound.
     ///
     /// # Errors
     /// Where a column cannot be read.
-    pub fn add<R: Rows>(&self, partial: &mut Partial, rows: &R) -> Result<(), R::Error> {
+    pub(crate) fn add<R: Rows>(&self, partial: &mut Partial, rows: &R) -> Result<(), R::Error> {
         if rows.count() == 0 || partial.is_too_large() {
             return Ok(());
         }
@@ -232,7 +225,7 @@ impl Fragment {
     }
 
     /// Joins what was gathered of other rows.
-    pub fn merge(&self, partial: &mut Partial, other: Partial) {
+    pub(crate) fn merge(&self, partial: &mut Partial, other: Partial) {
         match (&self.gather, &mut partial.state, other.state) {
             (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
                 if !groups.merge(others) {
@@ -246,7 +239,7 @@ impl Fragment {
     }
 
     /// What is gathered here takes so many bytes, where they are counted elsewhere: may it go on?
-    pub fn may_take(&self, partial: &mut Partial, bytes: usize) -> bool {
+    pub(crate) fn may_take(&self, partial: &mut Partial, bytes: usize) -> bool {
         self.take(partial, bytes);
         !partial.is_too_large()
     }
@@ -286,7 +279,7 @@ impl Fragment {
     /// The same of a table.
     pub(crate) fn run(&self, table: Table) -> Result<(Table, u64), TooLarge> {
         let table = table.select(&self.columns);
-        let mut partial = self.begin();
+        let mut partial = self.begin(&Memory::default());
         let Ok(()) = self.add(&mut partial, &table);
         self.weigh(&mut partial);
         self.finish(partial)
@@ -295,19 +288,19 @@ impl Fragment {
 
 impl Partial {
     /// Would it take more memory than it may? Then nothing comes of it, whatever is added.
-    pub fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         matches!(self.state, State::TooLarge)
     }
 
     /// So many rows that have a value of what is counted, or none. For [`Fragment::counted`] and [`Fragment::counted_by_time`].
-    pub fn add_counted(&mut self, value: Option<&Value>, rows: u64) {
+    pub(crate) fn add_counted(&mut self, value: Option<&Value>, rows: u64) {
         if let State::Groups(groups) = &mut self.state {
             groups.add_counted(value, rows);
         }
     }
 
     /// So many rows in all, where only the latest of them were brought: for [`Fragment::latest`].
-    pub fn set_seen(&mut self, rows: u64) {
+    pub(crate) fn set_seen(&mut self, rows: u64) {
         if let State::Rows(ordered) = &mut self.state {
             ordered.set_seen(rows);
         }

@@ -1,8 +1,8 @@
 //! Pipes: what is made of the records that a filter found.
 //!
-//! A [`Query`] is a filter and pipes. A [`Plan`] cuts pipes into [`Fragment`]s: the first is carried out where records lie,
+//! A [`Query`] is a filter and pipes. A [`Plan`] cuts pipes into fragments: the first is carried out where records lie,
 //! on each leaf by itself, over columns of values and codes ([`Cells`]) that are read only when they are asked for; what
-//! leaves have gathered ([`Partial`]) is joined, in whatever order, and the other fragments make the answer of it. Imports
+//! leaves have gathered ([`Partials`]) is joined, in whatever order, and the other fragments make the answer of it. Imports
 //! `model` and `filter`; no I/O.
 //!
 //! **Invariants:**
@@ -15,6 +15,7 @@ mod cells;
 mod expression;
 mod extract;
 mod fragment;
+mod fragments;
 mod frame;
 mod functions;
 mod groups;
@@ -31,7 +32,8 @@ pub use ast::{Aggregate, AggregateKind, Named, Pipe, Query, SortKey};
 pub use cells::{ABSENT, Cells, cell_of, plain};
 pub use expression::Expr;
 pub use extract::{Extract, Pattern};
-pub use fragment::{Fragment, Partial, TooLarge};
+pub use fragment::TooLarge;
+pub use fragments::{Fragments, Partials};
 pub use frame::Rows;
 pub use functions::Function;
 pub use groups::GroupBy;
@@ -40,6 +42,8 @@ pub use ordered::OrderBy;
 pub use parse::{parse, words};
 pub use plan::{Answer, Context, Plan};
 pub use table::{Column, Table};
+
+use fragment::{Fragment, Partial};
 
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,18 @@
 //! any can be given: at aggregates, orders and limits.
 
 use crate::{
-    Column, Fragment, Partial, Table, TooLarge,
+    Column, Fragment, Fragments, Partial, Partials, Table, TooLarge,
     ast::{Aggregate, AggregateKind, Named, Pipe, SortKey},
     expression::{Expr, is_time_field},
     fragment::{Gather, Step},
     functions::Function,
     groups::GroupBy,
+    memory::Memory,
     ordered::{LATEST, OrderBy},
 };
 use millrace_model::{TimeRange, Timestamp, Value};
 use millrace_template::{Canonical, Miner, TemplateId};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, slice, time::Duration};
 
 /// What is shown of records where nothing else is said; what pipes add stands before the last.
 const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
@@ -108,17 +109,39 @@ impl Plan {
     }
 
     /// What leaves carry out.
-    pub fn leaf(&self) -> &Fragment {
-        &self.fragments[0]
+    pub fn leaf(&self) -> Fragments {
+        Self::leaf_of(slice::from_ref(self))
+    }
+
+    /// What leaves carry out for all of these: they look at each record once.
+    pub fn leaf_of(plans: &[Self]) -> Fragments {
+        Fragments::from(plans.iter().map(|plan| plan.fragments[0].clone()).collect::<Vec<_>>())
+    }
+
+    /// What is made of all that leaves have gathered for [`Self::leaf_of`] these.
+    ///
+    /// # Errors
+    /// It would take too much memory.
+    pub fn finish_all(
+        plans: &[Self],
+        gathered: Option<Partials>,
+        merges: &Miner,
+    ) -> Result<Vec<Answer>, TooLarge> {
+        let mut parts = gathered.into_iter().flat_map(Partials::into_parts);
+        plans.iter().map(|plan| plan.finish_one(parts.next(), merges)).collect()
     }
 
     /// What is made of all that leaves have gathered. `merges` are the merges of masks that are known.
     ///
     /// # Errors
     /// It would take too much memory.
-    pub fn finish(&self, gathered: Option<Partial>, merges: &Miner) -> Result<Answer, TooLarge> {
-        let first = self.leaf();
-        let (mut table, seen) = first.finish(gathered.unwrap_or_else(|| first.begin()))?;
+    pub fn finish(&self, gathered: Option<Partials>, merges: &Miner) -> Result<Answer, TooLarge> {
+        self.finish_one(gathered.into_iter().flat_map(Partials::into_parts).next(), merges)
+    }
+
+    fn finish_one(&self, gathered: Option<Partial>, merges: &Miner) -> Result<Answer, TooLarge> {
+        let first = &self.fragments[0];
+        let (mut table, seen) = first.finish(gathered.unwrap_or_else(|| first.begin(&Memory::default())))?;
         let mut rows = self.rows_before_cut(0, seen);
         for (number, fragment) in self.fragments.iter().enumerate().skip(1) {
             if self.masks == Some(number - 1) {

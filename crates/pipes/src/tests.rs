@@ -1,7 +1,7 @@
 //! Queries over rows in memory: what pipes give, and that it does not depend on how rows are spread.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::{Cells, Context, Plan, Rows, parse};
+use crate::{Cells, Context, Fragments, Plan, Rows, parse};
 use millrace_model::{TimeRange, Timestamp, Value};
 use millrace_template::Miner;
 use proptest::prelude::*;
@@ -294,8 +294,8 @@ fn the_deepest_expression_travels() {
         let plan = Plan::new(&query.pipes, &CONTEXT).unwrap();
         // Inside of what a leaf is asked.
         let text = serde_json::to_string(&json!([[[[plan.leaf()]]]])).unwrap();
-        let read: [[[[crate::Fragment; 1]; 1]; 1]; 1] = serde_json::from_str(&text).unwrap();
-        assert_eq!(read[0][0][0][0], *plan.leaf());
+        let read: [[[[Fragments; 1]; 1]; 1]; 1] = serde_json::from_str(&text).unwrap();
+        assert_eq!(read[0][0][0][0], plan.leaf());
     }
 }
 

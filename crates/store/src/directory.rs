@@ -104,7 +104,7 @@ impl Directory {
         for _ in 0..reader.count()? {
             let source = reader.take(16)?.try_into().map_err(|_| Malformed("an id expected"))?;
             let resource = Arc::new(read_attributes_from(&mut reader)?);
-            directory.origins.push(Origin { source: SourceId(u128::from_le_bytes(source)), resource });
+            directory.origins.push(Origin::new(SourceId(u128::from_le_bytes(source)), resource));
         }
         directory.read_chunks(&mut reader)?;
         directory.read_blocks(&mut reader, records)?;

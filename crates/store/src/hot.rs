@@ -15,7 +15,9 @@ use crate::{
 };
 use hashbrown::HashMap;
 use millrace_filter::Text;
-use millrace_model::{Partition, RecordId, Row, ShardFields, SourceId, StreamName, TimeRange, Timestamp};
+use millrace_model::{
+    Attributes, Partition, RecordId, Row, ShardFields, SourceId, StreamName, TimeRange, Timestamp,
+};
 use std::{
     cell::OnceCell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -131,7 +133,7 @@ struct Numbers {
     /// By where the shape lies; the shard's list keeps it alive.
     shapes: HashMap<usize, u32>,
     origins: HashMap<SourceId, Vec<u32>>,
-    last: Option<(Origin, u32)>,
+    last: Option<(SourceId, Arc<Attributes>, u32)>,
 }
 
 /// Rows that did not keep to the rules of their fields. Nothing of them is lost.
@@ -292,9 +294,9 @@ impl Numbers {
 
     fn origin(&mut self, row: &Row, shared: &mut Arc<Shared>) -> u32 {
         let (source, resource) = (row.id.source, &row.record.resource);
-        if let Some((origin, number)) = &self.last
-            && origin.source == source
-            && Arc::ptr_eq(&origin.resource, resource)
+        if let Some((of, last, number)) = &self.last
+            && *of == source
+            && Arc::ptr_eq(last, resource)
         {
             return *number;
         }
@@ -306,11 +308,11 @@ impl Numbers {
         });
         let number = known.unwrap_or_else(|| {
             let origins = &mut Arc::make_mut(shared).origins;
-            origins.push(Origin { source, resource: Arc::clone(resource) });
+            origins.push(Origin::new(source, Arc::clone(resource)));
             of_source.push(origins.len() as u32 - 1);
             origins.len() as u32 - 1
         });
-        self.last = Some((Origin { source, resource: Arc::clone(resource) }, number));
+        self.last = Some((source, Arc::clone(resource), number));
         number
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use rows_as_otlp::unhex;
 
 use millrace_filter::Filter;
 use millrace_model::{Partition, RecordId, Row, StreamName, TimeRange, Timestamp, TopicId};
-use millrace_pipes::{Fragment, Partial};
+use millrace_pipes::{Fragments, Partials};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future};
 
@@ -62,7 +62,7 @@ pub struct LeafRequest {
     pub histogram: Option<u64>,
     /// What is to be made of all that match, instead of hits and a histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fragment: Option<Fragment>,
+    pub fragments: Option<Fragments>,
 }
 
 /// What a leaf found.
@@ -81,7 +81,7 @@ pub struct LeafResponse {
     pub scanned_bytes: u64,
     /// What was made of all that match, where that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gathered: Option<Partial>,
+    pub gathered: Option<Partials>,
 }
 
 impl LeafResponse {
@@ -105,8 +105,8 @@ impl LeafResponse {
         self.hits.truncate(limit);
         self.total += other.total;
         self.scanned_bytes += other.scanned_bytes;
-        match (&mut self.gathered, other.gathered, &request.fragment) {
-            (Some(all), Some(more), Some(fragment)) => fragment.merge(all, more),
+        match (&mut self.gathered, other.gathered, &request.fragments) {
+            (Some(all), Some(more), Some(fragments)) => fragments.merge(all, more),
             (none @ None, more, _) => *none = more,
             _ => {}
         }

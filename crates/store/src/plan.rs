@@ -15,7 +15,7 @@ pub(crate) use self::{
 };
 use crate::{shape::Place, time_text::TimeFormat};
 use millrace_filter::{FieldTest, Text};
-use millrace_model::{Attributes, SourceId};
+use millrace_model::{Attributes, SourceId, Value, fields};
 use std::sync::Arc;
 
 /// Where rows come from: what many of them share.
@@ -23,6 +23,15 @@ use std::sync::Arc;
 pub(crate) struct Origin {
     pub(crate) source: SourceId,
     pub(crate) resource: Arc<Attributes>,
+    /// What [`FieldRef::ResourceNames`](millrace_model::FieldRef::ResourceNames) says of it.
+    pub(crate) names: Value,
+}
+
+impl Origin {
+    pub(crate) fn new(source: SourceId, resource: Arc<Attributes>) -> Self {
+        let names = Value::String(fields::names(resource.iter().map(|(name, _)| name)));
+        Self { source, resource, names }
+    }
 }
 
 /// What decides, for the rows of one shape.

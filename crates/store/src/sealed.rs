@@ -166,8 +166,8 @@ impl SealedShard {
         request: &LeafRequest,
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
-        if let Some(fragment) = &request.fragment {
-            return self.gather(&request.filter, request.range, fragment, threads);
+        if let Some(fragments) = &request.fragments {
+            return self.gather(&request.filter, request.range, fragments, threads);
         }
         let reader = Reader::new(self);
         let rows = rows::inside(self, &reader, request.range)?;

@@ -23,7 +23,9 @@ pub(crate) use self::{
     value_bytes::{put as put_value, put_attributes, read_attributes, read_attributes_from},
 };
 use crate::time_text::TimeFormat;
-use millrace_model::{Attributes, Timestamp};
+#[cfg(doc)]
+use millrace_model::FieldRef;
+use millrace_model::{Attributes, Timestamp, fields};
 use std::ops::Range;
 
 /// A record of a shape has at most so many slots; one that would need more is kept whole.
@@ -306,6 +308,14 @@ impl Shape {
             Place::Own { slot, read } => Some((*slot, *read)),
             Place::Part { part, read } => Some((self.mask()?.slot(part.single()?)?, *read)),
             Place::Null | Place::Map(_) => None,
+        }
+    }
+
+    /// What [`FieldRef::AttributeNames`] says of its records; `None`: they differ in that.
+    pub(crate) fn attribute_names(&self) -> Option<String> {
+        match &self.attributes {
+            Named::Each(places) => Some(fields::names(places.iter().map(|(name, _)| name.as_str()))),
+            Named::Whole(_) => None,
         }
     }
 

@@ -101,7 +101,7 @@ fn request(query: &str) -> LeafRequest {
         order: Order::OldestFirst,
         after: None,
         histogram: Some(60_000_000_000),
-        fragment: None,
+        fragments: None,
     }
 }
 

@@ -43,7 +43,7 @@ fn request(streams: Option<&[&str]>, grant: Grant) -> HotRequest {
             order: Order::OldestFirst,
             after: None,
             histogram: None,
-            fragment: None,
+            fragments: None,
         },
         streams: streams.map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
         grant,

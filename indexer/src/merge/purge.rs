@@ -131,7 +131,7 @@ fn purge_bundle(
         order: Order::default(),
         after: None,
         histogram: None,
-        fragment: None,
+        fragments: None,
     };
     let matching = shard.search(&request)?.total;
     if matching == 0 {

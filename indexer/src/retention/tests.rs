@@ -142,7 +142,7 @@ impl Site {
                 order: Order::default(),
                 after: None,
                 histogram: None,
-                fragment: None,
+                fragments: None,
             };
             found += SealedShard::open(&path).unwrap().search(&request).unwrap().total;
         }

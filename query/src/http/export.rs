@@ -75,9 +75,9 @@ pub async fn export<L: Leaf + 'static>(
         Some(other) => return Err(wrong("format", format!("ndjson or csv expected, found {other:?}"))),
     };
     let parameters = Parameters { q, from, to, sort, stream, ..Parameters::default() };
-    let request = parameters.unlimited(api.searcher.now(), api.query_memory)?;
-    if let Some(pipes) = &request.pipes {
-        let (hits, Answer { table, .. }) = search::piped(&api, &request, pipes).await?;
+    let (request, plan) = parameters.unlimited(api.searcher.now(), api.query_memory)?;
+    if let Some(plan) = plan {
+        let (hits, Answer { table, .. }) = search::piped(&api, &request, &plan).await?;
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let text =
             format.write(&columns, true, (0..table.rows).map(|row| object(&table, row))).map_err(broken)?;

@@ -58,35 +58,48 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 
 impl Parameters {
     /// What they ask for. `memory`: how many bytes what pipes gather may take.
-    pub fn request(&self, now: Timestamp, memory: usize) -> Result<SearchRequest, ApiError> {
-        let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
-        let mut request = self.found(query.filter, now)?;
-        if !query.pipes.is_empty() {
-            request.pipes = Some(self.plan(&query.pipes, &request, now, memory)?);
-        }
-        Ok(request)
+    pub fn request(&self, now: Timestamp, memory: usize) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+        self.limited(now, memory, None)
     }
 
     /// What they ask for, and all of it.
-    pub fn unlimited(&self, now: Timestamp, memory: usize) -> Result<SearchRequest, ApiError> {
-        let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
-        let mut request = SearchRequest { limit: usize::MAX, ..self.found(query.filter, now)? };
-        if !query.pipes.is_empty() {
-            request.pipes = Some(self.plan(&query.pipes, &request, now, memory)?);
-        }
-        Ok(request)
+    pub fn unlimited(
+        &self,
+        now: Timestamp,
+        memory: usize,
+    ) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+        self.limited(now, memory, Some(usize::MAX))
     }
 
-    /// What they ask for with a pipe behind their query, which is a filter alone.
+    fn limited(
+        &self,
+        now: Timestamp,
+        memory: usize,
+        limit: Option<usize>,
+    ) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+        let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
+        let mut request = self.found(query.filter, now)?;
+        request.limit = limit.unwrap_or(request.limit);
+        if query.pipes.is_empty() {
+            return Ok((request, None));
+        }
+        let plan = self.plan(&query.pipes, &request, now, memory)?;
+        request.gather = Some(plan.leaf());
+        Ok((request, Some(plan)))
+    }
+
+    /// What they ask for with a pipe behind their query, which is a filter alone; of its rows as many as they say, or `limit`.
     pub fn summary(
         &self,
         now: Timestamp,
         memory: usize,
         pipe: Pipe,
+        limit: Option<usize>,
     ) -> Result<(SearchRequest, Plan), ApiError> {
         let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, now)?;
+        request.limit = limit.unwrap_or(request.limit);
         let plan = self.plan(&[pipe], &request, now, memory)?;
-        request.pipes = Some(plan.clone());
+        request.gather = Some(plan.leaf());
         Ok((request, plan))
     }
 
@@ -151,7 +164,7 @@ impl Parameters {
             order,
             after,
             histogram,
-            pipes: None,
+            gather: None,
         })
     }
 }
@@ -245,7 +258,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
     fn ask(json: &str) -> Result<SearchRequest, ApiError> {
-        serde_json::from_str::<Parameters>(json).unwrap().request(NOW, 1 << 20)
+        Ok(serde_json::from_str::<Parameters>(json).unwrap().request(NOW, 1 << 20)?.0)
     }
 
     #[test]

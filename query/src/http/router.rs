@@ -1,7 +1,8 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, gzip, hosts, page, reprocess, search,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, page, reprocess,
+    search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, traffic,
 };
@@ -49,6 +50,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/export", get(export::export::<L>))
         .route("/api/v1/tail", get(tail::tail::<L>))
         .route("/api/v1/records/{id}", get(search::record::<L>))
+        .route("/api/v1/fields", get(fields::list::<L>))
         .route("/api/v1/fields/{name}/values", get(summaries::values::<L>))
         .route("/api/v1/patterns", get(summaries::patterns::<L>))
         .route("/api/v1/audit", get(audit::audit::<L>))

@@ -43,13 +43,13 @@ pub async fn post<L: Leaf + 'static>(
 
 async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
-    let request = parameters.request(api.searcher.now(), api.query_memory)?;
-    let Some(pipes) = &request.pipes else {
+    let (request, plan) = parameters.request(api.searcher.now(), api.query_memory)?;
+    let Some(plan) = plan else {
         let hits = search(api, &request).await?;
         let templates = api.searcher.templates().await;
         return Ok(Json(body(&request, &hits, &templates, started)));
     };
-    let (hits, made) = piped(api, &request, pipes).await?;
+    let (hits, made) = piped(api, &request, &plan).await?;
     let mut body = body(&request, &hits, &Templates::new(), started);
     body["table"] = table(&made);
     Ok(Json(body))
@@ -59,17 +59,17 @@ async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<J
 pub(super) async fn piped<L: Leaf>(
     api: &Api<L>,
     request: &SearchRequest,
-    pipes: &Plan,
+    plan: &Plan,
 ) -> Result<(Hits, Answer), ApiError> {
     let mut hits = search(api, request).await?;
     let templates = api.searcher.templates().await;
-    let (plan, gathered) = (pipes.clone(), hits.gathered.take());
+    let (plan, gathered) = (plan.clone(), hits.gathered.take());
     let made = tokio::task::spawn_blocking(move || plan.finish(gathered, templates.merges())).await;
     let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
     Ok((hits, made))
 }
 
-async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
+pub(super) async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
     let hits = tokio::time::timeout(api.timeout, api.searcher.search(request));
     Ok(hits.await.map_err(|_| ApiError::Timeout)??)
 }
@@ -144,7 +144,7 @@ pub async fn record<L: Leaf + 'static>(
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        pipes: None,
+        gather: None,
     };
     let hits = search(&api, &request).await?;
     let Some(row) = hits.hits.first() else { return Err(ApiError::NotFound(format!("no record {id}"))) };

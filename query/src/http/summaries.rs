@@ -40,7 +40,7 @@ async fn answer<L: Leaf>(
 ) -> Result<Value, ApiError> {
     let started = Instant::now();
     let parameters = search::given(parameters)?;
-    let (request, pipes) = parameters.summary(api.searcher.now(), api.query_memory, pipe)?;
+    let (request, pipes) = parameters.summary(api.searcher.now(), api.query_memory, pipe, None)?;
     let (hits, Answer { table, rows }) = search::piped(api, &request, &pipes).await?;
     let mut body = search::head(&hits, started);
     body[key] = (0..table.rows).map(|row| search::object(&table, row)).collect();

@@ -117,7 +117,7 @@ mod tests {
             order: Order::OldestFirst,
             after: None,
             histogram: Some(5),
-            fragment: None,
+            fragments: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Missing, cores::Cores, deletions::Deletions, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
 use millrace_model::ShardMeta;
-use millrace_pipes::Partial;
+use millrace_pipes::Partials;
 use millrace_store::{Error, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -44,7 +44,7 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
         match ended {
             Ok((_, Ok(response))) => {
                 all.response = all.response.merge(response, &plan.sealed);
-                if all.response.gathered.as_ref().is_some_and(Partial::is_too_large) {
+                if all.response.gathered.as_ref().is_some_and(Partials::is_too_large) {
                     // Nothing comes of the others.
                     drop(stop.take());
                 }

@@ -60,7 +60,7 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
 
 /// Was it asked for what pipes gather, and did it only count?
 fn is_of_before_pipes(plan: &Plan, part: &HotPart) -> bool {
-    plan.sealed.fragment.is_some() && part.response.gathered.is_none() && part.response.total > 0
+    plan.sealed.fragments.is_some() && part.response.gathered.is_none() && part.response.total > 0
 }
 
 /// The offsets of each partition that neither sealed shards nor hot rows answer for.

@@ -27,7 +27,7 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
         order: request.order,
         after: request.after,
         histogram: request.histogram.map(|interval| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)),
-        fragment: request.pipes.as_ref().map(|pipes| pipes.leaf().clone()),
+        fragments: request.gather.clone(),
     };
     let published = snapshot
         .partitions

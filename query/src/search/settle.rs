@@ -34,7 +34,7 @@ pub async fn settle<L: Leaf>(
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        pipes: None,
+        gather: None,
     };
     let mut plan = plan::plan(catalogue, &nothing).await?;
     plan.hot.publish = true;

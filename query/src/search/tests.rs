@@ -69,7 +69,7 @@ async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        pipes: None,
+        gather: None,
     };
     let missing = searcher.search(&request).await.unwrap().missing;
     (fleeting.asked.load(Ordering::SeqCst), missing)

@@ -10,5 +10,5 @@ type After = Option<millrace_store::Place>;
 /// The first `limit` matches after a place, of all times.
 pub(crate) fn request(query: &str, limit: usize, order: Order, after: After) -> Outcome<LeafRequest> {
     let filter = millrace_filter::parse(query).map_err(|error| format!("{query}: {error}"))?;
-    Ok(LeafRequest { filter, range: TimeRange::ALL, limit, order, after, histogram: None, fragment: None })
+    Ok(LeafRequest { filter, range: TimeRange::ALL, limit, order, after, histogram: None, fragments: None })
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, TimeRange, Value, ValueRef};
-use millrace_pipes::{Cells, Fragment, Rows};
+use millrace_pipes::{Cells, Fragments, Rows};
 use std::{
     cell::{OnceCell, RefCell},
     convert::Infallible,
@@ -55,16 +55,16 @@ impl HotRows {
         &self,
         filter: &Filter,
         range: TimeRange,
-        fragment: &Fragment,
+        fragments: &Fragments,
         from_offset: i64,
     ) -> LeafResponse {
-        if let Some(search) = leaf::instead(filter, range, fragment) {
-            return leaf::gathered(fragment, self.search(&search, from_offset));
+        if let Some(search) = leaf::instead(filter, range, fragments) {
+            return leaf::gathered(fragments, self.search(&search, from_offset));
         }
-        let (mut gathered, mut total) = (fragment.begin(), 0);
-        let scanned_bytes = self.scan(filter, range, &fragment.fields(), from_offset, &mut |rows| {
+        let (mut gathered, mut total) = (fragments.begin(), 0);
+        let scanned_bytes = self.scan(filter, range, &fragments.fields(), from_offset, &mut |rows| {
             total += rows.count() as u64;
-            let Ok(()) = fragment.add(&mut gathered, rows);
+            let Ok(()) = fragments.add(&mut gathered, rows);
         });
         LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() }
     }

@@ -14,8 +14,8 @@ impl HotRows {
     /// Searches the rows whose messages lie at or above `from_offset`. CPU bound: some ten nanoseconds a row, more
     /// where lines must be rebuilt.
     pub fn search(&self, request: &LeafRequest, from_offset: i64) -> LeafResponse {
-        if let Some(fragment) = &request.fragment {
-            return self.gather(&request.filter, request.range, fragment, from_offset);
+        if let Some(fragments) = &request.fragments {
+            return self.gather(&request.filter, request.range, fragments, from_offset);
         }
         let mut response = LeafResponse::default();
         let interval = request.histogram.filter(|interval| *interval > 0);

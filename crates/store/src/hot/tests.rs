@@ -23,7 +23,7 @@ fn positions(rows: &HotRows, from: i64, to: i64) -> Vec<u64> {
         order: Order::OldestFirst,
         after: None,
         histogram: None,
-        fragment: None,
+        fragments: None,
     };
     rows.search(&request, i64::MIN).hits.iter().map(|row| row.id.position).collect()
 }
@@ -75,7 +75,7 @@ fn rows_below_an_offset_and_outside_a_range_are_passed_over() {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        fragment: None,
+        fragments: None,
     };
     assert_eq!(rows.search(&request, BLOCK_ROWS as i64 - 3).total, 3);
 }

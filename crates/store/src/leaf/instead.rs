@@ -4,26 +4,26 @@ use super::{LeafRequest, LeafResponse, Order};
 use crate::scan::cell_of;
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, Row, TimeRange, Value};
-use millrace_pipes::{Cells, Fragment, Rows};
+use millrace_pipes::{Cells, Fragments, Rows};
 use std::convert::Infallible;
 
 /// The search to ask instead, if there is one.
-pub(crate) fn instead(filter: &Filter, range: TimeRange, fragment: &Fragment) -> Option<LeafRequest> {
-    let (limit, histogram) = match (fragment.latest(), fragment.counted_by_time()) {
+pub(crate) fn instead(filter: &Filter, range: TimeRange, fragments: &Fragments) -> Option<LeafRequest> {
+    let (limit, histogram) = match (fragments.latest(), fragments.counted_by_time()) {
         (Some(limit), _) => (limit, None),
         (None, Some(width)) => (0, Some(width)),
         (None, None) => return None,
     };
     let order = Order::NewestFirst;
-    Some(LeafRequest { filter: filter.clone(), range, limit, order, after: None, histogram, fragment: None })
+    Some(LeafRequest { filter: filter.clone(), range, limit, order, after: None, histogram, fragments: None })
 }
 
 /// What the fragment gathers, out of what was found instead.
-pub(crate) fn gathered(fragment: &Fragment, mut found: LeafResponse) -> LeafResponse {
-    let mut gathered = fragment.begin();
-    if fragment.latest().is_some() {
-        let hits = Hits { rows: &found.hits, fields: fragment.fields() };
-        let Ok(()) = fragment.add(&mut gathered, &hits);
+pub(crate) fn gathered(fragments: &Fragments, mut found: LeafResponse) -> LeafResponse {
+    let mut gathered = fragments.begin();
+    if fragments.latest().is_some() {
+        let hits = Hits { rows: &found.hits, fields: fragments.fields() };
+        let Ok(()) = fragments.add(&mut gathered, &hits);
         gathered.set_seen(found.total);
     }
     for (start, count) in std::mem::take(&mut found.histogram) {

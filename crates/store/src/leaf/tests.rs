@@ -11,7 +11,7 @@ fn request(limit: usize, order: Order) -> LeafRequest {
         order,
         after: None,
         histogram: Some(1_000),
-        fragment: None,
+        fragments: None,
     }
 }
 

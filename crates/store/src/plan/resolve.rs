@@ -217,6 +217,11 @@ impl<'q> Question<'q> {
                 named.split(1, self.origins.len()).passes.clone()
             }
             FieldRef::Stream => Plan::of(test.matches(&ValueRef::Text(self.stream.to_string()))),
+            FieldRef::AttributeNames => match shape.attribute_names() {
+                Some(names) => Plan::of(test.matches(&ValueRef::Text(names))),
+                None => Plan::Test(Test::Record { test }),
+            },
+            FieldRef::ResourceNames => Plan::Test(Test::Record { test }),
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
                 self.named(test, shape, leaf)
             }

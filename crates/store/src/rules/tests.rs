@@ -47,7 +47,7 @@ fn sealed(hot: &HotShard, number: u128, folder: &Path) -> SealedBundle {
 
 fn request(filter: millrace_filter::Filter) -> LeafRequest {
     let (range, order) = (TimeRange::ALL, Order::OldestFirst);
-    LeafRequest { filter, range, limit: 100, order, after: None, histogram: None, fragment: None }
+    LeafRequest { filter, range, limit: 100, order, after: None, histogram: None, fragments: None }
 }
 
 /// The positions that a query finds.

@@ -77,6 +77,14 @@ impl<'q> Projector<'q> {
             | FieldRef::Id
             | FieldRef::Source
             | FieldRef::Position => Own::Row,
+            FieldRef::AttributeNames => match shape.attribute_names() {
+                Some(names) => Own::Constant(Some(Value::String(names))),
+                None => Own::Record,
+            },
+            FieldRef::ResourceNames => {
+                let resource = self.origins.iter().map(|origin| Some(&origin.names)).collect();
+                return Projection { field, resource, own: Own::Record };
+            }
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
                 return self.named(shape, at);
             }

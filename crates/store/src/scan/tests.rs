@@ -8,7 +8,7 @@ use crate::{
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, Row, ShardId, TimeRange, Timestamp, Value};
-use millrace_pipes::{ABSENT, Cells, Context, Partial, Plan, Rows};
+use millrace_pipes::{ABSENT, Answer, Cells, Context, Partials, Plan, Rows};
 use millrace_template::Miner;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, convert::Infallible, fmt::Debug};
@@ -29,6 +29,8 @@ fn fields() -> impl Strategy<Value = Vec<FieldRef>> {
         "_source",
         "_position",
         "_stream",
+        "_attribute_names",
+        "_resource_names",
     ][..];
     let scope = prop::sample::select(&["", "", "attributes.", "resource."][..]);
     let path =
@@ -171,9 +173,13 @@ fn pipes() -> impl Strategy<Value = String> {
         .prop_map(|(query, a, b)| query.replace('A', &a).replace('B', &b))
 }
 
-/// What a plan makes of what was gathered. Sums of fractions depend on their order in the last bits.
-fn told(plan: &Plan, gathered: Option<Partial>) -> String {
-    let answer = plan.finish(gathered, &Miner::new()).unwrap();
+/// What plans make of what was gathered for them.
+fn told(plans: &[Plan], gathered: Option<Partials>) -> Vec<String> {
+    Plan::finish_all(plans, gathered, &Miner::new()).unwrap().iter().map(shown).collect()
+}
+
+/// Sums of fractions depend on their order in the last bits.
+fn shown(answer: &Answer) -> String {
     let round = |value: Value| match value {
         Value::Double(number) => Value::from(format!("{number:.9e}")),
         other => other,
@@ -188,13 +194,17 @@ fn told(plan: &Plan, gathered: Option<Partial>) -> String {
 proptest! {
     #[test]
     fn pipes_make_the_same_of_records_wherever_they_are(
-        rows in sample::rows(40), filter in sample::filter(), query in pipes(), cut in 0usize..40, whole in any::<bool>(),
+        rows in sample::rows(40), filter in sample::filter(), queries in prop::collection::vec(pipes(), 1..4),
+        cut in 0usize..40, whole in any::<bool>(),
     ) {
         prop_assume!(!rows.is_empty());
         let filter = if whole { Filter::ALL } else { filter };
-        let query = millrace_pipes::parse(&format!("* | {query}")).unwrap();
         let context = Context { now: Timestamp(0), range: TimeRange::ALL, limit: 30, memory: 1 << 24 };
-        let plan = Plan::new(&query.pipes, &context).unwrap();
+        let plan = |query: &String| {
+            let query = millrace_pipes::parse(&format!("* | {query}")).unwrap();
+            Plan::new(&query.pipes, &context).unwrap()
+        };
+        let plans: Vec<Plan> = queries.iter().map(plan).collect();
         let request = LeafRequest {
             filter: filter.clone(),
             range: TimeRange::ALL,
@@ -202,17 +212,22 @@ proptest! {
             order: Order::NewestFirst,
             after: None,
             histogram: None,
-            fragment: Some(plan.leaf().clone()),
+            fragments: Some(Plan::leaf_of(&plans)),
         };
         let matching: Vec<&Row> = rows.iter().map(|hot| &hot.row).filter(|row| filter.matches(&row.placed())).collect();
-        let mut plainly = plan.leaf().begin();
-        plan.leaf().add(&mut plainly, &Plainly { rows: &matching, fields: plan.leaf().fields() }).unwrap();
-        let expected = told(&plan, Some(plainly));
+        // What each would be by itself, they are together.
+        let alone = |plan: &Plan| {
+            let leaf = plan.leaf();
+            let mut plainly = leaf.begin();
+            leaf.add(&mut plainly, &Plainly { rows: &matching, fields: leaf.fields() }).unwrap();
+            shown(&plan.finish(Some(plainly), &Miner::new()).unwrap())
+        };
+        let expected: Vec<String> = plans.iter().map(alone).collect();
 
         let hot: HotRows = rows.iter().cloned().collect();
         let answer = hot.search(&request, i64::MIN);
         prop_assert_eq!(answer.total, matching.len() as u64);
-        prop_assert_eq!(told(&plan, answer.gathered), &expected[..], "in memory");
+        prop_assert_eq!(told(&plans, answer.gathered), &expected[..], "in memory");
 
         let cut = cut.min(rows.len());
         let parts = [&rows[..cut], &rows[cut..]].into_iter().filter(|part| !part.is_empty());
@@ -220,12 +235,12 @@ proptest! {
         let answers = shards.iter().map(|shard| shard.search(&request).unwrap());
         let joined = answers.reduce(|all, one| all.merge(one, &request)).unwrap();
         prop_assert_eq!(joined.total, matching.len() as u64);
-        prop_assert_eq!(told(&plan, joined.gathered), &expected[..], "of parts");
+        prop_assert_eq!(told(&plans, joined.gathered), &expected[..], "of parts");
 
         let folder = tempfile::tempdir().unwrap();
         let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &[], passed: 0, created: Timestamp(9) };
         let merged = SealedShard::open(&merge(&input, folder.path()).unwrap().path).unwrap();
-        prop_assert_eq!(told(&plan, merged.search(&request).unwrap().gathered), &expected[..], "merged");
+        prop_assert_eq!(told(&plans, merged.search(&request).unwrap().gathered), &expected[..], "merged");
         drop(folders);
     }
 }

@@ -247,7 +247,7 @@ fn equality_of_many_filters_over_many_records() {
                         after: None,
                         // Without one nothing is read where counts say enough.
                         histogram: (number % 2 == 0).then_some(INTERVAL),
-                        fragment: None,
+                        fragments: None,
                     };
                     let field = FieldRef::resolve(GROUPED[number % GROUPED.len()]);
                     let (expected, groups) = plainly(&rows, &request, &field);

@@ -98,7 +98,7 @@ fn many_fields() {
                 order: Order::NewestFirst,
                 after: None,
                 histogram: None,
-                fragment: None,
+                fragments: None,
             };
             shard.search(&request).unwrap();
             let found = timed(query, || shard.search(&request).unwrap());

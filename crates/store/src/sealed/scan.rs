@@ -16,7 +16,7 @@ use crate::{
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, TimeRange};
-use millrace_pipes::{Cells, Fragment, Rows};
+use millrace_pipes::{Cells, Fragments, Rows};
 use std::{cell::OnceCell, slice};
 
 /// Some rows of a chunk, whose fields are read when they are asked for.
@@ -63,14 +63,14 @@ impl SealedShard {
         &self,
         filter: &Filter,
         range: TimeRange,
-        fragment: &Fragment,
+        fragments: &Fragments,
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
-        let mut gathered = fragment.begin();
+        let mut gathered = fragments.begin();
         let (mut total, mut scanned_bytes) = (0, 0);
-        if let Some(column) = fragment.counted() {
+        if let Some(column) = fragments.counted() {
             let field = FieldRef::resolve(column);
-            let mut go_on = |bytes| fragment.may_take(&mut gathered, bytes);
+            let mut go_on = |bytes| fragments.may_take(&mut gathered, bytes);
             let counts = self.count_groups(filter, range, &field, threads, &mut go_on)?;
             for (value, rows) in
                 counts.each().map(|(value, rows)| (Some(value), rows)).chain([(None, counts.absent())])
@@ -78,12 +78,12 @@ impl SealedShard {
                 total += rows;
                 gathered.add_counted(value, rows);
             }
-        } else if let Some(search) = leaf::instead(filter, range, fragment) {
-            return Ok(leaf::gathered(fragment, self.search_on(&search, threads)?));
+        } else if let Some(search) = leaf::instead(filter, range, fragments) {
+            return Ok(leaf::gathered(fragments, self.search_on(&search, threads)?));
         } else {
-            scanned_bytes = self.scan(filter, range, &fragment.fields(), threads, &mut |rows| {
+            scanned_bytes = self.scan(filter, range, &fragments.fields(), threads, &mut |rows| {
                 total += rows.count() as u64;
-                fragment.add(&mut gathered, rows)?;
+                fragments.add(&mut gathered, rows)?;
                 Ok(!gathered.is_too_large())
             })?;
         }

@@ -54,7 +54,7 @@ fn request(filter: Filter, limit: usize) -> LeafRequest {
         order: Order::NewestFirst,
         after: None,
         histogram,
-        fragment: None,
+        fragments: None,
     }
 }
 
@@ -118,7 +118,7 @@ fn a_search_that_nobody_waits_for_ends() {
         millrace_pipes::Context { now: Timestamp(0), range: TimeRange::ALL, limit: 5, memory: 1 << 20 };
     let plan = millrace_pipes::Plan::new(&query.pipes, &context).unwrap();
     let plain = LeafRequest { histogram: None, ..request(millrace_filter::parse("*a*").unwrap(), 5) };
-    let piped = LeafRequest { fragment: Some(plan.leaf().clone()), ..plain.clone() };
+    let piped = LeafRequest { fragments: Some(plan.leaf()), ..plain.clone() };
     for request in [plain, piped] {
         assert!(shard.search_on(&request, Some(&Two)).is_ok());
         let given_up = shard.search_on(&request, Some(&Nobody));
@@ -147,7 +147,7 @@ fn requests() -> impl Strategy<Value = LeafRequest> {
     (sample::filter(), range, 0usize..30, any::<bool>(), after, interval).prop_map(
         |(filter, range, limit, newest, after, interval)| {
             let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-            LeafRequest { filter, range, limit, order, after, histogram: interval, fragment: None }
+            LeafRequest { filter, range, limit, order, after, histogram: interval, fragments: None }
         },
     )
 }

@@ -44,7 +44,7 @@ struct Member {
     topic: Arc<Inner>,
     /// Of a reader, one that nobody else is ever in.
     group: String,
-    is_member: bool,
+    has_group: bool,
     id: u64,
     events: Events,
     bell: Arc<Bell>,
@@ -59,7 +59,7 @@ impl EmbeddedConsumer {
         let member = Arc::new(Member {
             topic: Arc::clone(topic),
             group: name.clone(),
-            is_member: group.is_some(),
+            has_group: group.is_some(),
             id,
             events: Events::new(Arc::clone(&bell), topic.shared.metrics.clone()),
             bell,
@@ -93,7 +93,7 @@ impl Consumer for EmbeddedConsumer {
 
     fn commit(&self, next: &[(Partition, i64)]) {
         let topic = &self.member.topic;
-        if self.member.is_member {
+        if self.member.has_group {
             topic.groups.commit(&self.member.group, next, topic.shared.clock.now());
         }
     }

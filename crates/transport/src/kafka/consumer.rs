@@ -43,7 +43,7 @@ struct Shared {
     topic: Arc<Inner>,
     /// What its clients are called; of a reader, no member ever joins it.
     group: String,
-    is_member: bool,
+    has_group: bool,
     events: Events,
     /// What the pipeline wants paused.
     paused: Mutex<BTreeSet<Partition>>,
@@ -66,14 +66,14 @@ struct Turn {
 
 impl KafkaConsumer {
     pub(super) fn open(topic: &Arc<Inner>, group: Option<&str>) -> Result<Self, Error> {
-        let (group, is_member) = (group.unwrap_or(ALONE), group.is_some());
+        let (group, has_group) = (group.unwrap_or(ALONE), group.is_some());
         let settings = &topic.settings;
         let config = client::consumer(settings, group);
         config.create_native_config().map_err(|error| client::client_error(settings, error))?;
         let shared = Arc::new(Shared {
             topic: Arc::clone(topic),
             group: group.to_owned(),
-            is_member,
+            has_group,
             events: Events::new(Arc::new(Bell::default()), topic.metrics.clone()),
             paused: Mutex::default(),
             commits: Mutex::default(),
@@ -102,7 +102,7 @@ impl Consumer for KafkaConsumer {
     }
 
     fn commit(&self, next: &[(Partition, i64)]) {
-        if self.shared.is_member {
+        if self.shared.has_group {
             lock(&self.shared.commits).extend(next.iter().copied());
         }
     }

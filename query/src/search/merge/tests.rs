@@ -12,7 +12,7 @@ fn plan(next_offset: Option<i64>) -> Plan {
         order: Order::NewestFirst,
         after: None,
         histogram: None,
-        fragment: None,
+        fragments: None,
     };
     let partitions = vec![PartitionRow {
         topic: "t".into(),
@@ -95,8 +95,8 @@ fn an_indexer_that_knows_no_pipes_is_named() {
     };
     let pipes = millrace_pipes::Plan::new(&query.pipes, &context).unwrap();
     let mut plan = plan(Some(5));
-    plan.sealed.fragment = Some(pipes.leaf().clone());
-    let ask = |total: u64, gathered: Option<millrace_pipes::Partial>| {
+    plan.sealed.fragments = Some(pipes.leaf());
+    let ask = |total: u64, gathered: Option<millrace_pipes::Partials>| {
         let mut part = part(2, (5, 20), 20, total);
         part.response.gathered = gathered;
         merge(&plan, Sealed::default(), vec![("node".to_owned(), Ok(HotResponse { parts: vec![part] }))])

@@ -82,7 +82,7 @@ impl Poller {
     pub(super) fn new(shared: Arc<Shared>, config: ClientConfig) -> Self {
         let now = Instant::now();
         // A reader takes its partitions at once.
-        let called = if shared.is_member { Some(now) } else { now.checked_sub(AGAIN) };
+        let called = if shared.has_group { Some(now) } else { now.checked_sub(AGAIN) };
         Self {
             shared,
             config,
@@ -130,7 +130,7 @@ impl Poller {
 
     /// A reader takes its partitions at the next roll-call.
     fn join(&self, client: &Client) -> KafkaResult<()> {
-        if !self.shared.is_member {
+        if !self.shared.has_group {
             return Ok(());
         }
         client.subscribe(&[&self.shared.topic.settings.name])
@@ -325,9 +325,9 @@ impl Poller {
     /// Asks the group now and then whether all of the topic is read, and has it assign everything anew if not.
     fn call_the_roll(&mut self, client: &Client) {
         let every = match self.phase {
-            Phase::Idle if !self.shared.is_member => AGAIN,
+            Phase::Idle if !self.shared.has_group => AGAIN,
             Phase::Idle => ROLL_OF_IDLE,
-            Phase::Reading(_) if !self.shared.is_member => ROLL_OF_ALONE,
+            Phase::Reading(_) if !self.shared.has_group => ROLL_OF_ALONE,
             Phase::Reading(_) => ROLL_OF_READING,
             Phase::Scouting(..) | Phase::Offered(..) => return,
         };
@@ -335,7 +335,7 @@ impl Poller {
             return;
         }
         self.called = Instant::now();
-        if !self.shared.is_member {
+        if !self.shared.has_group {
             self.take_all(client);
             return;
         }
@@ -439,7 +439,7 @@ impl Poller {
     fn begin_afresh(&mut self, client: &Client) {
         let partitions = self.take_away(false, UNHURRIED);
         self.tell("give partitions up", client.unassign());
-        if self.shared.is_member {
+        if self.shared.has_group {
             self.scout(partitions, Duration::ZERO);
         } else {
             self.take_all(client);
