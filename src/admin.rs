@@ -2,8 +2,9 @@
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{ConnectInfo, Request, State},
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -76,12 +77,20 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))
 }
 
+/// A request, with who sent it.
+async fn told_from(ConnectInfo(from): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+    request.extensions_mut().insert(millrace_listen::From(from.ip().to_canonical()));
+    request
+}
+
 /// Serves until `shutdown`.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    let router = router.layer(middleware::map_request(told_from));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
 }

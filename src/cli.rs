@@ -1,8 +1,8 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
 use crate::{
-    catalogue, client, dead_letters, decrypt, hosts, import, manual, rehearse, reprocess, roles, rules,
-    search, settings, streams, tail, telemetry,
+    catalogue, client, dead_letters, decrypt, hosts, import, ingest, manual, rehearse, reprocess, roles,
+    rules, search, settings, streams, tail, telemetry,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -34,6 +34,8 @@ enum Command {
     Search(SearchArgs),
     /// Show records as they come in, until interrupted
     Tail(TailArgs),
+    /// Bring lines of files to a server: backfill, or a pipe
+    Ingest(IngestArgs),
     /// What of every source is indexed, dropped or missing
     Audit(AuditArgs),
     /// What lies in each stream; put streams on hold, delete from them
@@ -216,6 +218,21 @@ pub(crate) struct TailArgs {
     /// In colours
     #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
     pub(crate) colour: Colour,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestArgs {
+    /// Files, packed by gzip or not; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How lines are read: auto, json, logfmt, syslog, access, cef, leef, raw
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) format: String,
+    /// The stream that they belong to [default: logs]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -606,10 +623,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             serve(settings::indexer(&args.config)?, |settings| Box::pin(roles::indexer(settings)))
         }
         Command::Query(args) => {
-            serve(settings::query(&args.config)?, |settings| Box::pin(roles::query(settings)))
+            let reread = Arc::new(move || settings::query(&args.config));
+            serve(reread()?, |settings| Box::pin(roles::query(settings, reread)))
         }
         Command::Search(args) => runtime()?.block_on(search::run(&args)),
         Command::Tail(args) => runtime()?.block_on(tail::run(&args)),
+        Command::Ingest(args) => runtime()?.block_on(ingest::run(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
         Command::Traffic(args) => runtime()?.block_on(streams::traffic(&args)),

@@ -212,12 +212,13 @@ pub(crate) struct Request<'a> {
     path: &'a str,
     method: reqwest::Method,
     parameters: Option<&'a Value>,
-    body: Option<Value>,
+    body: Option<Vec<u8>>,
     query: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     fn new(server: &'a str, path: &'a str, method: reqwest::Method, body: Option<Value>) -> Self {
+        let body = body.map(|body| body.to_string().into_bytes());
         Self { server, path, method, parameters: None, body, query: None }
     }
 
@@ -227,6 +228,11 @@ impl<'a> Request<'a> {
 
     pub(crate) fn post(server: &'a str, path: &'a str, body: Value) -> Self {
         Self::new(server, path, reqwest::Method::POST, Some(body))
+    }
+
+    /// With a body that is no JSON document.
+    pub(crate) fn post_bytes(server: &'a str, path: &'a str, body: Vec<u8>) -> Self {
+        Self { body: Some(body), ..Self::new(server, path, reqwest::Method::POST, None) }
     }
 
     pub(crate) fn put(server: &'a str, path: &'a str, body: Value) -> Self {
@@ -271,7 +277,7 @@ impl<'a> Request<'a> {
             request = request.query(parameters);
         }
         if let Some(body) = &self.body {
-            request = request.json(body);
+            request = request.header("content-type", "application/json").body(body.clone());
         }
         Ok(request.send().await)
     }

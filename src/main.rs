@@ -10,6 +10,7 @@ mod dead_letters;
 mod decrypt;
 mod hosts;
 mod import;
+mod ingest;
 mod lines;
 mod manual;
 mod memory;

@@ -5,7 +5,7 @@
 //! again, at the same positions.
 
 use crate::{cli, settings::Settings, systemd};
-use millrace_agent::{Components, Heartbeats, Metrics, Status};
+use millrace_agent::{Components, Heartbeats, Ingest, Metrics, Status};
 use millrace_model::Clock;
 use millrace_transport::{DeliveryReport, Topic};
 use std::{future::Future, io::IsTerminal, sync::Arc};
@@ -27,6 +27,7 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
+    pub(crate) ingest: Ingest,
     pub(crate) shutdown: CancellationToken,
     pub(crate) reread: Reread,
 }
@@ -53,6 +54,7 @@ pub(crate) async fn agents(
                 version: env!("CARGO_PKG_VERSION"),
                 config: settings.fingerprint.clone(),
             }),
+            ingest: host.ingest.clone(),
         };
         let stop = host.shutdown.child_token();
         let run = millrace_agent::run(settings.agent.clone(), components, stop.clone());

@@ -8,6 +8,7 @@ use crate::{
     systemd,
 };
 use axum::Router;
+use millrace_agent::Ingest;
 use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_model::{Clock, SystemClock};
@@ -146,7 +147,7 @@ pub(crate) async fn agent(settings: Settings, reread: Reread) -> anyhow::Result<
     let mut base = Base::new();
     let listener = admin::bind(settings.agent.listen).await?;
     let topic = base.topic(&settings).await?;
-    start_agent(&mut base, settings, topic, reread)?;
+    start_agent(&mut base, settings, topic, Ingest::default(), reread)?;
     base.serve(listener, Router::new())?;
     base.run().await
 }
@@ -169,7 +170,7 @@ pub(crate) async fn indexer(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// `millrace query`.
-pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn query(settings: Settings, reread: Reread) -> anyhow::Result<()> {
     let mut base = Base::new();
     let listen = settings.query.listen;
     let listener = admin::bind(listen).await?;
@@ -178,7 +179,13 @@ pub(crate) async fn query(settings: Settings) -> anyhow::Result<()> {
     let name = node("query", listen);
     let bundles = base.bundles(&settings, &name).await?;
     receive(&mut base, &settings, &topic).await?;
-    let api = start_query::<HttpLeaf>(&mut base, &settings, topic, catalogue, bundles, name, None).await?;
+    let ingest = Ingest::default();
+    let api =
+        start_query::<HttpLeaf>(&mut base, &settings, topic.clone(), catalogue, bundles, name, None).await?;
+    let api = api.merge(ingest_router(&settings, &ingest));
+    if settings.ingest.is_some() {
+        start_agent(&mut base, settings, topic, ingest, reread)?;
+    }
     base.serve(listener, api)?;
     base.run().await
 }
@@ -205,9 +212,16 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     let local = Some((name.clone(), leaf));
     receive(&mut base, &settings, &topic).await?;
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
-    start_agent(&mut base, settings, topic, reread)?;
+    let ingest = Ingest::default();
+    let api = api.merge(ingest_router(&settings, &ingest));
+    start_agent(&mut base, settings, topic, ingest, reread)?;
     base.serve(listener, api)?;
     base.run().await
+}
+
+/// The paths that take something in, where anything is taken in.
+fn ingest_router(settings: &Settings, ingest: &Ingest) -> Router {
+    settings.ingest.as_ref().map_or_else(Router::new, |settings| ingest.router(settings.max_body))
 }
 
 async fn receive(base: &mut Base, settings: &Settings, topic: &Topic) -> anyhow::Result<()> {
@@ -221,7 +235,13 @@ fn node(role: &str, listen: SocketAddr) -> String {
     format!("{role}/{}/{}", host.trim(), listen.port())
 }
 
-fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread) -> anyhow::Result<()> {
+fn start_agent(
+    base: &mut Base,
+    settings: Settings,
+    topic: Topic,
+    ingest: Ingest,
+    reread: Reread,
+) -> anyhow::Result<()> {
     let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
@@ -229,7 +249,7 @@ fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread
         probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect()
     });
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
-    let host = reload::Host { topic, clock, metrics, status, shutdown, reread };
+    let host = reload::Host { topic, clock, metrics, status, ingest, shutdown, reread };
     base.tasks.spawn(reload::agents(settings, host, reload::hangups()?));
     Ok(())
 }

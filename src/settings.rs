@@ -2,11 +2,17 @@
 
 use crate::cli::{StoredArgs, UpArgs};
 use crate::{receive, rehearse::Test};
+use millrace_agent::{IngestSettings, SourceKind, SourceSettings};
 use millrace_config::{Document, Layers, Secret, Section};
 use millrace_indexer::settings::Streams;
+use millrace_intake::Process;
+use millrace_model::StreamName;
 use millrace_store::ClusterKey;
 use millrace_transport::{DEFAULT_NAME, EmbeddedSettings, TopicSettings};
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// Which role is asked for: what it cannot do without is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) query: millrace_query::Settings,
     /// What nodes prove to one another with that they are of one cluster, if they do.
     pub(crate) cluster: Option<ClusterKey>,
+    /// What is taken in where people ask, if anything is: an agent of this process ships it.
+    pub(crate) ingest: Option<IngestSettings>,
     /// Where agents of other hosts are received, if they are.
     pub(crate) receive: Option<receive::Settings>,
     /// The topic.
@@ -170,7 +178,9 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
     let cluster = cluster(root.section_or_empty("cluster"));
     let mut section = root.section_or_empty("indexer");
     let mut indexer = millrace_indexer::Settings::read(&mut section, streams, cluster.is_some());
-    let query = millrace_query::Settings::read(&mut root.section_or_empty("query"));
+    let mut section = root.section_or_empty("query");
+    let query = millrace_query::Settings::read(&mut section);
+    let ingest = read_ingest(&mut section.section_or_empty("ingest"), role, query.listen, &mut agent);
     let topic = if up && !root.has("topic") {
         Some(TopicSettings::Embedded(EmbeddedSettings::new(data.join("topic"), DEFAULT_NAME)))
     } else {
@@ -204,12 +214,43 @@ fn read_root(root: &mut Section<'_>, role: Role, data: &Path) -> Option<Settings
         indexer,
         query,
         cluster,
+        ingest,
         receive,
         topic: topic?,
         catalogue: catalogue?,
         storage: storage?,
         work_directory: work_directory?,
     })
+}
+
+/// The name of the source of what is taken in where people ask: no other can have it.
+const INGEST: &str = "query.ingest";
+
+/// Reads `[query.ingest]`, and makes what is taken in a source of the agent: of that of `up`, or of one that has nothing else.
+fn read_ingest(
+    section: &mut Section<'_>,
+    role: Role,
+    listen: SocketAddr,
+    agent: &mut millrace_agent::Settings,
+) -> Option<IngestSettings> {
+    let enabled = section.or("enabled", true);
+    let state_dir = section.optional::<PathBuf>("state_dir");
+    let settings = IngestSettings::read(section, listen);
+    match (role, state_dir) {
+        (Role::Up, _) if enabled => {}
+        (Role::Query, Some(state_dir)) if enabled => {
+            agent.state_dir = state_dir;
+            agent.sources.clear();
+        }
+        _ => return None,
+    }
+    agent.sources.push(SourceSettings {
+        name: INGEST.to_owned(),
+        stream: StreamName::default(),
+        process: Process::default(),
+        kind: SourceKind::Ingest(settings.clone()),
+    });
+    Some(settings)
 }
 
 /// Reads `[topic]`. Whoever reads a topic has it at hand.

@@ -121,6 +121,7 @@ async fn main() {
         metrics: Metrics::register(&mut Registry::default()),
         status: Status::new(),
         heartbeats: None,
+        ingest: millrace_agent::Ingest::default(),
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(settings, components, stop.clone()));

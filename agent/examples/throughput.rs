@@ -86,6 +86,7 @@ async fn main() {
         metrics: Metrics::register(&mut registry),
         status: Status::new(),
         heartbeats: None,
+        ingest: millrace_agent::Ingest::default(),
     };
     let source = FileSettings {
         include: vec![if file.is_dir() {

@@ -18,6 +18,7 @@ mod error;
 pub mod framing;
 mod heartbeat;
 mod identity;
+mod ingest;
 mod metrics;
 pub mod pipeline;
 pub mod rehearse;
@@ -31,10 +32,12 @@ pub use adopt::{Adopted, ReadPosition, adopt};
 pub use error::Error;
 pub use framing::{Charset, Multiline};
 pub use heartbeat::Heartbeats;
+pub use ingest::Ingest;
 pub use metrics::Metrics;
 pub use pipeline::{Components, run};
 pub use settings::{
-    Endpoint, FileSettings, HttpSettings, JournaldSettings, OtlpSettings, Protocol, Settings, SourceKind,
-    SourceSettings, SpoolSettings, StdinSettings, SyslogSettings,
+    Endpoint, FileSettings, HttpSettings, IngestSettings, JournaldSettings, OtlpSettings, Protocol, Settings,
+    SourceKind, SourceSettings, SpoolSettings, StdinSettings, SyslogSettings,
 };
+pub use source::pushed::{Later, Taken};
 pub use status::Status;

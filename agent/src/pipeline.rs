@@ -2,7 +2,7 @@
 //! back from the topic's reports to the checkpoint, and from there to the spools.
 
 use crate::{
-    Error, Heartbeats,
+    Error, Heartbeats, Ingest,
     budget::Budget,
     desk::Desk,
     heartbeat::Speaker,
@@ -42,6 +42,8 @@ pub struct Components<P> {
     pub status: Status,
     /// Where it says how it is; `None`: nowhere.
     pub heartbeats: Option<Heartbeats>,
+    /// Where the process that it lives in hands records over, if it does.
+    pub ingest: Ingest,
 }
 
 /// Reads and ships until `shutdown`, then delivers what is in hand (5 s at most), writes the checkpoint and returns.
@@ -54,7 +56,7 @@ pub async fn run<P: Producer>(
     components: Components<P>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Components { producer, reports, clock, metrics, status, heartbeats } = components;
+    let Components { producer, reports, clock, metrics, status, heartbeats, ingest } = components;
     let (folder, spools) = open_folder(&settings, &metrics).await?;
     let budget = Budget::new(usize::try_from(settings.in_flight).unwrap_or(usize::MAX));
     let deleted = Deleted::new(settings.deleted_bytes);
@@ -85,7 +87,11 @@ pub async fn run<P: Producer>(
         let context = context(&source.name, source.kind.name(), &source.stream, &source.process);
         match spools.get(&source.name) {
             Some(spool) => {
-                listen(&source.kind, context.inlet(spool.handle.clone()), &mut listeners).await?;
+                let inlet = context.inlet(spool.handle.clone());
+                match &source.kind {
+                    SourceKind::Ingest(settings) => ingest.open(inlet, settings),
+                    kind => listen(kind, inlet, &mut listeners).await?,
+                }
                 readers.push(read_spool(&source.kind, context, spool, &folder)?);
             }
             None => readers.extend(start(&source.kind, context, &folder)?),
@@ -119,6 +125,7 @@ pub async fn run<P: Producer>(
     let shipper = Shipper { producer, reports, readings, desk, shutdown: shutdown.clone() };
     let shipped = shipper.run().await;
     stop.cancel();
+    ingest.close();
     let farewell = async { while listeners.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("not all senders were answered in time; they send again");
@@ -152,7 +159,7 @@ async fn listen(kind: &SourceKind, inlet: Inlet, listeners: &mut JoinSet<()>) ->
         SourceKind::Otlp(settings) => otlp::start(inlet, settings, listeners).await,
         SourceKind::Http(settings) => http::start(inlet, settings, listeners).await,
         SourceKind::Stdin(settings) => stdin::start(inlet, settings),
-        SourceKind::File(_) | SourceKind::Journald(_) => Ok(()),
+        SourceKind::File(_) | SourceKind::Journald(_) | SourceKind::Ingest(_) => Ok(()),
     }
 }
 

@@ -68,7 +68,7 @@ pub fn rehearse(
         SourceKind::Stdin(stdin) => {
             rehearsal.pushed(Decoder::lines(stdin.max_line), &stdin.parse, &mut input, each)?;
         }
-        SourceKind::Journald(_) | SourceKind::Otlp(_) => {
+        SourceKind::Journald(_) | SourceKind::Otlp(_) | SourceKind::Ingest(_) => {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("the source {} takes no lines", source.name),

@@ -1,12 +1,14 @@
 //! The agent's settings: `[agent]` and its sources. Plain data, with the defaults in one place.
 
 mod parse;
+pub(crate) use parse::of_this_host_as;
 mod process;
 mod pushed;
 mod redact;
 
 pub use pushed::{
-    Endpoint, HttpSettings, OtlpSettings, Protocol, SpoolSettings, StdinSettings, SyslogSettings,
+    Endpoint, HttpSettings, IngestSettings, OtlpSettings, Protocol, SpoolSettings, StdinSettings,
+    SyslogSettings,
 };
 
 use crate::framing::{Charset, Multiline};
@@ -64,9 +66,13 @@ pub enum SourceKind {
     Http(Box<HttpSettings>),
     /// This process's standard input.
     Stdin(StdinSettings),
+    /// What the process that the agent lives in hands over.
+    Ingest(IngestSettings),
 }
 
 impl SourceKind {
+    pub(crate) const INGEST: &'static str = "ingest";
+
     /// Its name, as settings have it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -76,6 +82,7 @@ impl SourceKind {
             Self::Otlp(_) => "otlp",
             Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
+            Self::Ingest(_) => Self::INGEST,
         }
     }
 
@@ -93,6 +100,7 @@ impl SourceKind {
             }
             Self::Http(http) => format!("http://{}", http.listen),
             Self::Stdin(_) => "stdin".to_owned(),
+            Self::Ingest(ingest) => format!("http://{}", ingest.listen),
         }
     }
 
@@ -104,6 +112,7 @@ impl SourceKind {
             Self::Otlp(otlp) => Some(&otlp.spool),
             Self::Http(http) => Some(&http.spool),
             Self::Stdin(stdin) => Some(&stdin.spool),
+            Self::Ingest(ingest) => Some(&ingest.spool),
         }
     }
 }

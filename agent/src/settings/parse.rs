@@ -168,7 +168,7 @@ pub(super) fn of_this_host() -> Parsers {
 }
 
 /// The same with one parser.
-pub(super) fn of_this_host_as(parser: Parser) -> Parsers {
+pub(crate) fn of_this_host_as(parser: Parser) -> Parsers {
     Parsers::from_iter([parser]).with_times(Times { host_zone: host_zone(), ..Times::default() })
 }
 

@@ -291,3 +291,25 @@ impl StdinSettings {
         }
     }
 }
+
+/// What others hand in at the address at which people ask: `[query.ingest]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IngestSettings {
+    /// That address.
+    pub listen: SocketAddr,
+    /// The longest line that is kept whole, in bytes.
+    pub max_line: usize,
+    /// The largest request, unpacked, in bytes.
+    pub max_body: usize,
+    /// What waits to be shipped.
+    pub spool: SpoolSettings,
+}
+
+impl IngestSettings {
+    /// Reads `max_line`, `max_body` and what spools have.
+    pub fn read(section: &mut Section<'_>, listen: SocketAddr) -> Self {
+        let max_line = read_max_line(section, 1 << 20);
+        let max_body = WebSettings::read_max_body(section, WebSettings::default().max_body);
+        Self { listen, max_line, max_body, spool: SpoolSettings::read(section, max_line) }
+    }
+}

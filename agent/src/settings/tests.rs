@@ -280,7 +280,7 @@ fn syslog_is_listened_for_where_it_is_said() {
     let plain = read("listen = [\"udp://127.0.0.1:514\", \"tcp://[::1]:514\"]").unwrap();
     let told: Vec<String> = plain.listen.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["udp://127.0.0.1:514", "tcp://[::1]:514"]);
-    assert_eq!(plain.parse, parse::of_this_host_as(Parser::Syslog));
+    assert_eq!(plain.parse, of_this_host_as(Parser::Syslog));
     assert_eq!((plain.spool, plain.max_line), (SpoolSettings::default(), 64 << 10));
 
     let own = read(

@@ -13,17 +13,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use millrace_intake::parse::PARSE_ERROR;
+use millrace_intake::{Parsers, parse::PARSE_ERROR};
 use millrace_listen::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, beside, receive, serve};
-use millrace_model::{Attributes, LogRecord};
+use millrace_model::{Attributes, LogRecord, StreamName};
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// What handlers share.
-struct Shared {
-    inlet: Inlet,
-    settings: HttpSettings,
+pub(crate) struct Shared {
+    pub(crate) inlet: Inlet,
+    /// How lines are read, tried in order.
+    pub(crate) parse: Parsers,
+    pub(crate) max_line: usize,
+    pub(crate) max_body: usize,
+    /// Where records belong, if not where the source's do.
+    pub(crate) stream: Option<StreamName>,
 }
 
 /// Listens; the task ends when the inlet's stop is asked for.
@@ -35,7 +40,8 @@ pub(crate) async fn start(
     let listener = inlet.listener();
     let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
     let socket = listener.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
-    let shared = Arc::new(Shared { inlet, settings: settings.clone() });
+    let HttpSettings { parse, max_line, web, .. } = settings.clone();
+    let shared = Arc::new(Shared { inlet, parse, max_line, max_body: web.max_body, stream: None });
     let router = Router::new()
         .route("/", post(ingest))
         .route("/api/v1/ingest", post(ingest))
@@ -50,31 +56,38 @@ async fn ingest(
     Extension(From(from)): Extension<From>,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let reading = Arc::clone(&shared);
-    let read = async {
-        let received = receive(&parts.headers, body, reading.settings.web.max_body).await?;
-        beside(move || reading.read(received, from)).await
-    };
-    let (records, unparsed) = match read.await {
-        Ok(read) => read,
-        Err(turned) => {
-            shared.inlet.rejected(turned.code);
-            return turned.into_response();
-        }
-    };
-    match shared.inlet.put(records).await {
-        Ok(Taken { accepted, rejected }) => {
-            Json(json!({ "accepted": accepted, "rejected": rejected, "unparsed": unparsed })).into_response()
-        }
-        Err(Later(why)) => {
-            let turned = Turned::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-            ([(header::RETRY_AFTER, RETRY_AFTER.to_string())], turned).into_response()
-        }
-    }
+    shared.ingest(from, request).await
 }
 
 impl Shared {
+    /// Takes the lines of a request in.
+    pub(crate) async fn ingest(self: Arc<Self>, from: IpAddr, request: Request) -> Response {
+        let shared = self;
+        let (parts, body) = request.into_parts();
+        let reading = Arc::clone(&shared);
+        let read = async {
+            let received = receive(&parts.headers, body, reading.max_body).await?;
+            beside(move || reading.read(received, from)).await
+        };
+        let (records, unparsed) = match read.await {
+            Ok(read) => read,
+            Err(turned) => {
+                shared.inlet.rejected(turned.code);
+                return turned.into_response();
+            }
+        };
+        match shared.inlet.put(records).await {
+            Ok(Taken { accepted, rejected }) => {
+                Json(json!({ "accepted": accepted, "rejected": rejected, "unparsed": unparsed }))
+                    .into_response()
+            }
+            Err(Later(why)) => {
+                let turned = Turned::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+                ([(header::RETRY_AFTER, RETRY_AFTER.to_string())], turned).into_response()
+            }
+        }
+    }
+
     /// The records of a body, and how many of its lines no parser understood.
     fn read(&self, received: Received, from: IpAddr) -> Result<(Encoded, u64), Turned> {
         let plain = received.plain()?;
@@ -87,19 +100,23 @@ impl Shared {
             Arc::new(resource)
         };
         let (mut records, mut unparsed) = (Vec::<LogRecord>::new(), 0);
-        let mut decoder = Decoder::lines(self.settings.max_line);
+        let mut decoder = Decoder::lines(self.max_line);
         let mut each = |line: Message<'_>| {
             // A blank line is no record that was meant.
             if line.length == 0 {
                 return;
             }
-            let Some(mut record) = self.inlet.read(&line, &self.settings.parse, &resource) else { return };
+            let Some(mut record) = self.inlet.read(&line, &self.parse, &resource) else { return };
             unparsed += u64::from(record.attributes.get(PARSE_ERROR).is_some());
             record.attributes.set("network.peer.address", address.as_str());
             records.push(record);
         };
         decoder.push(&plain, &mut each);
         decoder.finish(&mut each);
-        Ok((Encoded::of(&records), unparsed))
+        let encoded = match &self.stream {
+            Some(stream) => Encoded::in_stream(records, stream),
+            None => Encoded::of(&records),
+        };
+        Ok((encoded, unparsed))
     }
 }

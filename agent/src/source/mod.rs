@@ -4,6 +4,7 @@
 pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod journald;
+pub(crate) mod loki;
 pub(crate) mod otlp;
 mod outbox;
 pub(crate) mod pushed;

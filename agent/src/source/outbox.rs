@@ -4,7 +4,7 @@ use super::{Context, Mark, Reading, Shipment};
 use crate::{budget::Stopped, metrics::Kind};
 use millrace_intake::{Batch, Heading, Redacted, batch::Raw};
 use millrace_model::{
-    SourceId,
+    SourceId, StreamName,
     wire::{SkipReason, SourceClose, SourceOpen},
 };
 use std::time::Instant;
@@ -19,11 +19,13 @@ pub(crate) struct Outbox {
     /// When the batch was begun.
     since: Option<Instant>,
     record_bytes: u64,
+    /// The stream of the batch, where it is not the source's.
+    stream: Option<StreamName>,
 }
 
 impl Outbox {
     pub(crate) fn new(source: SourceId, start: u64, opening: Option<SourceOpen>) -> Self {
-        Self { source, opening, batch: Batch::new(start), since: None, record_bytes: 0 }
+        Self { source, opening, batch: Batch::new(start), since: None, record_bytes: 0, stream: None }
     }
 
     pub(crate) fn source(&self) -> SourceId {
@@ -46,6 +48,20 @@ impl Outbox {
 
     pub(crate) fn is_full_for(&self, bytes: usize, context: &Context) -> bool {
         self.batch.is_full_for(bytes, &context.limits)
+    }
+
+    /// What follows belongs to this stream, or to the source's. Ships the batch if it is another's.
+    pub(crate) fn turn_to(
+        &mut self,
+        stream: Option<StreamName>,
+        mark: Mark,
+        context: &Context,
+    ) -> Result<(), Stopped> {
+        if self.stream != stream {
+            self.seal(mark, None, context)?;
+            self.stream = stream;
+        }
+        Ok(())
     }
 
     /// The record that the next `length` positions hold, `weight` bytes of which it keeps.
@@ -83,7 +99,7 @@ impl Outbox {
         }
         let closes = close.is_some();
         let heading = Heading {
-            stream: context.stream.clone(),
+            stream: self.stream.as_ref().unwrap_or(&context.stream).clone(),
             sender: context.sender,
             source: self.source,
             open: self.opening.take(),

@@ -2,12 +2,13 @@
 //!
 //! Records are kept as they came and are redacted here, so that what a policy says counts from the moment at which it is set.
 
-use super::{Context, Mark, Outbox, Reading};
+use super::{Context, Mark, Outbox, Reading, pushed::take_stream};
 use crate::{
     Error,
     budget::Stopped,
     checkpoint::{Closing, Entry, Place, SpoolPlace},
     metrics::{Kind, Reason},
+    settings::SourceKind,
 };
 use millrace_intake::{
     batch::Raw,
@@ -165,7 +166,10 @@ impl Reader {
                     outbox.seal(Mark::Spool, None, context)?;
                 }
                 match wire::decode_record(payload) {
-                    Ok(record) => {
+                    Ok(mut record) => {
+                        if context.kind == SourceKind::INGEST {
+                            outbox.turn_to(take_stream(&mut record), Mark::Spool, context)?;
+                        }
                         match context.make(record, At { source: outbox.source(), position: number }) {
                             Ok(record) => outbox.record(1, payload.len(), raw, record),
                             Err(reason) => outbox.skip(1, raw, reason, context),

@@ -446,6 +446,7 @@ impl Host {
             metrics: Metrics::register(&mut self.registry),
             status: self.status.clone(),
             heartbeats: self.heartbeats.clone(),
+            ingest: millrace_agent::Ingest::default(),
         };
         let stop = CancellationToken::new();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

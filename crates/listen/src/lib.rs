@@ -10,7 +10,7 @@ mod web;
 
 pub use accept::{Connection, Stream, accept};
 pub use settings::{TlsSettings, WebSettings, read_max_connections};
-pub use web::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, beside, receive, serve};
+pub use web::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, behind_door, beside, receive, serve};
 
 use openssl::ssl::SslAcceptor;
 use prometheus_client::metrics::gauge::Gauge;

@@ -61,16 +61,21 @@ impl WebSettings {
     /// Reads `token`, `[tls]`, `max_body` and `max_connections`.
     pub fn read(section: &mut Section<'_>, default: &Self) -> Self {
         let token = section.token("token");
-        let ByteSize(max_body) = section.or("max_body", ByteSize(default.max_body as u64));
-        if !(1 << 10..=LARGEST_BODY).contains(&max_body) {
-            section.error("max_body", "must be from 1KiB to 256MiB");
-        }
         Self {
             token,
             tls: section.section("tls").and_then(|mut tls| TlsSettings::read(&mut tls)),
-            max_body: max_body as usize,
+            max_body: Self::read_max_body(section, default.max_body),
             max_connections: read_max_connections(section, default.max_connections),
         }
+    }
+
+    /// Reads `max_body`.
+    pub fn read_max_body(section: &mut Section<'_>, default: usize) -> usize {
+        let ByteSize(max_body) = section.or("max_body", ByteSize(default as u64));
+        if !(1 << 10..=LARGEST_BODY).contains(&max_body) {
+            section.error("max_body", "must be from 1KiB to 256MiB");
+        }
+        max_body as usize
     }
 
     /// What it means that no token is asked for, if none is, and no certificates either.

@@ -77,6 +77,13 @@ struct Door {
     room: Arc<Semaphore>,
 }
 
+/// `router`, where requests are held against the settings' token and bounds before they are looked at.
+pub fn behind_door(router: Router, listener: Listener, settings: WebSettings) -> Router {
+    let units = LARGEST_AT_ONCE * units(settings.max_body);
+    let door = Door { listener, settings, room: Arc::new(Semaphore::new(units)) };
+    router.layer(middleware::from_fn_with_state(Arc::new(door), pass))
+}
+
 /// Serves `router` behind the door until the stop, and then waits for the answers that are due.
 pub async fn serve(
     socket: TcpListener,
@@ -85,10 +92,8 @@ pub async fn serve(
     listener: Listener,
     settings: WebSettings,
 ) {
-    let units = LARGEST_AT_ONCE * units(settings.max_body);
     let places = Arc::new(Semaphore::new(settings.max_connections));
-    let door = Door { listener: listener.clone(), settings, room: Arc::new(Semaphore::new(units)) };
-    let router = router.layer(middleware::from_fn_with_state(Arc::new(door), pass));
+    let router = behind_door(router, listener.clone(), settings);
     let serve = {
         let listener = listener.clone();
         move |connection| answer(connection, router.clone(), listener.clone())

@@ -86,7 +86,7 @@ async fn bodies(watcher: &mut Watcher, count: usize) -> Vec<String> {
     for _ in 0..count {
         match next(watcher).await {
             Seen::Record(row, _) => bodies.push(row.record.body.to_string()),
-            other => panic!("a record expected, found {other:?}"),
+            other @ Seen::PassedOver { .. } => panic!("a record expected, found {other:?}"),
         }
     }
     bodies

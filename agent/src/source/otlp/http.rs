@@ -73,35 +73,42 @@ impl Form {
 }
 
 async fn export(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let Some(form) = Form::of(&parts.headers) else {
-        shared.inlet.rejected("content_type");
-        let why = format!("the content-type must be {PROTOBUF} or {JSON}");
-        return Turned::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", why).into_response();
-    };
-    let reading = Arc::clone(&shared);
-    let read = async {
-        let received = receive(&parts.headers, body, reading.max_body).await?;
-        beside(move || reading.read(received, form)).await
-    };
-    let records = match read.await {
-        Ok(records) => records,
-        Err(turned) => {
-            shared.inlet.rejected(turned.code);
-            return form.error(turned.status, &Status::new(tonic::Code::InvalidArgument, &turned.message));
-        }
-    };
-    match shared.put(records).await {
-        Ok(taken) => form.success(taken),
-        Err(Later(why)) => {
-            let mut answer = form.error(StatusCode::SERVICE_UNAVAILABLE, &Status::unavailable(&why));
-            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
-            answer
-        }
-    }
+    shared.export(request).await
 }
 
 impl Shared {
+    /// Takes a request in.
+    pub(crate) async fn export(self: Arc<Self>, request: Request) -> Response {
+        let shared = self;
+        let (parts, body) = request.into_parts();
+        let Some(form) = Form::of(&parts.headers) else {
+            shared.inlet.rejected("content_type");
+            let why = format!("the content-type must be {PROTOBUF} or {JSON}");
+            return Turned::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", why).into_response();
+        };
+        let reading = Arc::clone(&shared);
+        let read = async {
+            let received = receive(&parts.headers, body, reading.max_body).await?;
+            beside(move || reading.read(received, form)).await
+        };
+        let records = match read.await {
+            Ok(records) => records,
+            Err(turned) => {
+                shared.inlet.rejected(turned.code);
+                return form
+                    .error(turned.status, &Status::new(tonic::Code::InvalidArgument, &turned.message));
+            }
+        };
+        match shared.put(records).await {
+            Ok(taken) => form.success(taken),
+            Err(Later(why)) => {
+                let mut answer = form.error(StatusCode::SERVICE_UNAVAILABLE, &Status::unavailable(&why));
+                answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+                answer
+            }
+        }
+    }
+
     fn read(&self, received: Received, form: Form) -> Result<Encoded, Turned> {
         let plain = received.plain()?;
         self.encode(match form {

@@ -9,7 +9,7 @@ use super::pushed::{Encoded, Inlet, Later, Taken};
 use crate::{Error, settings::OtlpSettings};
 use axum::{Router, http::StatusCode};
 use millrace_listen::{PROTOCOLS, Turned, serve};
-use millrace_model::{LogRecord, Timestamp, wire::DecodeError};
+use millrace_model::{LogRecord, StreamName, Timestamp, wire::DecodeError};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -18,9 +18,11 @@ const REJECTED: &str =
     "the agent's spool is full, and its settings drop what comes then; or a record is larger than it takes";
 
 /// What handlers share.
-struct Shared {
-    inlet: Inlet,
-    max_body: usize,
+pub(crate) struct Shared {
+    pub(crate) inlet: Inlet,
+    pub(crate) max_body: usize,
+    /// Where records belong, if not where the source's do.
+    pub(crate) stream: Option<StreamName>,
 }
 
 /// Listens; tasks end when the inlet's stop is asked for.
@@ -31,7 +33,7 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let listener = inlet.listener();
     let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
-    let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body });
+    let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body, stream: None });
     let routers: [(Option<SocketAddr>, Router); 2] =
         [(settings.grpc, grpc::router(Arc::clone(&shared))), (settings.http, http::router(shared))];
     for (address, router) in routers {
@@ -53,7 +55,10 @@ impl Shared {
                 record.observed_timestamp = now;
             }
         }
-        Ok(Encoded::of(&records))
+        Ok(match &self.stream {
+            Some(stream) => Encoded::in_stream(records, stream),
+            None => Encoded::of(&records),
+        })
     }
 
     async fn put(&self, records: Encoded) -> Result<Taken, Later> {

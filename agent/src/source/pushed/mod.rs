@@ -10,7 +10,7 @@ use millrace_intake::{
     spool::{Handle, Refused},
 };
 use millrace_listen::Listener;
-use millrace_model::{Attributes, Clock, LogRecord, Timestamp, wire};
+use millrace_model::{Attributes, Clock, LogRecord, StreamName, Timestamp, wire};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const PART: usize = 256 << 10;
 /// About what a record takes in the spool besides itself.
 const FRAME: usize = 32;
+/// Under this name a spool keeps the stream of a record that has one of its own.
+const STREAM: &str = "millrace.stream";
 /// How long a sender that cannot be told to wait is made to, before the spool is asked again.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long stopping waits for senders that are being answered.
@@ -39,15 +41,15 @@ pub(crate) struct Inlet {
 
 /// The spool takes nothing now: records are to be sent again, later. Why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Later(pub(crate) String);
+pub struct Later(pub String);
 
 /// What became of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Taken {
+pub struct Taken {
     /// They are on the disk.
-    pub(crate) accepted: u64,
+    pub accepted: u64,
     /// They never will be, and are counted: the settings say that they are dropped, or they are larger than a spool takes.
-    pub(crate) rejected: u64,
+    pub rejected: u64,
 }
 
 /// Records as the spool keeps them.
@@ -58,6 +60,14 @@ pub(crate) struct Encoded {
 impl Encoded {
     pub(crate) fn of(records: &[LogRecord]) -> Self {
         Self { payloads: records.iter().map(|record| wire::encode_record(record).into()).collect() }
+    }
+
+    /// The same, of a stream of their own.
+    pub(crate) fn in_stream(mut records: Vec<LogRecord>, stream: &StreamName) -> Self {
+        for record in &mut records {
+            record.attributes.set(STREAM, stream.as_str());
+        }
+        Self::of(&records)
     }
 
     /// In parts that the spool takes at once.
@@ -114,6 +124,12 @@ pub(crate) fn read_message(
         record.attributes.set(ORIGINAL_LENGTH, message.length as i64);
     }
     Some(record)
+}
+
+/// Takes out of a record of the spool which stream it belongs to, where [`Encoded::in_stream`] has said it.
+pub(crate) fn take_stream(record: &mut LogRecord) -> Option<StreamName> {
+    let stream = record.attributes.remove(STREAM)?;
+    stream.as_str().and_then(|name| name.parse().ok())
 }
 
 impl Inlet {
