@@ -36,7 +36,7 @@ fn each_way_in_leads_to_the_stream_that_was_said() {
     let time = "1000000000000000000";
     let loki = json!({ "streams": [{
         "stream": { "host": "h1", "job": "j", "level": "info" },
-        "values": [[time, "four k=v"], [time, "five", { "trace_id": "abc" }]],
+        "values": [[time, "msg=four k=v"], [time, "five", { "trace_id": "abc" }]],
     }] });
     let (status, _) = post(address, "/loki/api/v1/push?stream=loki", &loki.to_string());
     assert_eq!(status, 204);
