@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("test-support", &[]),
     ("filter", &["model"]),
     ("pipes", &["model", "filter", "intake", "template"]),
+    ("logql", &["model", "filter"]),
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "intake",
             "transport",
             "pipes",
+            "logql",
             "store",
             "storage",
             "catalogue",
@@ -45,7 +47,7 @@ const PREFIX: &str = "millrace-";
 const SERVICES: &[&str] = &["agent", "indexer", "query"];
 
 /// Arithmetic, not input and output: they never wait, so they need no runtime.
-const PURE: &[&str] = &["model", "filter", "template", "ledger", "pipes", "store", "detect"];
+const PURE: &[&str] = &["model", "filter", "logql", "template", "ledger", "pipes", "store", "detect"];
 
 /// Outside crates (a trailing `*` stands for any ending) and the only rooms that may list and name them.
 pub(crate) const ROOMS: &[(&str, &[&str])] = &[
