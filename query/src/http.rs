@@ -11,6 +11,7 @@ pub mod fields;
 pub mod gzip;
 pub mod hit;
 pub mod hosts;
+mod loki;
 pub mod page;
 pub mod parameters;
 pub mod reprocess;

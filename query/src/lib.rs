@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod hosts;
 pub mod http;
 pub mod leaves;
+pub mod loki;
 pub mod metrics;
 pub mod search;
 pub mod settings;

@@ -1,8 +1,8 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, page, reprocess,
-    search,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, page,
+    reprocess, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, traffic,
 };
@@ -67,6 +67,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
+        .merge(loki::router::<L>())
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .fallback(|uri: Uri| async move { ApiError::NotFound(format!("no path {}", uri.path())) })
         .layer(middleware::from_fn(gzip::compress))
