@@ -125,7 +125,7 @@ fn lines_are_found_as_loki_finds_them() {
         (r#"{app=~".+"} | json | msg=~"Line 1.*" | n < 100"#, 11),
         (r#"{app=~".+"} | status=500 | n<10"#, 4),
         (r#"{k8s_pod="p3"} | pattern `{"n":<num>,<_>` | num="13""#, 1),
-        (r#"{stream="logs"}"#, 1001),
+        (r#"{stream="logs"}"#, 1000),
         (r#"{nothing="here"}"#, 0),
     ] {
         assert_eq!(asked.lines(query, &[("limit", "5000")]).len(), count, "{query}");
@@ -188,6 +188,43 @@ fn metrics_are_what_loki_computes() {
     let answer = asked.get("query", &[("query", top), ("time", &end)]);
     assert_eq!(answer["data"]["resultType"], "vector");
     assert_eq!(answer["data"]["result"].as_array().unwrap().len(), 2, "{answer}");
+}
+
+#[test]
+fn lines_are_followed_over_a_web_socket() {
+    let site = Site::new(BINARY);
+    let asked = filled(&site);
+    let query = escaped(r#"{app="odd"} |= "Line 9""#);
+    let address = &asked.up.server.address;
+    let path = format!("ws://{address}/loki/api/v1/tail?query={query}&start={}&limit=3", asked.start);
+    let (mut socket, _) = tungstenite::connect(path).unwrap();
+    let mut lines = Vec::new();
+    let mut until = |count: usize| {
+        while lines.len() < count {
+            let tungstenite::Message::Text(text) = socket.read().unwrap() else { continue };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            for stream in message["streams"].as_array().unwrap() {
+                assert_eq!(stream["stream"]["app"], "odd");
+                lines.push(stream["values"][0][1].as_str().unwrap().to_owned());
+            }
+        }
+        lines.clone()
+    };
+    let before = until(3);
+    assert!(
+        before[0].contains("Line 995") && before[2].contains("Line 999"),
+        "the latest, in order: {before:?}"
+    );
+    let time = (asked.start + 150 * SECOND).to_string();
+    let pushed = json!({ "streams": [
+        { "stream": { "app": "odd" }, "values": [[time, "Line 9001"], [time, "Line 8"]] },
+        { "stream": { "app": "even" }, "values": [[time, "Line 9002"]] },
+        { "stream": { "app": "odd" }, "values": [[time, "Line 9003"]] },
+    ] });
+    assert_eq!(http::post(address, "/loki/api/v1/push", &pushed.to_string()).unwrap().status, 204);
+    assert_eq!(until(5)[3..], ["Line 9001", "Line 9003"]);
+    let answer = asked.ask("tail", &[("query", r#"{app="odd"}"#)]);
+    assert_eq!(answer.status, 400, "who asks without a WebSocket is told: {}", answer.text());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod answers;
 mod indexes;
 mod parameters;
 mod queries;
+mod tail;
 
 use super::Api;
 use crate::loki::{Loki, LokiError};
@@ -19,22 +20,23 @@ use std::{future::Future, sync::Arc};
 
 /// The paths.
 pub(super) fn router<L: Leaf + 'static>() -> Router<Arc<Api<L>>> {
-    let both = |path: &str| format!("/loki/api/v1/{path}");
+    let at = |path: &str| format!("/loki/api/v1/{path}");
     Router::new()
-        .route(&both("query"), either(queries::query::<L>, queries::query::<L>))
-        .route(&both("query_range"), either(queries::query_range::<L>, queries::query_range::<L>))
-        .route(&both("labels"), either(indexes::labels::<L>, indexes::labels::<L>))
-        .route(&both("label"), either(indexes::labels::<L>, indexes::labels::<L>))
-        .route(&both("label/{name}/values"), get(indexes::values::<L>))
-        .route(&both("series"), either(indexes::series::<L>, indexes::series::<L>))
-        .route(&both("index/stats"), either(indexes::stats::<L>, indexes::stats::<L>))
-        .route(&both("index/volume"), either(indexes::volume::<L>, indexes::volume::<L>))
-        .route(&both("index/volume_range"), either(indexes::volume_range::<L>, indexes::volume_range::<L>))
-        .route(&both("detected_labels"), either(indexes::detected_labels::<L>, indexes::detected_labels::<L>))
-        .route(&both("detected_fields"), either(indexes::detected_fields::<L>, indexes::detected_fields::<L>))
-        .route(&both("patterns"), either(indexes::patterns::<L>, indexes::patterns::<L>))
-        .route(&both("format_query"), either(queries::format::<L>, queries::format::<L>))
-        .route(&both("status/buildinfo"), get(answers::build_info))
+        .route(&at("query"), either(queries::query::<L>, queries::query::<L>))
+        .route(&at("query_range"), either(queries::query_range::<L>, queries::query_range::<L>))
+        .route(&at("labels"), either(indexes::labels::<L>, indexes::labels::<L>))
+        .route(&at("label"), either(indexes::labels::<L>, indexes::labels::<L>))
+        .route(&at("label/{name}/values"), get(indexes::values::<L>))
+        .route(&at("series"), either(indexes::series::<L>, indexes::series::<L>))
+        .route(&at("index/stats"), either(indexes::stats::<L>, indexes::stats::<L>))
+        .route(&at("index/volume"), either(indexes::volume::<L>, indexes::volume::<L>))
+        .route(&at("index/volume_range"), either(indexes::volume_range::<L>, indexes::volume_range::<L>))
+        .route(&at("detected_labels"), either(indexes::detected_labels::<L>, indexes::detected_labels::<L>))
+        .route(&at("detected_fields"), either(indexes::detected_fields::<L>, indexes::detected_fields::<L>))
+        .route(&at("patterns"), either(indexes::patterns::<L>, indexes::patterns::<L>))
+        .route(&at("format_query"), either(queries::format::<L>, queries::format::<L>))
+        .route(&at("tail"), get(tail::tail::<L>))
+        .route(&at("status/buildinfo"), get(answers::build_info))
 }
 
 /// `GET` with a query string, or `POST` with a form.
