@@ -138,6 +138,35 @@ impl Declarations {
     }
 }
 
+/// Under this name a record says which of its attributes are searched by their words: messages cannot say it of a value.
+const WORDS: &str = "millrace.words";
+
+/// Has a record say which of its attributes are [`Value::Text`], where some are.
+pub fn say_words(attributes: &mut Attributes) {
+    let mut paths = std::collections::BTreeSet::new();
+    attributes.each_leaf(&mut |path, value| {
+        if matches!(value, Value::Text(_)) {
+            paths.insert(path.to_owned());
+        }
+    });
+    if !paths.is_empty() {
+        attributes.set(WORDS, Value::Array(paths.into_iter().map(Value::from).collect()));
+    }
+}
+
+/// Makes them so again on the other side.
+pub fn take_words(attributes: &mut Attributes) {
+    if !matches!(attributes.get(WORDS), Some(Value::Array(_))) {
+        return;
+    }
+    let Some(Value::Array(paths)) = attributes.remove(WORDS) else { return };
+    for path in &paths {
+        if let Some(value) = path.as_str().and_then(|path| attributes.at_mut(path)) {
+            FieldType::Text.coerce(value);
+        }
+    }
+}
+
 impl FromIterator<(String, FieldType)> for Declarations {
     fn from_iter<I: IntoIterator<Item = (String, FieldType)>>(fields: I) -> Self {
         Self(fields.into_iter().collect())

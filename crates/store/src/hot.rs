@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use millrace_filter::Text;
 use millrace_model::{
     Attributes, Partition, RecordId, Row, ShardFields, SourceId, StreamName, TimeRange, Timestamp,
+    declared::take_words,
 };
 use std::{
     cell::OnceCell,
@@ -167,6 +168,7 @@ impl HotShard {
     pub fn append(&self, mut rows: Vec<HotRow>) -> Unruly {
         let mut fields = ShardFields::default();
         for hot in &mut rows {
+            take_words(&mut hot.row.record.attributes);
             self.rules.declared().coerce(&mut hot.row.record.attributes, |field| {
                 *fields.conflicts.entry(field.to_owned()).or_default() += 1;
             });

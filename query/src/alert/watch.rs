@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Ownership, PublishError};
 use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
 use millrace_ledger::{Ledger, Outcome, Place, read};
-use millrace_model::{Clock, Declarations, Partition, Row, SourceId, StreamName, TopicId};
+use millrace_model::{
+    Clock, Declarations, Partition, Row, SourceId, StreamName, TopicId, declared::take_words,
+};
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
 };
@@ -277,6 +279,7 @@ impl Watch {
         let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
         let declared = self.parts.declared.get(&accounted.stream);
         for (id, mut record) in accounted.records {
+            take_words(&mut record.attributes);
             if let Some(declared) = declared {
                 // Those that stay as they came are the indexer's to count.
                 declared.coerce(&mut record.attributes, |_| {});

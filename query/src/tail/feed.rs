@@ -8,7 +8,7 @@ use crate::INDEXER_GROUP;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_ledger::{Accounted, Ledger, Place as MessagePlace, read};
-use millrace_model::{Declarations, Partition, Row, StreamName, TimeRange, TopicId};
+use millrace_model::{Declarations, Partition, Row, StreamName, TimeRange, TopicId, declared::take_words};
 use millrace_store::Grant;
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
@@ -199,6 +199,7 @@ impl Inner {
         let Accounted { stream, records, .. } = accounted;
         let declared = self.parts.declared.get(&stream);
         let row = |(id, mut record): (_, millrace_model::LogRecord)| {
+            take_words(&mut record.attributes);
             if let Some(declared) = declared {
                 // Those that stay as they came are the indexer's to count.
                 declared.coerce(&mut record.attributes, |_| {});

@@ -168,3 +168,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn which_texts_are_searched_by_words_travels_with_the_record() {
+    let mut attributes = Attributes::new();
+    attributes.set("plain", "a b");
+    attributes.set("title", Value::Text("c d".to_owned()));
+    let inner = [("x".to_owned(), Value::Array(vec![Value::Text("e".to_owned())]))];
+    attributes.set("nested", Value::Map(inner.into_iter().collect()));
+    let before = attributes.clone();
+    say_words(&mut attributes);
+    // What messages make of it.
+    let record = crate::LogRecord { attributes, ..crate::LogRecord::default() };
+    let mut read = crate::wire::decode_record(&crate::wire::encode_record(&record)).unwrap().attributes;
+    assert_eq!(read.get("title"), Some(&Value::from("c d")));
+    take_words(&mut read);
+    assert_eq!(read, before);
+    // Where nothing is to be said, nothing is; and what somebody else means by the name stays.
+    let mut plain: Attributes = [("a".to_owned(), Value::from("b"))].into_iter().collect();
+    say_words(&mut plain);
+    assert_eq!(plain.len(), 1);
+    plain.set(WORDS, "theirs");
+    take_words(&mut plain);
+    assert_eq!(plain.get(WORDS), Some(&Value::from("theirs")));
+}
