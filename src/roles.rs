@@ -8,7 +8,7 @@ use crate::{
     systemd,
 };
 use axum::Router;
-use millrace_agent::Ingest;
+use millrace_agent::{Ingest, Later};
 use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_model::{Clock, SystemClock};
@@ -16,6 +16,7 @@ use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
     dead_letters::DeadLetters,
+    elastic::{self, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
     http::{
         Api,
@@ -43,6 +44,8 @@ struct Base {
     admin: Admin,
     shutdown: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
+    /// Where the agent of this process is handed what was taken in elsewhere in it.
+    ingest: Ingest,
     /// To be closed in the end.
     catalogue: Option<Catalogue>,
 }
@@ -54,6 +57,7 @@ impl Base {
             admin: Admin::new(),
             shutdown: CancellationToken::new(),
             tasks: JoinSet::new(),
+            ingest: Ingest::default(),
             catalogue: None,
         }
     }
@@ -147,7 +151,7 @@ pub(crate) async fn agent(settings: Settings, reread: Reread) -> anyhow::Result<
     let mut base = Base::new();
     let listener = admin::bind(settings.agent.listen).await?;
     let topic = base.topic(&settings).await?;
-    start_agent(&mut base, settings, topic, Ingest::default(), reread)?;
+    start_agent(&mut base, settings, topic, reread)?;
     base.serve(listener, Router::new())?;
     base.run().await
 }
@@ -179,12 +183,11 @@ pub(crate) async fn query(settings: Settings, reread: Reread) -> anyhow::Result<
     let name = node("query", listen);
     let bundles = base.bundles(&settings, &name).await?;
     receive(&mut base, &settings, &topic).await?;
-    let ingest = Ingest::default();
     let api =
         start_query::<HttpLeaf>(&mut base, &settings, topic.clone(), catalogue, bundles, name, None).await?;
-    let api = api.merge(ingest_router(&settings, &ingest));
+    let api = api.merge(ingest_router(&settings, &base.ingest));
     if settings.ingest.is_some() {
-        start_agent(&mut base, settings, topic, ingest, reread)?;
+        start_agent(&mut base, settings, topic, reread)?;
     }
     base.serve(listener, api)?;
     base.run().await
@@ -212,9 +215,8 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     let local = Some((name.clone(), leaf));
     receive(&mut base, &settings, &topic).await?;
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
-    let ingest = Ingest::default();
-    let api = api.merge(ingest_router(&settings, &ingest));
-    start_agent(&mut base, settings, topic, ingest, reread)?;
+    let api = api.merge(ingest_router(&settings, &base.ingest));
+    start_agent(&mut base, settings, topic, reread)?;
     base.serve(listener, api)?;
     base.run().await
 }
@@ -235,13 +237,7 @@ fn node(role: &str, listen: SocketAddr) -> String {
     format!("{role}/{}/{}", host.trim(), listen.port())
 }
 
-fn start_agent(
-    base: &mut Base,
-    settings: Settings,
-    topic: Topic,
-    ingest: Ingest,
-    reread: Reread,
-) -> anyhow::Result<()> {
+fn start_agent(base: &mut Base, settings: Settings, topic: Topic, reread: Reread) -> anyhow::Result<()> {
     let metrics = millrace_agent::Metrics::register(&mut base.admin.registry);
     let status = millrace_agent::Status::new();
     let probed = status.clone();
@@ -249,6 +245,7 @@ fn start_agent(
         probed.readiness().err().map(|problem| format!("agent: {problem}")).into_iter().collect()
     });
     let (clock, shutdown) = (Arc::clone(&base.clock), base.shutdown.clone());
+    let ingest = base.ingest.clone();
     let host = reload::Host { topic, clock, metrics, status, ingest, shutdown, reread };
     base.tasks.spawn(reload::agents(settings, host, reload::hangups()?));
     Ok(())
@@ -365,6 +362,26 @@ async fn start_query<L: Leaf + Clone + 'static>(
     });
     let (timeout, query_memory) = (settings.query.timeout, settings.query.query_memory);
     let topic = verified;
+    let elastic = elastic::Kept {
+        indices: IndexKeeper::new(searcher.catalogue().clone()),
+        scrolls: Scrolls::default(),
+        put: settings.ingest.as_ref().map(|_| {
+            let ingest = base.ingest.clone();
+            let put: Put = Arc::new(move |stream, records| {
+                let ingest = ingest.clone();
+                Box::pin(async move {
+                    let taken = ingest.put(&stream, records).await.map_err(|Later(why)| why)?;
+                    if taken.rejected > 0 {
+                        Err("a record is larger than is taken in".to_owned())
+                    } else {
+                        Ok(())
+                    }
+                })
+            });
+            put
+        }),
+        address: settings.query.listen.to_string(),
+    };
     let api = Arc::new(Api {
         searcher,
         timeout,
@@ -376,6 +393,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         dead_letters,
         hosts,
         feed,
+        elastic,
     });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {

@@ -5,6 +5,7 @@ pub mod audit;
 mod catalogue;
 pub mod context;
 pub mod dead_letters;
+mod elastic;
 pub mod error;
 pub mod export;
 pub mod fields;

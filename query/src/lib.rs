@@ -12,6 +12,7 @@
 pub mod alert;
 pub mod context;
 pub mod dead_letters;
+pub mod elastic;
 pub mod hosts;
 pub mod http;
 pub mod leaves;

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("filter", &["model"]),
     ("pipes", &["model", "filter", "intake", "template"]),
     ("logql", &["model", "filter"]),
+    ("elastic", &["model", "filter", "pipes"]),
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
@@ -33,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "transport",
             "pipes",
             "logql",
+            "elastic",
+            "listen",
             "store",
             "storage",
             "catalogue",
@@ -47,7 +50,8 @@ const PREFIX: &str = "millrace-";
 const SERVICES: &[&str] = &["agent", "indexer", "query"];
 
 /// Arithmetic, not input and output: they never wait, so they need no runtime.
-const PURE: &[&str] = &["model", "filter", "logql", "template", "ledger", "pipes", "store", "detect"];
+const PURE: &[&str] =
+    &["model", "filter", "logql", "elastic", "template", "ledger", "pipes", "store", "detect"];
 
 /// Outside crates (a trailing `*` stands for any ending) and the only rooms that may list and name them.
 pub(crate) const ROOMS: &[(&str, &[&str])] = &[

@@ -11,6 +11,8 @@ use std::ops::Range;
 const MAX_DEPTH: usize = 64;
 /// How many terms a query may have.
 const MAX_TERMS: usize = 1000;
+/// How many a filter may have that a node sends to another, or keeps: what other languages allow for lists of values.
+const MAX_TERMS_KEPT: usize = 1 << 17;
 
 /// Reads a filter.
 ///
@@ -29,8 +31,20 @@ pub fn parse(query: &str) -> Result<Filter, ParseError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_before_pipes(query: &str) -> Result<(Filter, usize), ParseError> {
+    parse_within(query, MAX_TERMS)
+}
+
+/// Reads what a filter was printed as, however it was made.
+pub(crate) fn parse_kept(text: &str) -> Result<Filter, ParseError> {
+    match parse_within(text, MAX_TERMS_KEPT)? {
+        (filter, end) if end == text.len() => Ok(filter),
+        (_, end) => Err(ParseError::new(end..text.len(), "only a filter can stand here, no pipes")),
+    }
+}
+
+fn parse_within(query: &str, most: usize) -> Result<(Filter, usize), ParseError> {
     let (tokens, end) = tokens(query)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, end, terms: 0, spans: Vec::new() };
+    let mut parser = Parser { tokens: &tokens, at: 0, end, terms: 0, most, spans: Vec::new() };
     if tokens.is_empty() {
         return Ok((Filter::ALL, end));
     }
@@ -50,6 +64,7 @@ struct Parser<'a> {
     at: usize,
     end: usize,
     terms: usize,
+    most: usize,
     /// Of the leaves so far, in order.
     spans: Vec<Range<usize>>,
 }
@@ -108,8 +123,8 @@ impl<'a> Parser<'a> {
 
     fn term(&mut self, depth: usize) -> Result<Expr, ParseError> {
         self.terms += 1;
-        if self.terms > MAX_TERMS {
-            return Err(ParseError::new(self.here(), format!("more than {MAX_TERMS} terms")));
+        if self.terms > self.most {
+            return Err(ParseError::new(self.here(), format!("more than {} terms", self.most)));
         }
         let Some(token) = self.next() else {
             return Err(ParseError::new(self.end..self.end, "something must follow"));
@@ -218,10 +233,10 @@ impl<'a> Parser<'a> {
 
     fn one_value(&mut self, name: &str, depth: usize) -> Result<Expr, ParseError> {
         self.terms += 1;
-        if self.terms > MAX_TERMS || depth > MAX_DEPTH {
+        if self.terms > self.most || depth > MAX_DEPTH {
             return Err(ParseError::new(
                 self.here(),
-                format!("more than {MAX_TERMS} terms, or nested too deep"),
+                format!("more than {} terms, or nested too deep", self.most),
             ));
         }
         let Some(token) = self.next() else {

@@ -23,8 +23,8 @@ pub struct GroupBy {
     pub by: Vec<Named<Expr>>,
     /// What is made of each.
     pub aggregates: Vec<Named<Aggregate>>,
-    /// What rates are of, in seconds.
-    pub seconds: f64,
+    /// What rates are of, in seconds; `None`: the time has no beginning, and there are none.
+    pub seconds: Option<f64>,
 }
 
 impl GroupBy {
@@ -278,7 +278,8 @@ impl Groups {
             columns.push(Column { name: by.name.clone(), is_time: false, is_estimate: false, cells });
         }
         for (states, aggregate) in self.states.iter().zip(&ask.aggregates) {
-            let of = |group: &usize| states.value(*group, aggregate.what.kind, ask.seconds);
+            let of =
+                |group: &usize| states.value(*group, aggregate.what.kind, ask.seconds.unwrap_or(f64::NAN));
             let (values, estimates): (Vec<_>, Vec<bool>) = order.iter().map(of).unzip();
             let is_estimate = estimates.contains(&true);
             let name = aggregate.name.clone();

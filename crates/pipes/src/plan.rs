@@ -231,7 +231,7 @@ impl Planner<'_> {
             // What is not needed is not read.
             Pipe::Fields(_) => {}
             Pipe::Stats { aggregates, by } => {
-                let seconds = self.context.length().map_or(f64::NAN, |length| length.as_secs_f64());
+                let seconds = self.context.length().map(|length| length.as_secs_f64());
                 self.groups(by, aggregates, seconds);
             }
             Pipe::Timechart { interval, aggregates, by } => {
@@ -245,11 +245,11 @@ impl Planner<'_> {
                 );
                 let mut all = vec![Named { name: TIME.to_owned(), what: bucket }];
                 all.extend(by.iter().cloned());
-                self.groups(&all, aggregates, width as f64 / 1e9);
+                self.groups(&all, aggregates, Some(width as f64 / 1e9));
             }
             Pipe::Top { limit, by, rare } => {
                 let count = Aggregate { kind: AggregateKind::Count, of: None };
-                self.groups(by, &[Named { name: COUNT.to_owned(), what: count }], 1.0);
+                self.groups(by, &[Named { name: COUNT.to_owned(), what: count }], None);
                 self.ranked(!rare, Some(*limit), rest, needed);
             }
             Pipe::Patterns => {
@@ -257,11 +257,11 @@ impl Planner<'_> {
                 let aggregate = |kind, of| Named { name: COUNT.to_owned(), what: Aggregate { kind, of } };
                 let mask = Expr::Call(Function::Mask, vec![Expr::Column("body".to_owned())]);
                 self.masks = Some(self.fragments.len());
-                self.groups(&[column(MASK, mask)], &[aggregate(AggregateKind::Count, None)], 1.0);
+                self.groups(&[column(MASK, mask)], &[aggregate(AggregateKind::Count, None)], None);
                 // Masks that are one template after all come together here.
                 let by = [TEMPLATE, PATTERN].map(|name| column(name, Expr::Column(name.to_owned())));
                 let count = aggregate(AggregateKind::Sum, Some(Expr::Column(COUNT.to_owned())));
-                self.groups(&by, &[count], 1.0);
+                self.groups(&by, &[count], None);
                 self.ranked(true, None, rest, needed);
             }
             Pipe::Sort(keys) => {
@@ -277,7 +277,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn groups(&mut self, by: &[Named<Expr>], aggregates: &[Named<Aggregate>], seconds: f64) {
+    fn groups(&mut self, by: &[Named<Expr>], aggregates: &[Named<Aggregate>], seconds: Option<f64>) {
         let is_time = |expr: &Expr| expr.is_time(&|name| self.is_time(name));
         let mut times: Vec<bool> = by.iter().map(|by| is_time(&by.what)).collect();
         times.extend(aggregates.iter().map(|aggregate| {

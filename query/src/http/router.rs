@@ -6,7 +6,7 @@ use super::{
     streams::{self, Kept, TopicKeeps},
     summaries, tail, traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, hosts::Hosts, tail::Feed};
+use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, tail::Feed};
 use axum::{
     Router,
     http::Uri,
@@ -39,6 +39,8 @@ pub struct Api<L> {
     pub hosts: Hosts,
     /// Records as they come in.
     pub feed: Feed,
+    /// What Elasticsearch's API keeps.
+    pub elastic: elastic::Kept,
 }
 
 /// All paths but the probes, which every role has.
@@ -67,6 +69,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
+        .merge(super::elastic::router::<L>())
         .merge(loki::router::<L>())
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .fallback(|uri: Uri| async move { ApiError::NotFound(format!("no path {}", uri.path())) })

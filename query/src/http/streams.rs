@@ -11,7 +11,8 @@ use axum::{
     http::StatusCode,
 };
 use millrace_catalogue::{Deletion, DeletionRequest, StreamFields};
-use millrace_model::{StreamName, fields::hex};
+use millrace_filter::Filter;
+use millrace_model::{StreamName, TimeRange, fields::hex};
 use millrace_store::Leaf;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -120,6 +121,18 @@ pub async fn delete<L: Leaf + 'static>(
     }
     let range = parameters::open_range(body.from.as_deref(), body.to.as_deref(), api.searcher.now())?;
     let reason = reason(&body.reason)?;
+    let deletion = ask(&api, stream, &filter, range, reason).await?;
+    Ok((StatusCode::ACCEPTED, Json(describe(&deletion, (api.topic_keeps)().await))))
+}
+
+/// Asks for a deletion; when this returns well, what matches is hidden.
+pub(super) async fn ask<L: Leaf>(
+    api: &Api<L>,
+    stream: StreamName,
+    filter: &Filter,
+    range: TimeRange,
+    reason: String,
+) -> Result<Deletion, ApiError> {
     // What is not published yet would escape.
     let missing = api.searcher.settle().await?;
     if !missing.is_empty() {
@@ -145,7 +158,7 @@ pub async fn delete<L: Leaf + 'static>(
         other => other?,
     };
     tracing::info!(number = deletion.number, stream.name = %deletion.stream, "a deletion was asked for");
-    Ok((StatusCode::ACCEPTED, Json(describe(&deletion, (api.topic_keeps)().await))))
+    Ok(deletion)
 }
 
 /// All deletions of a stream, the latest first: how far they have come, and what came of them.

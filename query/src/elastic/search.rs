@@ -1,0 +1,367 @@
+//! Carrying searches out.
+
+use super::{ID, Index};
+use crate::{Missing, SearchRequest, Searcher};
+use millrace_elastic::{
+    Error as ElasticError,
+    aggs::MAX_ROWS,
+    fields::source_of,
+    request::{Native, Search},
+    response::{Answer, Hit, Total},
+};
+use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
+use millrace_model::{FieldRef, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_pipes::{Context, Pipe, Plan, Table, TooLarge};
+use millrace_store::{Grant, Leaf, Order as RowOrder};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+
+/// Whoever asks, and how much an answer may take.
+pub struct Elastic<'s, L> {
+    /// Finds records.
+    pub searcher: &'s Searcher<L>,
+    /// What may be seen.
+    pub grant: Grant,
+    /// How many bytes of memory what is gathered may take.
+    pub memory: usize,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    Catalogue(#[from] millrace_catalogue::Error),
+    /// As Elasticsearch has it.
+    #[error(transparent)]
+    Elastic(#[from] ElasticError),
+    /// It would take too much memory.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
+
+/// What is searched: records of some streams that a filter matches.
+struct Scope {
+    streams: Vec<StreamName>,
+    filter: Expr,
+    range: TimeRange,
+}
+
+impl<L: Leaf> Elastic<'_, L> {
+    /// Answers a search of some indices. `pinned`: records that were observed later, in nanoseconds, are hidden.
+    ///
+    /// # Errors
+    /// As Elasticsearch has them; or the catalogue cannot be read.
+    pub async fn search(
+        &self,
+        search: &Search,
+        indices: &[Index],
+        pinned: Option<i64>,
+    ) -> Result<Answer, Failed> {
+        let now = self.searcher.now();
+        let Some(first) = indices.first() else {
+            return Ok(Answer { total: Some(Total { value: 0, is_exact: true }), ..Answer::default() });
+        };
+        let order = search.order(&first.mapping)?;
+        let mut missing = Vec::new();
+        let mut answer = Answer { shards: indices.len(), is_sorted: order.is_sorted, ..Answer::default() };
+        let found = found_of(search, indices, pinned, now)?;
+        let shown = shown_of(search, indices, pinned, now)?;
+        let limit = search.from + search.size;
+        let (rows, total) = match order.native() {
+            Some(native) => {
+                let narrowed = order.filter().map_or(Expr::All, Clone::clone);
+                let after = order.position().map(|position| (position.time, position.id));
+                let request = SearchRequest {
+                    limit,
+                    order: match native {
+                        Native::NewestFirst => RowOrder::NewestFirst,
+                        Native::OldestFirst => RowOrder::OldestFirst,
+                    },
+                    after,
+                    ..self.request(&shown, &narrowed)
+                };
+                let hits = self.searcher.search(&request).await?;
+                note(&mut missing, hits.missing);
+                // What lies before the hits is counted as well.
+                let total =
+                    if narrowed == Expr::All { hits.total } else { self.count(&shown, &mut missing).await? };
+                (hits.hits.into_iter().map(|row| (row, None)).collect(), total)
+            }
+            None => self.sorted(&order, &shown, limit, &mut missing).await?,
+        };
+        answer.total = Some(Total { value: total, is_exact: true });
+        let rows = rows.into_iter().skip(search.from);
+        answer.hits = rows
+            .map(|(row, sort)| {
+                let sort = sort.unwrap_or_else(|| order.sort_values(&row));
+                hit(&row, indices, sort).shown(search, order.is_sorted, &[])
+            })
+            .collect();
+        if search.has_aggregations() {
+            answer.aggregations = Some(self.aggregate(search, indices, &found, &mut missing).await?);
+        }
+        answer.failures = missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect();
+        Ok(answer)
+    }
+
+    /// How many records of some indices a filter matches, and what may be missing.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn counted(
+        &self,
+        filters: &[(StreamName, Expr)],
+    ) -> Result<(u64, Vec<(String, String)>), Failed> {
+        let scope = joined(filters);
+        let mut missing = Vec::new();
+        let count = self.count(&scope, &mut missing).await?;
+        Ok((count, missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect()))
+    }
+
+    async fn count(&self, scope: &Scope, missing: &mut Vec<Missing>) -> Result<u64, Failed> {
+        let hits = self.searcher.search(&self.request(scope, &Expr::All)).await?;
+        note(missing, hits.missing);
+        Ok(hits.total)
+    }
+
+    fn request(&self, scope: &Scope, more: &Expr) -> SearchRequest {
+        let both = [scope.filter.clone(), more.clone()].into_iter().filter(|one| *one != Expr::All);
+        SearchRequest {
+            filter: Filter::new(Expr::all_of(both.collect())),
+            range: scope.range,
+            streams: Some(scope.streams.clone()),
+            grant: self.grant.clone(),
+            limit: 0,
+            order: RowOrder::NewestFirst,
+            after: None,
+            histogram: None,
+            gather: None,
+        }
+    }
+
+    /// What pipes make of a scope, each its table; and how many records there are.
+    async fn tables(
+        &self,
+        scope: &Scope,
+        pipes: &[&[Pipe]],
+        missing: &mut Vec<Missing>,
+    ) -> Result<(Vec<Table>, u64), Failed> {
+        // A time that has a beginning: rates of others are none.
+        let range = TimeRange { from: scope.range.from.max(Timestamp(0)), to: scope.range.to };
+        let context = Context { now: self.searcher.now(), range, limit: MAX_ROWS, memory: self.memory };
+        let plans = pipes.iter().map(|pipes| Plan::new(pipes, &context)).collect::<Result<Vec<_>, _>>();
+        let plans = plans.map_err(ElasticError::argument)?;
+        if plans.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let request =
+            SearchRequest { gather: Some(Plan::leaf_of(&plans)), ..self.request(scope, &Expr::All) };
+        let found = self.searcher.search(&request).await?;
+        note(missing, found.missing);
+        let merges = self.searcher.templates().await;
+        let finish =
+            tokio::task::spawn_blocking(move || Plan::finish_all(&plans, found.gathered, merges.merges()));
+        let answers = finish.await.map_err(|error| ElasticError::internal(error.to_string()))??;
+        Ok((answers.into_iter().map(|answer| answer.table).collect(), found.total))
+    }
+
+    /// Hits in an order that is not the records' own, each with its sort values.
+    async fn sorted(
+        &self,
+        order: &millrace_elastic::request::Order,
+        scope: &Scope,
+        limit: usize,
+        missing: &mut Vec<Missing>,
+    ) -> Result<(Vec<(Row, Option<Vec<Json>>)>, u64), Failed> {
+        let pipes = order.pipes(limit);
+        let (tables, total) = self.tables(scope, &[&pipes], missing).await?;
+        let found = tables.first().map(|table| order.found(table)).unwrap_or_default();
+        let ids = found.iter().map(|hit| equals("_id", &hit.id)).collect();
+        let of_them = Scope { streams: scope.streams.clone(), filter: Expr::any_of(ids), range: scope.range };
+        let request = SearchRequest { limit: found.len(), ..self.request(&of_them, &Expr::All) };
+        let mut rows: HashMap<String, Row> = if found.is_empty() {
+            HashMap::new()
+        } else {
+            let hits = self.searcher.search(&request).await?;
+            hits.hits.into_iter().map(|row| (row.id.to_string(), row)).collect()
+        };
+        let hits = found.into_iter().filter_map(|hit| Some((rows.remove(&hit.id)?, Some(hit.sort))));
+        Ok((hits.collect(), total))
+    }
+
+    async fn aggregate(
+        &self,
+        search: &Search,
+        indices: &[Index],
+        found: &Scope,
+        missing: &mut Vec<Missing>,
+    ) -> Result<Json, Failed> {
+        let Some(first) = indices.first() else { return Ok(Json::Null) };
+        let Some(aggregated) = search.aggregations(&first.mapping, self.searcher.now())? else {
+            return Ok(Json::Null);
+        };
+        let everything = Scope { streams: found.streams.clone(), filter: Expr::All, range: TimeRange::ALL };
+        let pipelines = aggregated.pipelines();
+        let of = |is_global: bool| -> Vec<&[Pipe]> {
+            pipelines
+                .iter()
+                .filter(|one| one.is_global == is_global)
+                .map(|one| one.pipes.as_slice())
+                .collect()
+        };
+        let (mut of_found, _) = self.tables(found, &of(false), missing).await?;
+        let (mut of_all, _) = self.tables(&everything, &of(true), missing).await?;
+        of_found.reverse();
+        of_all.reverse();
+        let tables =
+            pipelines.iter().filter_map(|one| if one.is_global { of_all.pop() } else { of_found.pop() });
+        let mut responded = aggregated.respond(&tables.collect::<Vec<_>>())?;
+        for hits in responded.top_hits.clone() {
+            let of = if hits.is_global { &everything } else { found };
+            let both = [of.filter.clone(), hits.filter.clone()].into_iter().filter(|one| *one != Expr::All);
+            let scope =
+                Scope { streams: of.streams.clone(), filter: Expr::all_of(both.collect()), range: of.range };
+            let shown = self.top(&hits.search, indices, &scope, missing).await?;
+            responded.fill(hits.number, &shown);
+        }
+        Ok(responded.aggregations)
+    }
+
+    /// The first hits of a bucket.
+    async fn top(
+        &self,
+        search: &Search,
+        indices: &[Index],
+        scope: &Scope,
+        missing: &mut Vec<Missing>,
+    ) -> Result<Json, Failed> {
+        let Some(first) = indices.first() else { return Ok(Json::Null) };
+        let order = search.order(&first.mapping)?;
+        let (rows, total) = match order.native() {
+            Some(native) => {
+                let order = match native {
+                    Native::NewestFirst => RowOrder::NewestFirst,
+                    Native::OldestFirst => RowOrder::OldestFirst,
+                };
+                let limit = search.from + search.size;
+                let request = SearchRequest { limit, order, ..self.request(scope, &Expr::All) };
+                let hits = self.searcher.search(&request).await?;
+                note(missing, hits.missing);
+                (hits.hits.into_iter().map(|row| (row, None)).collect(), hits.total)
+            }
+            None => self.sorted(&order, scope, search.from + search.size, missing).await?,
+        };
+        let hits = rows.into_iter().skip(search.from).map(|(row, sort)| {
+            let sort = sort.unwrap_or_else(|| order.sort_values(&row));
+            hit(&row, indices, sort).shown(search, order.is_sorted, &[])
+        });
+        let answer = Answer {
+            total: Some(Total { value: total, is_exact: true }),
+            hits: hits.collect(),
+            is_sorted: order.is_sorted,
+            ..Answer::default()
+        };
+        Ok(answer.body(search)["hits"].clone())
+    }
+}
+
+/// What a search finds: each index by its own fields.
+fn found_of(
+    search: &Search,
+    indices: &[Index],
+    pinned: Option<i64>,
+    now: Timestamp,
+) -> Result<Scope, ElasticError> {
+    let one = |index: &Index| {
+        let filter = search.filter(&index.mapping, now)?;
+        Ok((index.stream.clone(), with_pin(with_ids(filter), pinned)))
+    };
+    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?))
+}
+
+/// What of that is shown.
+fn shown_of(
+    search: &Search,
+    indices: &[Index],
+    pinned: Option<i64>,
+    now: Timestamp,
+) -> Result<Scope, ElasticError> {
+    let one = |index: &Index| {
+        let filter = search.filter(&index.mapping, now)?;
+        let more = search.post_filter(&index.mapping, now)?;
+        let both = Expr::all_of(vec![filter, more].into_iter().filter(|one| *one != Expr::All).collect());
+        Ok((index.stream.clone(), with_pin(with_ids(both), pinned)))
+    };
+    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?))
+}
+
+/// A record as a hit of its index.
+fn hit(row: &Row, indices: &[Index], sort: Vec<Json>) -> Hit {
+    let index = indices.iter().find(|index| index.stream == row.stream);
+    let is_documents = index.is_some_and(|index| index.mapping.is_documents());
+    let id = row.record.attributes.get(ID).and_then(millrace_model::Value::as_str);
+    Hit {
+        index: row.stream.to_string(),
+        id: id.map_or_else(|| row.id.to_string(), str::to_owned),
+        source: source_of(row, is_documents),
+        sort,
+    }
+}
+
+/// Streams, each with its own filter, as one.
+fn joined(filters: &[(StreamName, Expr)]) -> Scope {
+    let same = filters.windows(2).all(|two| two[0].1 == two[1].1);
+    let filter = match filters {
+        [] => Expr::Not(Box::new(Expr::All)),
+        [(_, first), ..] if same => first.clone(),
+        several => Expr::any_of(several.iter().map(|(stream, filter)| of_stream(stream, filter)).collect()),
+    };
+    let range = Search::range(&filter);
+    Scope { streams: filters.iter().map(|(stream, _)| stream.clone()).collect(), filter, range }
+}
+
+fn of_stream(stream: &StreamName, filter: &Expr) -> Expr {
+    let own = equals("_stream", stream.as_str());
+    if *filter == Expr::All { own } else { Expr::all_of(vec![own, filter.clone()]) }
+}
+
+fn equals(field: &str, value: &str) -> Expr {
+    Expr::Field(Box::new(FieldTest::new(field, Predicate::Equals(Literal::new(value)))))
+}
+
+/// Hides what was observed after a time.
+fn with_pin(filter: Expr, pinned: Option<i64>) -> Expr {
+    let Some(pinned) = pinned else { return filter };
+    let bound = Literal::new(&Timestamp(pinned).to_string());
+    let before = Predicate::Compare(millrace_filter::Comparison::LessOrEqual, bound);
+    let before = Expr::Field(Box::new(FieldTest::new("observed_timestamp", before)));
+    if filter == Expr::All { before } else { Expr::all_of(vec![filter, before]) }
+}
+
+/// An id is a record's own, or the one that a client has given to its document.
+pub(crate) fn with_ids(filter: Expr) -> Expr {
+    match filter {
+        Expr::And(terms) => Expr::all_of(terms.into_iter().map(with_ids).collect()),
+        Expr::Or(terms) => Expr::any_of(terms.into_iter().map(with_ids).collect()),
+        Expr::Not(inner) => Expr::Not(Box::new(with_ids(*inner))),
+        Expr::Field(test) if test.field == FieldRef::Id => {
+            let is_record = match &test.predicate {
+                Predicate::Equals(literal) => literal.text.parse::<RecordId>().is_ok(),
+                _ => false,
+            };
+            let given = FieldTest::new(&format!("attributes.{ID}"), test.predicate.clone());
+            let given = Expr::Field(Box::new(given));
+            if is_record { Expr::any_of(vec![Expr::Field(test), given]) } else { given }
+        }
+        other => other,
+    }
+}
+
+fn note(all: &mut Vec<Missing>, more: Vec<Missing>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+}

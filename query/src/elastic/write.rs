@@ -1,0 +1,100 @@
+//! Writing documents: each becomes a record of its index's stream. What was acknowledged is durable.
+
+use super::{ID, Index};
+use crate::{SearchRequest, Searcher};
+use futures_util::future::BoxFuture;
+use millrace_elastic::{Error as ElasticError, fields::record_of};
+use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
+use millrace_model::{LogRecord, StreamName, TimeRange, declared::say_words};
+use millrace_store::{Grant, Leaf, Order};
+use serde_json::Value as Json;
+use std::{sync::Arc, time::Duration};
+
+/// Brings records of a stream to the disk; the error says why not now.
+pub type Put =
+    Arc<dyn Fn(StreamName, Vec<LogRecord>) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// How often is looked whether a document can be found.
+const LOOK: Duration = Duration::from_millis(50);
+/// For so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Documents on their way.
+#[derive(Debug, Default)]
+pub struct Write {
+    records: Vec<(StreamName, LogRecord)>,
+    /// By stream, the id of the last.
+    last: Vec<(StreamName, String)>,
+}
+
+impl Write {
+    /// Takes a document in; its id.
+    ///
+    /// # Errors
+    /// It does not fit its index.
+    pub fn document(
+        &mut self,
+        index: &Index,
+        id: Option<&str>,
+        line: &str,
+        document: &Json,
+        now: millrace_model::Timestamp,
+    ) -> Result<String, ElasticError> {
+        let mut record = record_of(&index.mapping, line, document)?;
+        record.observed_timestamp = now;
+        let id = id.map_or_else(|| millrace_model::SourceId::random().to_string(), str::to_owned);
+        record.attributes.set(ID, id.as_str());
+        say_words(&mut record.attributes);
+        self.records.push((index.stream.clone(), record));
+        match self.last.iter_mut().find(|(stream, _)| *stream == index.stream) {
+            Some((_, last)) => last.clone_from(&id),
+            None => self.last.push((index.stream.clone(), id.clone())),
+        }
+        Ok(id)
+    }
+
+    /// Makes all of them durable.
+    ///
+    /// # Errors
+    /// Nothing can be taken in now; some may be there.
+    pub async fn put(&mut self, put: &Put) -> Result<(), ElasticError> {
+        let mut rest = std::mem::take(&mut self.records).into_iter().peekable();
+        while let Some((stream, record)) = rest.next() {
+            let mut some = vec![record];
+            while let Some((_, record)) = rest.next_if(|(next, _)| *next == stream) {
+                some.push(record);
+            }
+            put(stream, some).await.map_err(ElasticError::unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all of them can be found.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn visible<L: Leaf>(&self, searcher: &Searcher<L>) -> Result<bool, millrace_catalogue::Error> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        for (stream, id) in &self.last {
+            let own = FieldTest::new(&format!("attributes.{ID}"), Predicate::Equals(Literal::new(id)));
+            let request = SearchRequest {
+                filter: Filter::new(Expr::Field(Box::new(own))),
+                range: TimeRange::ALL,
+                streams: Some(vec![stream.clone()]),
+                grant: Grant::All,
+                limit: 0,
+                order: Order::NewestFirst,
+                after: None,
+                histogram: None,
+                gather: None,
+            };
+            while searcher.search(&request).await?.total == 0 {
+                if tokio::time::Instant::now() > until {
+                    return Ok(false);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(true)
+    }
+}
