@@ -6,6 +6,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := target/release/millrace
 JARS := tests/kafka/target/dependency/.complete
 VENV := target/venv/.complete
+# Clients of another age, which do not go with those of the first.
+VENV_9 := target/venv-9/.complete
 CARGO_DENY := 0.20.2
 FUZZ_CASES ?= 10000
 FUZZ_MINUTES ?= 30
@@ -27,7 +29,7 @@ test: parts ## install what is missing and run all tests, a real Kafka included
 
 parts:
 	@tests/setup.sh test
-	@$(MAKE) --no-print-directory $(JARS) $(VENV)
+	@$(MAKE) --no-print-directory $(JARS) $(VENV) $(VENV_9)
 
 $(JARS): tests/kafka/pom.xml
 	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies
@@ -35,6 +37,10 @@ $(JARS): tests/kafka/pom.xml
 
 $(VENV): tests/requirements.txt
 	@tests/setup.sh venv target/venv tests/requirements.txt
+	@touch $@
+
+$(VENV_9): tests/requirements-9.txt
+	@tests/setup.sh venv target/venv-9 tests/requirements-9.txt
 	@touch $@
 
 check: ## formatting, clippy without warnings, licences and banned crates

@@ -5,10 +5,10 @@ use crate::{SearchRequest, Searcher};
 use futures_util::future::BoxFuture;
 use millrace_elastic::{Error as ElasticError, fields::record_of};
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
-use millrace_model::{LogRecord, StreamName, TimeRange, declared::say_words};
+use millrace_model::{Declarations, LogRecord, StreamName, TimeRange, declared::say_words};
 use millrace_store::{Grant, Leaf, Order};
 use serde_json::Value as Json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Brings records of a stream to the disk; the error says why not now.
 pub type Put =
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Write {
     records: Vec<(StreamName, LogRecord)>,
+    /// What is declared of fields, by stream.
+    declared: BTreeMap<StreamName, Declarations>,
     /// By stream, the id of the last.
     last: Vec<(StreamName, String)>,
 }
@@ -41,6 +43,10 @@ impl Write {
         now: millrace_model::Timestamp,
     ) -> Result<String, ElasticError> {
         let mut record = record_of(&index.mapping, line, document)?;
+        let declared = self.declared.entry(index.stream.clone());
+        let declared = declared.or_insert_with(|| index.mapping.declarations());
+        // What is not of its type was refused.
+        declared.coerce(&mut record.attributes, |_| {});
         record.observed_timestamp = now;
         let id = id.map_or_else(|| millrace_model::SourceId::random().to_string(), str::to_owned);
         record.attributes.set(ID, id.as_str());
