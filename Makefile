@@ -65,7 +65,7 @@ fuzz: parts ## property tests with FUZZ_CASES=10000 cases each, at most FUZZ_MIN
 	PROPTEST_CASES=$(FUZZ_CASES) timeout $(FUZZ_MINUTES)m cargo test --release --workspace --exclude millrace --lib \
 	  || { [ $$? -ne 124 ] || echo "fuzz: stopped after $(FUZZ_MINUTES) minutes; lower FUZZ_CASES or raise FUZZ_MINUTES" >&2; exit 1; }
 
-conformance: ## run the suites of a folder outside the project: DIR=…
+conformance: parts ## run the suites of a folder outside the project: DIR=…
 	@test -d "$(DIR)" || { echo "conformance: say which folder: make conformance DIR=/path/of/the/suites" >&2; exit 2; }
 	@$(MAKE) --no-print-directory binary
 	@MILLRACE_BIN="$(abspath $(BINARY))" tests/conformance.sh "$(DIR)"
