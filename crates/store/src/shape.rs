@@ -242,10 +242,10 @@ impl Part {
 
 impl Named {
     /// The place of what [`Attributes::at`] finds under a dotted path. `Err` where only the values can say.
-    pub(crate) fn at(&self, path: &str) -> Result<Option<&Place>, usize> {
+    pub(crate) fn at(&self, path: &str) -> Result<Option<&Place>, Unclear> {
         match self {
-            Self::Each(entries) => Ok(at(entries, path)),
-            Self::Whole(slot) => Err(*slot),
+            Self::Each(entries) => at(entries, path),
+            Self::Whole(_) => Err(Unclear),
         }
     }
 
@@ -273,22 +273,38 @@ impl Named {
     }
 }
 
+/// The shape does not say where a value is: what is in a slot may be a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unclear;
+
+impl Place {
+    /// Is it for values of any kind, maps among them?
+    fn may_be_a_map(&self) -> bool {
+        let (Self::Own { read, .. } | Self::Part { read, .. }) = self else { return false };
+        matches!(read, Read::Blob | Read::JsonBare)
+    }
+}
+
 /// As [`Attributes::at`] looks a path up.
-fn at<'a>(entries: &'a [(String, Place)], path: &str) -> Option<&'a Place> {
+fn at<'a>(entries: &'a [(String, Place)], path: &str) -> Result<Option<&'a Place>, Unclear> {
     let get = |key: &str| entries.iter().rev().find(|(existing, _)| existing == key).map(|(_, place)| place);
     if let Some(place) = get(path) {
-        return Some(place);
+        return Ok(Some(place));
     }
     let mut end = path.len();
     while let Some(dot) = path[..end].rfind('.') {
-        if let Some(Place::Map(inner)) = get(&path[..dot])
-            && let Some(place) = at(inner, &path[dot + 1..])
-        {
-            return Some(place);
+        match get(&path[..dot]) {
+            Some(Place::Map(inner)) => {
+                if let Some(place) = at(inner, &path[dot + 1..])? {
+                    return Ok(Some(place));
+                }
+            }
+            Some(place) if place.may_be_a_map() => return Err(Unclear),
+            _ => {}
         }
         end = dot;
     }
-    None
+    Ok(None)
 }
 
 impl Shape {

@@ -5,7 +5,7 @@ use crate::{
 };
 use millrace_filter::{Expr, Filter, Glob, GlobPart, Text};
 use millrace_model::{
-    LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, TimeRange, Timestamp, Value,
+    Attributes, LogRecord, OffsetRange, Partition, ShardId, SourceId, StreamName, TimeRange, Timestamp, Value,
 };
 use proptest::{prelude::*, strategy::ValueTree};
 use std::sync::Mutex;
@@ -521,4 +521,44 @@ fn a_shard_elsewhere_is_opened_and_asked_by_few_reads() {
     assert!(error.to_string().contains("s3://logs/1.shard"), "{error}");
     let short = Arc::new(Elsewhere { bytes: vec![7; 9], reads: Mutex::default() });
     assert!(matches!(SealedShard::open_from(Path::new("x"), short), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_map_is_looked_into_where_others_have_an_array() {
+    let record = |value: Value| LogRecord {
+        body: Value::Map(Attributes::new()),
+        attributes: [("host".to_owned(), value)].into_iter().collect(),
+        ..LogRecord::default()
+    };
+    let inner = [("name".to_owned(), Value::from("web1"))].into_iter().collect();
+    let values = [Value::Array(vec![Value::from("a")]), Value::Map(inner), Value::Array(Vec::new())];
+    let row = |(number, value): (usize, &Value)| HotRow {
+        partition: Partition(0),
+        offset: number as i64,
+        row: Row {
+            id: RecordId { source: SourceId(1), position: number as u64, index: 0 },
+            stream: StreamName::default(),
+            time: Timestamp(number as i64),
+            record: record(value.clone()),
+        },
+    };
+    let rows: Vec<HotRow> = values.iter().enumerate().map(row).collect();
+    let hot: HotRows = rows.iter().cloned().collect();
+    let (_folder, shard) = sealed_of(&rows, rows.len());
+    for (query, total) in
+        [("host.name:*", 1), ("host.name:web1", 1), ("NOT host.name:*", 2), ("host.name:>=a", 1)]
+    {
+        let filter = millrace_filter::parse(query).unwrap();
+        let request = LeafRequest {
+            filter,
+            range: TimeRange::ALL,
+            limit: 10,
+            order: Order::NewestFirst,
+            after: None,
+            histogram: None,
+            fragments: None,
+        };
+        assert_eq!(hot.search(&request, i64::MIN).total, total, "{query}, in memory");
+        assert_eq!(shard.search(&request).unwrap().total, total, "{query}, sealed");
+    }
 }

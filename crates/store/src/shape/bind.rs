@@ -3,8 +3,8 @@
 //! Every value that is not stored is compared with what reading would give, so a shape that fits is exact.
 
 use super::{
-    Body, Mask, Named, Place, Read, SeverityNumber, SeverityText, Shape, Stamp, make::CutLine, read,
-    value_bytes,
+    Body, Mask, Named, Place, Read, SeverityNumber, SeverityText, Shape, Stamp, key::MAX_DEPTH,
+    make::CutLine, read, value_bytes,
 };
 use crate::strings::Strings;
 use millrace_model::{Attributes, LogRecord, Timestamp, Value};
@@ -70,7 +70,7 @@ impl Shape {
 
 /// Does a value stand at this place of a line?
 pub(super) fn fits(mask: &Mask, line: CutLine<'_>, place: &Place, value: &Value, bound: &mut Bound) -> bool {
-    Binding { mask: Some(mask), line, bound }.place(place, value)
+    Binding { mask: Some(mask), line, bound }.place(place, value, MAX_DEPTH)
 }
 
 impl<'a> Binding<'a> {
@@ -89,7 +89,8 @@ impl<'a> Binding<'a> {
                 self.bound.push_bytes(bytes);
                 true
             }
-            (Body::Value(place), value) => self.place(place, value),
+            // A body is asked for as a whole.
+            (Body::Value(place), value) => self.place(place, value, MAX_DEPTH),
             _ => false,
         };
         body && match (shape.timestamp, record.timestamp) {
@@ -104,7 +105,7 @@ impl<'a> Binding<'a> {
             && self.id(shape.trace_id.as_ref(), record.trace_id.as_ref().map(<[u8; 16]>::as_slice))
             && self.id(shape.span_id.as_ref(), record.span_id.as_ref().map(<[u8; 8]>::as_slice))
             && match &shape.attributes {
-                Named::Each(entries) => self.entries(entries, &record.attributes),
+                Named::Each(entries) => self.entries(entries, &record.attributes, 0),
                 Named::Whole(_) => {
                     self.bound.push(|own| value_bytes::put_attributes(own, &record.attributes));
                     true
@@ -148,12 +149,12 @@ impl<'a> Binding<'a> {
         }
     }
 
-    fn entries(&mut self, entries: &'a [(String, Place)], attributes: &Attributes) -> bool {
+    fn entries(&mut self, entries: &'a [(String, Place)], attributes: &Attributes, depth: usize) -> bool {
         entries.len() == attributes.len()
             && entries
                 .iter()
                 .zip(attributes.iter())
-                .all(|((name, place), (key, value))| name == key && self.place(place, value))
+                .all(|((name, place), (key, value))| name == key && self.place(place, value, depth + 1))
     }
 
     /// A text, searched by its words or not.
@@ -181,10 +182,13 @@ impl<'a> Binding<'a> {
         }
     }
 
-    fn place(&mut self, place: &'a Place, value: &Value) -> bool {
+    /// `depth`: how many names lead to it.
+    fn place(&mut self, place: &'a Place, value: &Value, depth: usize) -> bool {
         match (place, value) {
             (Place::Null, Value::Null) => true,
-            (Place::Map(entries), Value::Map(map)) => self.entries(entries, map),
+            (Place::Map(entries), Value::Map(map)) => self.entries(entries, map, depth),
+            // What is inside has places and terms of its own, but where it lies too deep for that.
+            (_, Value::Map(_)) if depth < MAX_DEPTH => false,
             // What is there is told by the shape alone, so nothing has no place here.
             (Place::Own { read: Read::Blob, .. }, value) if !matches!(value, Value::Null) => {
                 self.bound.push(|own| value_bytes::put(own, value));
