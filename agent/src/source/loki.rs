@@ -279,7 +279,7 @@ mod tests {
         let request = PushRequest { streams: vec![stream] };
         // As `protoc --encode` writes it.
         let bytes =
-            b"\n\x24\n\x07{a=\"b\"}\x12\x19\n\x04\x08\x01\x10\x05\x12\x06a line\x1a\x06\n\x01k\x12\x01v";
+            b"\n\x21\n\x07{a=\"b\"}\x12\x16\n\x04\x08\x01\x10\x05\x12\x06a line\x1a\x06\n\x01k\x12\x01v";
         assert_eq!(PushRequest::decode(&request.encode_to_vec()[..]), Ok(request.clone()));
         assert_eq!(request.encode_to_vec(), bytes);
     }
