@@ -4,6 +4,7 @@ Python's standard library only. Everything listens on loopback; every process is
 measurement fails; every wait has a deadline.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("MILLRACE_BIN", ROOT / "target/release/millrace"))
@@ -215,3 +217,32 @@ def mib(count):
 def need_binary():
     if not os.access(BINARY, os.X_OK):
         fail(f"{BINARY} is not there: run `cargo build --release` first")
+
+
+@contextlib.contextmanager
+def up_with(corpus, within=300):
+    """`millrace up` with all records of a file of JSON lines, taken in, sealed and partly merged: the process, its port, how many."""
+    with open(corpus, "rb") as lines:
+        records = sum(1 for _ in lines)
+    with Folder() as folder:
+        port = free_port()
+        config = folder / "up.toml"
+        config.write_text(
+            f'[query]\nlisten = "127.0.0.1:{port}"\n[streams.logs]\nretention = "36500d"\n'
+            f'[agent.sources.corpus]\ntype = "file"\ninclude = ["{corpus}"]\nparse = ["json"]\n'
+        )
+        with Process("up", [BINARY, "up", "--data", folder / "data", "--config", config], folder) as up:
+            up.wait_until_ready(port)
+            deadline = time.monotonic() + within
+            count = f"http://127.0.0.1:{port}/api/v1/search?q=*&from=36000d&limit=0"
+            while True:
+                with urllib.request.urlopen(count) as answer:
+                    if json.load(answer)["total"] == records:
+                        break
+                if time.monotonic() > deadline:
+                    fail("the corpus was not taken in in time")
+                time.sleep(1)
+            # Merges come to rest.
+            time.sleep(30)
+            say("asking")
+            yield up, port, records

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from harness import BINARY, Folder, Process, fail, free_port, machine, mib, need_binary, percentile, say, table
+from harness import machine, mib, need_binary, percentile, table, up_with
 
 QUERIES = [
     "* | stats count()",
@@ -31,7 +31,6 @@ QUERIES = [
 ]
 # Given up in the middle.
 LONG = ["* | patterns", '* | where contains(body, "zzz") | stats count()']
-TAKEN_IN_WITHIN = 300  # seconds
 SINCE = "36000d"
 
 
@@ -80,28 +79,10 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     need_binary()
-    with open(options.corpus, "rb") as lines:
-        records = sum(1 for _ in lines)
-    with Folder() as folder:
-        port = free_port()
-        config = folder / "up.toml"
-        config.write_text(
-            f'[query]\nlisten = "127.0.0.1:{port}"\n[streams.logs]\nretention = "36500d"\n'
-            f'[agent.sources.corpus]\ntype = "file"\ninclude = ["{options.corpus}"]\nparse = ["json"]\n'
-        )
-        with Process("up", [BINARY, "up", "--data", folder / "data", "--config", config], folder) as up:
-            up.wait_until_ready(port)
-            deadline = time.monotonic() + TAKEN_IN_WITHIN
-            while ask(port, "*").get("total") != records:
-                if time.monotonic() > deadline:
-                    fail("the corpus was not taken in in time")
-                time.sleep(1)
-            # Merges come to rest.
-            time.sleep(30)
-            say("asking")
-            rows = [cost(up, port, query, options.runs) for query in QUERIES]
-            rows.append(("memory at most, taking the corpus in included", mib(up.memory("VmHWM"))))
-            rows += [given_up(up, port, query) for query in LONG]
+    with up_with(options.corpus) as (up, port, _):
+        rows = [cost(up, port, query, options.runs) for query in QUERIES]
+        rows.append(("memory at most, taking the corpus in included", mib(up.memory("VmHWM"))))
+        rows += [given_up(up, port, query) for query in LONG]
     rows.append(("machine", machine()))
     table("Pipes over records in shards", rows)
 

@@ -7,6 +7,7 @@ use crate::{
     pager::Screen,
     table,
 };
+use millrace_query::http::csv;
 use serde_json::{Map, Value, json};
 use std::{
     collections::HashSet,
@@ -17,24 +18,6 @@ use std::{
 const PAGE: usize = 1000;
 /// The most rows of a table: there are no cursors in one. More records than these are exported.
 const MANY: usize = 10_000;
-/// The columns of hits as CSV; what is no text is JSON in it.
-const HIT: [&str; 14] = [
-    "_id",
-    "timestamp",
-    "observed_timestamp",
-    "severity_text",
-    "severity_number",
-    "body",
-    "resource",
-    "attributes",
-    "trace_id",
-    "span_id",
-    "_stream",
-    "_source",
-    "_position",
-    "_template",
-];
-
 /// Asks, page by page, and writes what comes.
 pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
     if args.context.is_some() && args.output != SearchOutput::Text {
@@ -157,9 +140,9 @@ impl<'a> HitWriter<'a> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         match self.args.output {
             SearchOutput::Csv => {
-                let header = is_first.then(|| HIT.map(str::to_owned).to_vec());
-                let row = HIT.iter().map(|name| csv_cell(&hit[*name])).collect();
-                write_csv(out, header.into_iter().chain([row]))
+                let header = is_first.then(|| csv::HIT.map(str::to_owned).to_vec());
+                let row = csv::HIT.iter().map(|name| csv::cell(&hit[*name])).collect();
+                csv::write(out, header.into_iter().chain([row]))
             }
             SearchOutput::Text => writeln!(out, "{}", line(hit, self.coloured)),
             SearchOutput::Json | SearchOutput::Ndjson => writeln!(out, "{hit}"),
@@ -237,8 +220,8 @@ fn write_table(out: &mut impl Write, output: SearchOutput, answer: &Value) -> io
             writeln!(out, "{}", Value::Object(row))
         }),
         SearchOutput::Csv => {
-            let cells = rows.iter().map(|row| row.iter().map(csv_cell).collect());
-            write_csv(out, std::iter::once(names).chain(cells))
+            let cells = rows.iter().map(|row| row.iter().map(csv::cell).collect());
+            csv::write(out, std::iter::once(names).chain(cells))
         }
         SearchOutput::Text => {
             let is_number = |at: usize| {
@@ -277,23 +260,6 @@ fn short_time(text: &str) -> &str {
     let is_time =
         text.len() == 30 && text.ends_with('Z') && text.as_bytes()[19] == b'.' && text.as_bytes()[10] == b'T';
     if is_time { text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.') } else { text }
-}
-
-fn csv_cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// As RFC 4180 has it, but for line ends.
-fn write_csv(out: &mut impl Write, rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
-    let mut writer = csv::Writer::from_writer(out);
-    for row in rows {
-        writer.write_record(&row).map_err(io::Error::other)?;
-    }
-    writer.flush()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod audit;
 mod catalogue;
 pub mod context;
+pub mod csv;
 pub mod dead_letters;
 mod elastic;
 pub mod error;

@@ -6,11 +6,11 @@ use millrace_elastic::{
     Error as ElasticError,
     aggs::MAX_ROWS,
     fields::source_of,
-    request::{Native, Search},
+    request::{Native, Order, Search},
     response::{Answer, Hit, Total},
 };
-use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
-use millrace_model::{FieldRef, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate, Text};
+use millrace_model::{FieldRef, RecordId, Row, StreamName, TimeRange, Timestamp, text};
 use millrace_pipes::{Context, Pipe, Plan, Table, TooLarge};
 use millrace_store::{Grant, Leaf, Order as RowOrder};
 use serde_json::Value as Json;
@@ -67,42 +67,55 @@ impl<L: Leaf> Elastic<'_, L> {
         let mut answer = Answer { shards: indices.len(), is_sorted: order.is_sorted, ..Answer::default() };
         let found = found_of(search, indices, pinned, now)?;
         let shown = shown_of(search, indices, pinned, now)?;
+        let (hits, total) = self.hits(search, &order, indices, &shown, &mut missing).await?;
+        (answer.hits, answer.total) = (hits, Some(Total { value: total, is_exact: true }));
+        if search.has_aggregations() {
+            answer.aggregations = Some(self.aggregate(search, indices, &found, &mut missing).await?);
+        }
+        answer.failures = missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect();
+        Ok(answer)
+    }
+
+    /// The hits of a scope that are shown, in their order; and how many there are.
+    async fn hits(
+        &self,
+        search: &Search,
+        order: &Order,
+        indices: &[Index],
+        scope: &Scope,
+        missing: &mut Vec<Missing>,
+    ) -> Result<(Vec<Json>, u64), Failed> {
         let limit = search.from + search.size;
         let (rows, total) = match order.native() {
             Some(native) => {
                 let narrowed = order.filter().map_or(Expr::All, Clone::clone);
-                let after = order.position().map(|position| (position.time, position.id));
                 let request = SearchRequest {
                     limit,
                     order: match native {
                         Native::NewestFirst => RowOrder::NewestFirst,
                         Native::OldestFirst => RowOrder::OldestFirst,
                     },
-                    after,
-                    ..self.request(&shown, &narrowed)
+                    after: order.position().map(|position| (position.time, position.id)),
+                    ..self.request(scope, &narrowed)
                 };
                 let hits = self.searcher.search(&request).await?;
-                note(&mut missing, hits.missing);
+                note(missing, hits.missing);
                 // What lies before the hits is counted as well.
                 let total =
-                    if narrowed == Expr::All { hits.total } else { self.count(&shown, &mut missing).await? };
+                    if narrowed == Expr::All { hits.total } else { self.count(scope, missing).await? };
                 (hits.hits.into_iter().map(|row| (row, None)).collect(), total)
             }
-            None => self.sorted(&order, &shown, limit, &mut missing).await?,
+            None => self.sorted(order, scope, limit, missing).await?,
         };
-        answer.total = Some(Total { value: total, is_exact: true });
-        let rows = rows.into_iter().skip(search.from);
-        answer.hits = rows
-            .map(|(row, sort)| {
-                let sort = sort.unwrap_or_else(|| order.sort_values(&row));
-                hit(&row, indices, sort).shown(search, order.is_sorted, &[])
-            })
-            .collect();
-        if search.has_aggregations() {
-            answer.aggregations = Some(self.aggregate(search, indices, &found, &mut missing).await?);
+        let mut words = Vec::new();
+        if search.highlight.is_some() {
+            words_of(&scope.filter, &mut words);
         }
-        answer.failures = missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect();
-        Ok(answer)
+        let shown = rows.into_iter().skip(search.from).map(|(row, sort)| {
+            let sort = sort.unwrap_or_else(|| order.sort_values(&row));
+            hit(&row, indices, sort).shown(search, order.is_sorted, &words)
+        });
+        Ok((shown.collect(), total))
     }
 
     /// How many records of some indices a filter matches, and what may be missing.
@@ -113,7 +126,8 @@ impl<L: Leaf> Elastic<'_, L> {
         &self,
         filters: &[(StreamName, Expr)],
     ) -> Result<(u64, Vec<(String, String)>), Failed> {
-        let scope = joined(filters);
+        let of_ids = |(stream, filter): &(StreamName, Expr)| (stream.clone(), with_ids(filter.clone()));
+        let scope = joined(&filters.iter().map(of_ids).collect::<Vec<_>>());
         let mut missing = Vec::new();
         let count = self.count(&scope, &mut missing).await?;
         Ok((count, missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect()))
@@ -169,7 +183,7 @@ impl<L: Leaf> Elastic<'_, L> {
     /// Hits in an order that is not the records' own, each with its sort values.
     async fn sorted(
         &self,
-        order: &millrace_elastic::request::Order,
+        order: &Order,
         scope: &Scope,
         limit: usize,
         missing: &mut Vec<Missing>,
@@ -238,27 +252,10 @@ impl<L: Leaf> Elastic<'_, L> {
     ) -> Result<Json, Failed> {
         let Some(first) = indices.first() else { return Ok(Json::Null) };
         let order = search.order(&first.mapping)?;
-        let (rows, total) = match order.native() {
-            Some(native) => {
-                let order = match native {
-                    Native::NewestFirst => RowOrder::NewestFirst,
-                    Native::OldestFirst => RowOrder::OldestFirst,
-                };
-                let limit = search.from + search.size;
-                let request = SearchRequest { limit, order, ..self.request(scope, &Expr::All) };
-                let hits = self.searcher.search(&request).await?;
-                note(missing, hits.missing);
-                (hits.hits.into_iter().map(|row| (row, None)).collect(), hits.total)
-            }
-            None => self.sorted(&order, scope, search.from + search.size, missing).await?,
-        };
-        let hits = rows.into_iter().skip(search.from).map(|(row, sort)| {
-            let sort = sort.unwrap_or_else(|| order.sort_values(&row));
-            hit(&row, indices, sort).shown(search, order.is_sorted, &[])
-        });
+        let (hits, total) = self.hits(search, &order, indices, scope, missing).await?;
         let answer = Answer {
             total: Some(Total { value: total, is_exact: true }),
-            hits: hits.collect(),
+            hits,
             is_sorted: order.is_sorted,
             ..Answer::default()
         };
@@ -294,6 +291,21 @@ fn shown_of(
         Ok((index.stream.clone(), with_pin(with_ids(both), pinned)))
     };
     Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?))
+}
+
+/// The words that a filter looks for, folded.
+fn words_of(filter: &Expr, words: &mut Vec<String>) {
+    match filter {
+        Expr::And(terms) | Expr::Or(terms) => terms.iter().for_each(|term| words_of(term, words)),
+        Expr::Text(Text::Phrase { tokens, .. }) => words.extend(tokens.iter().cloned()),
+        Expr::Field(test) => {
+            if let Predicate::Equals(literal) = &test.predicate {
+                words.extend(text::tokens(&literal.text));
+            }
+        }
+        // What is not to be there is not shown, and patterns have no words.
+        Expr::All | Expr::Not(_) | Expr::Text(_) => {}
+    }
 }
 
 /// A record as a hit of its index.

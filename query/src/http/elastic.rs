@@ -118,7 +118,8 @@ async fn answer<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>, request: Requ
         Ok(body) => body,
         Err(turned) => return with_product(turned_away(&turned)),
     };
-    let encoded = parts.uri.path().trim_start_matches("/elastic").trim_matches('/');
+    let path = parts.uri.path();
+    let encoded = path.strip_prefix("/elastic").unwrap_or(path).trim_matches('/');
     let asked = Asked {
         api: &*api,
         method: parts.method.clone(),

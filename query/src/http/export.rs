@@ -4,7 +4,7 @@
 //! in its last line, `{"error":{"code","message"}}`; CSV has no place for that, and breaks off.
 
 use super::{
-    Api, ApiError,
+    Api, ApiError, csv,
     hit::{Body as Show, hit},
     parameters::{Parameters, wrong},
     search::{self, object},
@@ -26,23 +26,6 @@ use std::{io, sync::Arc};
 
 /// So many records are in memory at once.
 const PAGE: usize = 2000;
-/// The columns of records; what is no text is JSON in them.
-const COLUMNS: [&str; 14] = [
-    "_id",
-    "timestamp",
-    "observed_timestamp",
-    "severity_text",
-    "severity_number",
-    "body",
-    "resource",
-    "attributes",
-    "trace_id",
-    "span_id",
-    "_stream",
-    "_source",
-    "_position",
-    "_template",
-];
 const PARTIAL: &str = "x-millrace-partial";
 
 /// What is exported, and how.
@@ -123,7 +106,7 @@ impl<L: Leaf> Pages<L> {
         let hits = match page(&self.api, &mut self.walk).await {
             Ok(None) => {
                 self.ended = true;
-                return Ok(Some(self.format.write(&COLUMNS, header, std::iter::empty())?));
+                return Ok(Some(self.format.write(&csv::HIT, header, std::iter::empty())?));
             }
             Ok(Some(hits)) => hits,
             Err(error) => return self.break_off(&error.to_string()),
@@ -134,7 +117,7 @@ impl<L: Leaf> Pages<L> {
         let templates = self.api.searcher.templates().await;
         let mut namer = templates.namer();
         let rows = hits.hits.iter().map(|row| hit(row, Show::Whole, &mut namer));
-        Ok(Some(self.format.write(&COLUMNS, header, rows)?))
+        Ok(Some(self.format.write(&csv::HIT, header, rows)?))
     }
 
     /// Is something missing that was there when it began? What the topic has got since is not part of it.
@@ -170,17 +153,9 @@ impl Format {
                 }
             }
             Self::Csv => {
-                // As RFC 4180 has it, but for line ends.
-                let mut writer = csv::Writer::from_writer(&mut text);
-                if header {
-                    writer.write_record(columns).map_err(io::Error::other)?;
-                }
-                for row in rows {
-                    let cells = columns.iter().map(|name| cell(&row[*name]));
-                    writer.write_record(cells).map_err(io::Error::other)?;
-                }
-                writer.flush()?;
-                drop(writer);
+                let names = header.then(|| columns.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+                let cells = rows.map(|row| columns.iter().map(|name| csv::cell(&row[*name])).collect());
+                csv::write(&mut text, names.into_iter().chain(cells))?;
             }
         }
         Ok(Bytes::from(text))
@@ -198,13 +173,5 @@ impl Format {
             response.headers_mut().insert(PARTIAL, reason);
         }
         response
-    }
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }

@@ -58,6 +58,8 @@ pub(super) enum Problem {
     Parameter(String),
     /// It cannot be computed.
     Failed(LokiError),
+    /// Nothing is known now.
+    Unavailable(String),
     /// It took too long.
     Timeout,
 }
@@ -89,6 +91,7 @@ impl IntoResponse for Problem {
                 (StatusCode::UNPROCESSABLE_ENTITY, format!("the query needs too much memory: {error}"))
             }
             Self::Failed(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+            Self::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "the query took too long; ask for less time or select fewer streams".to_owned(),

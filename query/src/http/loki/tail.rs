@@ -53,7 +53,7 @@ pub(super) async fn tail<L: Leaf + 'static>(
     let filter = Filter::new(pipeline.lower(&names));
     // Nobody has to log in yet: everybody sees all.
     let watcher = api.feed.watch(filter, None, Grant::All, None).await;
-    let watcher = watcher.map_err(|error| Problem::Parameter(error.to_string()))?;
+    let watcher = watcher.map_err(|error| Problem::Unavailable(error.to_string()))?;
     let mut before = match start {
         Some(start) => {
             in_time(&api, loki(&api).logs(&pipeline, (start, now), Order::NewestFirst, limit)).await?
