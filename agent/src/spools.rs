@@ -163,9 +163,9 @@ fn tell(name: &str, folder: &Path, opened: &Opened, metrics: &Metrics) {
             "the spool's end is no whole record and is cut off: torn by a crash, then it had not been acknowledged; or damaged since"
         );
     }
-    for path in put_aside {
+    for (path, aside) in put_aside {
         metrics.spool_damage.inc();
-        tracing::error!(source = name, path = %path.display(), "nothing of the spool can be read: it begins anew, the file lies aside");
+        tracing::error!(source = name, path = %path.display(), aside = %aside.display(), "nothing of the spool can be read: it begins anew, the file lies aside");
     }
 }
 

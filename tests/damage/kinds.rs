@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     AgentLock,
     /// Of pushed input; all in it is delivered.
     Spool,
+    /// Of what is handed in where people ask; nobody has handed in anything.
+    QuietSpool,
     TopicLock,
     TopicDescription,
     Groups,
@@ -34,12 +36,21 @@ pub(crate) enum Kind {
 use Kind::{
     ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
     CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, Heartbeats,
-    HeartbeatsDescription, OlderSegment, QuietSegment, Snapshot, Spool, TopicDescription, TopicLock,
+    HeartbeatsDescription, OlderSegment, QuietSegment, QuietSpool, Snapshot, Spool, TopicDescription,
+    TopicLock,
 };
 
 /// The parts of a data folder, each tried in a test of its own.
-pub(crate) const AGENT: &[Kind] =
-    &[AgentIdentity, AgentIdentityBefore, Checkpoint, CheckpointBefore, AgentLock, Spool, TopicLock];
+pub(crate) const AGENT: &[Kind] = &[
+    AgentIdentity,
+    AgentIdentityBefore,
+    Checkpoint,
+    CheckpointBefore,
+    AgentLock,
+    Spool,
+    QuietSpool,
+    TopicLock,
+];
 pub(crate) const TOPIC: &[Kind] = &[
     TopicDescription,
     Groups,
@@ -92,6 +103,7 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("agent", "checkpoint.json.1") => CheckpointBefore,
         ("agent", "lock") => AgentLock,
         ("agent/spool/push", name) if ends(name, "spool") => Spool,
+        ("agent/spool/query%2eingest", name) if ends(name, "spool") => QuietSpool,
         ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock" | "millrace.logs.agents.lock") => {
             TopicLock
         }
@@ -128,6 +140,7 @@ pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> 
     Some(match (kind, damage) {
         (AgentLock | TopicLock, _) => "nothing is in it, and a new one is made",
         (Spool, Damage::Flip(Place::Start)) => "its header lies there twice, and is made good",
+        (QuietSpool, Damage::Flip(_)) => "there is a header alone, and it lies there twice",
         (Spool, Damage::Flip(Place::Middle)) => "the record is delivered, and not read again",
         (AgentIdentityBefore | CheckpointBefore, Damage::Removed) => "the next generation makes it",
         (CatalogueIndex, Damage::Flip(_) | Damage::Removed | Damage::CutShort) => {

@@ -27,8 +27,8 @@ pub struct Opened {
     /// Bytes at the end of that which were no whole frame, and are gone: torn by a crash, then nothing in them had been acknowledged; or
     /// damaged since.
     pub cut_bytes: u64,
-    /// Files of which nothing could be known any more; they lie aside.
-    pub put_aside: Vec<PathBuf>,
+    /// Files of which nothing could be known any more, and where they lie aside.
+    pub put_aside: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What is there.
@@ -115,7 +115,7 @@ fn begin(folder: &Path, files: Vec<(u64, PathBuf)>) -> Result<(Found, Opened), E
         // One that has no byte, or only zero bytes, was being made when the machine died.
         let aside = path.with_extension("damaged");
         fs::rename(&path, &aside).map_err(Error::at(&path, "put it aside"))?;
-        put_aside.push(aside);
+        put_aside.push((path, aside));
     }
     let id = SpoolId::random();
     let (_, segment) = create(folder, id, 0)?;

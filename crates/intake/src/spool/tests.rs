@@ -322,7 +322,7 @@ fn a_folder_that_is_gone_or_of_which_nothing_is_known_is_a_new_spool() {
     fs::write(&path, &bytes).unwrap();
     let (spool, opened) = open(folder.path(), SMALL);
     assert!(opened.new && opened.id != first.id);
-    assert_eq!(fs::read(&opened.put_aside[0]).unwrap(), bytes);
+    assert_eq!(fs::read(&opened.put_aside[0].1).unwrap(), bytes);
     assert_eq!(read_from(&spool.handle(), 0), []);
     drop(spool);
 
