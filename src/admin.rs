@@ -2,13 +2,17 @@
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Request, State},
+    extract::State,
     http::{StatusCode, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use millrace_listen::{Listener, Tls};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -77,20 +81,46 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))
 }
 
-/// A request, with who sent it.
-async fn told_from(ConnectInfo(from): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
-    request.extensions_mut().insert(millrace_listen::From(from.ip().to_canonical()));
-    request
+/// The most connections at once to the probes of a role.
+const MAX_CONNECTIONS: usize = 1_000;
+
+/// How a role is reached.
+pub(crate) struct Reached {
+    pub(crate) listener: Listener,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) max_connections: usize,
 }
 
-/// Serves until `shutdown`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let router = router.layer(middleware::map_request(told_from));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
-    Ok(())
+impl Admin {
+    /// Of its open connections, and what is turned away.
+    pub(crate) fn listener(&mut self, stop: CancellationToken) -> Listener {
+        let (open, turned_away) = (Gauge::default(), Family::<Reason, Counter>::default());
+        let metrics = self.registry.sub_registry_with_prefix("millrace_http");
+        metrics.register(
+            "connections",
+            "Open connections to the address that this role listens on",
+            open.clone(),
+        );
+        metrics.register(
+            "rejected_connections",
+            "Connections that were turned away, by reason",
+            turned_away.clone(),
+        );
+        let turned_away = move |reason| {
+            turned_away.get_or_create(&Reason { reason }).inc();
+        };
+        Listener { name: "http".into(), stop, open, turned_away: Arc::new(turned_away) }
+    }
+}
+
+impl Reached {
+    /// In the clear.
+    pub(crate) fn plainly(listener: Listener) -> Self {
+        Self { listener, tls: None, max_connections: MAX_CONNECTIONS }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }

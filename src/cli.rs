@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue, client, dead_letters, decrypt, hosts, import, ingest, manual, rehearse, reprocess, roles,
-    rules, search, settings, streams, tail, telemetry,
+    rules, search, settings, streams, tail, telemetry, token,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -59,6 +59,8 @@ enum Command {
     Config(ConfigCommand),
     /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
     Decrypt(DecryptArgs),
+    /// Make a token for those who ask a server, and add it to the server's file ([query.auth] tokens_file)
+    Token(TokenArgs),
     /// Print a completion script for a shell
     Completion {
         /// Which shell
@@ -109,6 +111,36 @@ pub(crate) struct DecryptArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// Its name: what the audit trail calls whoever shows it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The file that it is added to; made if it is not there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// What may be done with it; may be given several times
+    #[arg(long, value_name = "ROLE", required = true)]
+    pub(crate) role: Vec<RoleName>,
+    /// In which streams, with commas between or given several times; `*` is all. An administrator needs none
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) stream: Vec<String>,
+    /// For how long: 90d, 1y [default: without an end]
+    #[arg(long, value_name = "AGE")]
+    pub(crate) expires: Option<String>,
+}
+
+/// What may be done with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Search
+    Read,
+    /// Hand records in
+    Write,
+    /// All of it, in all streams
+    Admin,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -126,6 +158,9 @@ pub(crate) struct ServerArgs {
     /// Whom to ask
     #[arg(long, value_name = "URL", env = "MILLRACE_SERVER", default_value = "http://127.0.0.1:7700")]
     pub(crate) server: String,
+    /// A file with the token that is shown to it [default: what MILLRACE_TOKEN holds, if anything]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// How data is written.
@@ -649,6 +684,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Decrypt(args) => decrypt::decrypt(&args),
+        Command::Token(args) => token::run(&args),
         Command::Completion { shell } => manual::completion(shell),
         Command::Man { directory } => manual::man(&directory),
         Command::Config(ConfigCommand::Check(args)) => {

@@ -1,6 +1,6 @@
 //! Commands that ask a server: `audit` and `catalogue show`; and how commands ask.
 
-use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, written};
+use crate::cli::{AuditArgs, CatalogueShowArgs, Code, Failure, Output, ServerArgs, written};
 use millrace_model::chain;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, Write};
@@ -19,7 +19,7 @@ pub(crate) async fn audit(args: &AuditArgs) -> anyhow::Result<Code> {
     if args.verify {
         body.insert("verify".to_owned(), json!(true));
     }
-    let answer = Request::get(&args.server.server, "api/v1/audit").with(&Value::Object(body)).send().await?;
+    let answer = Request::get(&args.server, "api/v1/audit").with(&Value::Object(body)).send().await?;
     let complete = answer["complete"] == json!(true);
     let sources = answer["sources"].as_array().cloned().unwrap_or_default();
     let holes = answer["holes"].as_array().cloned().unwrap_or_default();
@@ -146,7 +146,7 @@ fn write_source(out: &mut impl Write, source: &Value) -> io::Result<()> {
 
 /// `millrace catalogue show`.
 pub(crate) async fn catalogue(args: &CatalogueShowArgs) -> anyhow::Result<Code> {
-    let answer = Request::get(&args.server.server, "api/v1/catalogue").send().await?;
+    let answer = Request::get(&args.server, "api/v1/catalogue").send().await?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
         Output::Json => written(writeln!(out, "{answer:#}"))?,
@@ -208,7 +208,7 @@ fn write_catalogue(out: &mut impl Write, answer: &Value) -> io::Result<()> {
 
 /// A question to a server.
 pub(crate) struct Request<'a> {
-    server: &'a str,
+    server: &'a ServerArgs,
     path: &'a str,
     method: reqwest::Method,
     parameters: Option<&'a Value>,
@@ -217,29 +217,29 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn new(server: &'a str, path: &'a str, method: reqwest::Method, body: Option<Value>) -> Self {
+    fn new(server: &'a ServerArgs, path: &'a str, method: reqwest::Method, body: Option<Value>) -> Self {
         let body = body.map(|body| body.to_string().into_bytes());
         Self { server, path, method, parameters: None, body, query: None }
     }
 
-    pub(crate) fn get(server: &'a str, path: &'a str) -> Self {
+    pub(crate) fn get(server: &'a ServerArgs, path: &'a str) -> Self {
         Self::new(server, path, reqwest::Method::GET, None)
     }
 
-    pub(crate) fn post(server: &'a str, path: &'a str, body: Value) -> Self {
+    pub(crate) fn post(server: &'a ServerArgs, path: &'a str, body: Value) -> Self {
         Self::new(server, path, reqwest::Method::POST, Some(body))
     }
 
     /// With a body that is no JSON document.
-    pub(crate) fn post_bytes(server: &'a str, path: &'a str, body: Vec<u8>) -> Self {
+    pub(crate) fn post_bytes(server: &'a ServerArgs, path: &'a str, body: Vec<u8>) -> Self {
         Self { body: Some(body), ..Self::new(server, path, reqwest::Method::POST, None) }
     }
 
-    pub(crate) fn put(server: &'a str, path: &'a str, body: Value) -> Self {
+    pub(crate) fn put(server: &'a ServerArgs, path: &'a str, body: Value) -> Self {
         Self::new(server, path, reqwest::Method::PUT, Some(body))
     }
 
-    pub(crate) fn delete(server: &'a str, path: &'a str) -> Self {
+    pub(crate) fn delete(server: &'a ServerArgs, path: &'a str) -> Self {
         Self::new(server, path, reqwest::Method::DELETE, None)
     }
 
@@ -256,23 +256,26 @@ impl<'a> Request<'a> {
     /// Asks, and returns the answer.
     pub(crate) async fn send(self) -> anyhow::Result<Value> {
         let response = self.ask().await?;
-        read(self.server, self.query, response).await
+        read(&self.server.server, self.query, response).await
     }
 
     /// Asks, and returns the answer as it comes, unless it is an error.
     pub(crate) async fn open(self) -> anyhow::Result<reqwest::Response> {
-        let response = self.ask().await?.map_err(|error| unreachable(self.server, &error))?;
+        let response = self.ask().await?.map_err(|error| unreachable(&self.server.server, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        read(self.server, self.query, Ok(response)).await?;
-        Err(Failure::with(Code::Unreachable, format!("{} answered {status}", self.server)))
+        read(&self.server.server, self.query, Ok(response)).await?;
+        Err(Failure::with(Code::Unreachable, format!("{} answered {status}", self.server.server)))
     }
 
     async fn ask(&self) -> anyhow::Result<reqwest::Result<reqwest::Response>> {
-        let url = url(self.server, self.path)?;
+        let url = url(&self.server.server, self.path)?;
         let mut request = reqwest::Client::new().request(self.method.clone(), url);
+        if let Some(token) = token(self.server)? {
+            request = request.bearer_auth(token);
+        }
         if let Some(parameters) = self.parameters {
             request = request.query(parameters);
         }
@@ -281,6 +284,17 @@ impl<'a> Request<'a> {
         }
         Ok(request.send().await)
     }
+}
+
+/// The token that is shown, if there is one.
+fn token(server: &ServerArgs) -> anyhow::Result<Option<String>> {
+    let token = match &server.token_file {
+        None => std::env::var("MILLRACE_TOKEN").ok(),
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+            Failure::with(Code::Usage, format!("--token-file {}: {error}", path.display()))
+        })?),
+    };
+    Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
 }
 
 fn unreachable(server: &str, error: &reqwest::Error) -> anyhow::Error {

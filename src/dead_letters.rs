@@ -1,7 +1,7 @@
 //! `millrace dead-letters`: what could not be taken in, and sending it again.
 
 use crate::{
-    cli::{Code, DeadLettersCommand, Failure, ReplayArgs, written},
+    cli::{Code, DeadLettersCommand, Failure, ReplayArgs, ServerArgs, written},
     client::Request,
     table::{show, text, time},
 };
@@ -18,7 +18,7 @@ const PAGE: usize = 1_000;
 pub(crate) async fn run(command: &DeadLettersCommand) -> anyhow::Result<Code> {
     match command {
         DeadLettersCommand::List { waiting, output, server } => {
-            let mut letters = all(&server.server).await?;
+            let mut letters = all(server).await?;
             if *waiting {
                 letters.retain(|letter| letter["state"] == "waiting");
             }
@@ -26,8 +26,7 @@ pub(crate) async fn run(command: &DeadLettersCommand) -> anyhow::Result<Code> {
             show(*output, &json!({ "letters": letters }), "letters", &columns, row)
         }
         DeadLettersCommand::Show { number, server } => {
-            let letter =
-                Request::get(&server.server, &format!("api/v1/dead-letters/{number}")).send().await?;
+            let letter = Request::get(server, &format!("api/v1/dead-letters/{number}")).send().await?;
             written(writeln!(io::stdout().lock(), "{letter:#}"))?;
             Ok(Code::Ok)
         }
@@ -35,7 +34,7 @@ pub(crate) async fn run(command: &DeadLettersCommand) -> anyhow::Result<Code> {
     }
 }
 
-async fn all(server: &str) -> anyhow::Result<Vec<Value>> {
+async fn all(server: &ServerArgs) -> anyhow::Result<Vec<Value>> {
     let mut letters = Vec::new();
     let mut from = json!(0);
     while !from.is_null() {
@@ -61,7 +60,7 @@ async fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
     if let Some(stream) = stream {
         body["stream"] = json!(stream);
     }
-    let answer = Request::post(&server.server, "api/v1/dead-letters/replay", body).send().await?;
+    let answer = Request::post(server, "api/v1/dead-letters/replay", body).send().await?;
     let refused = answer["refused"].as_array().map_or(&[][..], Vec::as_slice);
     for one in refused {
         eprintln!("{}: {}", one["number"], text(&one["problem"]));

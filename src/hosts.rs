@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Asks and shows.
 pub(crate) async fn run(args: &HostsArgs) -> anyhow::Result<Code> {
-    let answer = Request::get(&args.server.server, "api/v1/hosts").send().await?;
+    let answer = Request::get(&args.server, "api/v1/hosts").send().await?;
     let columns =
         ["HOST", "STATE", "SEEN", "VERSION", "CONFIG", "SOURCES", "UNREAD BYTES", "FOR", "CLOCK", "PROBLEM"];
     show(args.output, &answer, "hosts", &columns, row)

@@ -33,7 +33,7 @@ struct Count {
 
 /// Brings everything; what is wrong with one file ends it there.
 pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Code> {
-    Request::get(&args.server.server, "version").send().await?;
+    Request::get(&args.server, "version").send().await?;
     let mut count = Count::default();
     let outcome = async {
         for file in &args.files {
@@ -76,7 +76,7 @@ async fn send(args: &IngestArgs, lines: Vec<u8>, count: &mut Count) -> anyhow::R
         parameters["stream"] = json!(stream);
     }
     for tried in 1.. {
-        let request = Request::post_bytes(&args.server.server, "api/v1/ingest", lines.clone());
+        let request = Request::post_bytes(&args.server, "api/v1/ingest", lines.clone());
         match request.with(&parameters).send().await {
             Ok(answer) => {
                 let number = |name: &str| answer[name].as_u64().unwrap_or(0);

@@ -28,6 +28,8 @@ mod systemd;
 mod table;
 mod tail;
 mod telemetry;
+mod token;
+mod trail;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -63,7 +63,7 @@ pub(crate) async fn start(
             turned_away.get_or_create(&Reason { reason }).inc();
         }),
     };
-    let tls = listener.acceptor(web.tls.as_ref(), PROTOCOLS)?;
+    let tls = listener.tls(web.tls.as_ref(), PROTOCOLS)?;
     let socket = listener.bind(listen, || TcpListener::bind(*listen)).await?;
     let (router, web) = (router(topic), web.clone());
     tasks.spawn(async move {

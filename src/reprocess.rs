@@ -1,7 +1,7 @@
 //! `millrace catalogue reprocess`: shards are made again of what the topic says.
 
 use crate::{
-    cli::{Code, ReprocessArgs},
+    cli::{Code, ReprocessArgs, ServerArgs},
     client::Request,
     table::{show, text, time},
 };
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Does what was asked.
 pub(crate) async fn run(args: &ReprocessArgs) -> anyhow::Result<Code> {
-    let server = &args.server.server;
+    let server = &args.server;
     if args.list {
         return show(args.output, &list(server).await?, "reprocessings", &COLUMNS, row);
     }
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &ReprocessArgs) -> anyhow::Result<Code> {
     Ok(code)
 }
 
-async fn list(server: &str) -> anyhow::Result<Value> {
+async fn list(server: &ServerArgs) -> anyhow::Result<Value> {
     Request::get(server, PATH).send().await
 }
 

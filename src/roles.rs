@@ -1,16 +1,20 @@
 //! The wiring: which concrete parts each role is made of. `up` is a different wiring of the same parts.
 
+mod door;
+
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Reached},
     receive,
     reload::{self, Reread},
     settings::Settings,
     systemd,
 };
 use axum::Router;
+use door::Guard;
 use millrace_agent::{Ingest, Later};
 use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
+use millrace_listen::{Asked, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
@@ -87,12 +91,32 @@ impl Base {
         Ok(bundles)
     }
 
-    /// Serves `router` and the probes until the end.
-    fn serve(&mut self, listener: TcpListener, router: Router) -> anyhow::Result<()> {
-        let address = listener.local_addr()?;
+    /// Serves `router` and the probes until the end, in the clear.
+    fn serve(&mut self, socket: TcpListener, router: Router) -> anyhow::Result<()> {
+        let reached = Reached::plainly(self.admin.listener(self.shutdown.clone()));
+        self.serve_as(socket, reached, router, None)
+    }
+
+    /// Serves `router` and the probes until the end, behind a guard.
+    fn serve_as(
+        &mut self,
+        socket: TcpListener,
+        reached: Reached,
+        router: Router,
+        guard: Option<Guard>,
+    ) -> anyhow::Result<()> {
+        let Reached { listener, tls, max_connections } = reached;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{}", socket.local_addr()?);
         let router = router.merge(std::mem::replace(&mut self.admin, Admin::new()).router());
-        self.tasks.spawn(admin::serve(listener, router, self.shutdown.clone()));
-        tracing::info!("listening on http://{address}");
+        let router = match guard {
+            Some(guard) => guard.before(router),
+            None => router,
+        };
+        self.tasks.spawn(async move {
+            serve_all(socket, tls, router, listener, max_connections).await;
+            Ok(())
+        });
         systemd::ready();
         Ok(())
     }
@@ -186,10 +210,11 @@ pub(crate) async fn query(settings: Settings, reread: Reread) -> anyhow::Result<
     let api =
         start_query::<HttpLeaf>(&mut base, &settings, topic.clone(), catalogue, bundles, name, None).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
+    let (reached, guard) = door::open(&mut base, &settings)?;
     if settings.ingest.is_some() {
         start_agent(&mut base, settings, topic, reread)?;
     }
-    base.serve(listener, api)?;
+    base.serve_as(listener, reached, api, Some(guard))?;
     base.run().await
 }
 
@@ -216,8 +241,9 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     receive(&mut base, &settings, &topic).await?;
     let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
+    let (reached, guard) = door::open(&mut base, &settings)?;
     start_agent(&mut base, settings, topic, reread)?;
-    base.serve(listener, api)?;
+    base.serve_as(listener, reached, api, Some(guard))?;
     base.run().await
 }
 
@@ -405,5 +431,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         tidied.searcher.tidy(shutdown).await;
         Ok(())
     });
-    Ok(millrace_query::http::router(api).merge(millrace_transport::router(&received)))
+    // Their messages may be of any stream.
+    let received = asks(Asked::InAll(Role::Write), false, millrace_transport::router(&received));
+    Ok(millrace_query::http::router(api).merge(received))
 }

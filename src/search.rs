@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
     let mut answer;
     loop {
         let body = parameters(args, left.min(most), cursor.as_deref());
-        answer = Request::post(&args.server.server, "api/v1/search", body).about(&args.query).send().await?;
+        answer = Request::post(&args.server, "api/v1/search", body).about(&args.query).send().await?;
         if answer["table"].is_object() {
             break;
         }
@@ -87,7 +87,7 @@ async fn export(args: &SearchArgs, out: &mut Screen) -> anyhow::Result<Code> {
     for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         parameters[name] = json!(value);
     }
-    let request = Request::get(&args.server.server, "api/v1/export").with(&parameters).about(&args.query);
+    let request = Request::get(&args.server, "api/v1/export").with(&parameters).about(&args.query);
     let mut response = request.open().await?;
     let mut code = Code::Ok;
     if let Some(reason) = response.headers().get("x-millrace-partial") {
@@ -163,7 +163,7 @@ impl<'a> HitWriter<'a> {
                 continue;
             }
             let parameters = json!({ "id": hit, "before": lines, "after": lines });
-            let request = Request::get(&self.args.server.server, "api/v1/context").with(&parameters);
+            let request = Request::get(&self.args.server, "api/v1/context").with(&parameters);
             let around = request.send().await?;
             if !std::mem::replace(&mut self.is_first, false) {
                 written(writeln!(out, "--"))?;

@@ -1,7 +1,7 @@
 //! `millrace streams`: what lies in each stream, holds, and deletions by query; `millrace traffic`: who brings how much.
 
 use crate::{
-    cli::{Code, StreamsCommand, StreamsDeleteArgs, TrafficArgs},
+    cli::{Code, ServerArgs, StreamsCommand, StreamsDeleteArgs, TrafficArgs},
     client::{Request, printable},
     table::{show, text, time},
 };
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) async fn run(command: &StreamsCommand) -> anyhow::Result<Code> {
     match command {
         StreamsCommand::List(args) => {
-            let answer = Request::get(&args.server.server, "api/v1/streams").send().await?;
+            let answer = Request::get(&args.server, "api/v1/streams").send().await?;
             show(
                 args.output,
                 &answer,
@@ -35,18 +35,18 @@ pub(crate) async fn run(command: &StreamsCommand) -> anyhow::Result<Code> {
         }
         StreamsCommand::Hold { name, reason, server } => {
             let path = format!("api/v1/streams/{name}/hold");
-            let answer = Request::put(&server.server, &path, json!({ "reason": reason })).send().await?;
+            let answer = Request::put(server, &path, json!({ "reason": reason })).send().await?;
             eprintln!("{name} is on hold: {}", text(&answer["hold"]["reason"]));
             Ok(Code::Ok)
         }
         StreamsCommand::Release { name, server } => {
-            Request::delete(&server.server, &format!("api/v1/streams/{name}/hold")).send().await?;
+            Request::delete(server, &format!("api/v1/streams/{name}/hold")).send().await?;
             eprintln!("{name} is not on hold any more");
             Ok(Code::Ok)
         }
         StreamsCommand::Delete(args) => delete(args).await,
         StreamsCommand::Deletions { name, output, server } => {
-            let answer = deletions(&server.server, name).await?;
+            let answer = deletions(server, name).await?;
             let columns = [
                 "NUMBER",
                 "STATE",
@@ -66,7 +66,7 @@ pub(crate) async fn run(command: &StreamsCommand) -> anyhow::Result<Code> {
 pub(crate) async fn traffic(args: &TrafficArgs) -> anyhow::Result<Code> {
     let TrafficArgs { days, by, output, server } = args;
     let path = format!("api/v1/traffic?days={days}&by={by}");
-    let answer = Request::get(&server.server, &path).send().await?;
+    let answer = Request::get(server, &path).send().await?;
     let columns = ["DAY", "STREAM", "HOST", "RECORDS", "BYTES", "SHARE", "HELD BACK"];
     show(*output, &answer, "traffic", &columns, |row| {
         vec![
@@ -81,7 +81,7 @@ pub(crate) async fn traffic(args: &TrafficArgs) -> anyhow::Result<Code> {
     })
 }
 
-async fn deletions(server: &str, name: &str) -> anyhow::Result<Value> {
+async fn deletions(server: &ServerArgs, name: &str) -> anyhow::Result<Value> {
     Request::get(server, &format!("api/v1/streams/{name}/deletions")).send().await
 }
 
@@ -94,13 +94,13 @@ async fn delete(args: &StreamsDeleteArgs) -> anyhow::Result<Code> {
         }
     }
     let path = format!("api/v1/streams/{name}/delete");
-    let mut answer = Request::post(&server.server, &path, body).about(query).send().await?;
+    let mut answer = Request::post(server, &path, body).about(query).send().await?;
     eprintln!("hidden: no search shows it any more");
     if *wait {
         let number = answer["number"].clone();
         while answer["state"] != "purged" {
             tokio::time::sleep(LOOK).await;
-            let all = deletions(&server.server, name).await?;
+            let all = deletions(server, name).await?;
             let of_it = all["deletions"].as_array().into_iter().flatten().find(|one| one["number"] == number);
             answer = of_it.cloned().unwrap_or_default();
         }

@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &TailArgs) -> anyhow::Result<Code> {
         for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             parameters[name] = json!(value);
         }
-        let request = Request::get(&args.server.server, "api/v1/tail").with(&parameters).about(&args.query);
+        let request = Request::get(&args.server, "api/v1/tail").with(&parameters).about(&args.query);
         match request.open().await {
             Ok(response) => {
                 if let Err(error) = follow(args, response, &mut cursor).await? {

@@ -5,9 +5,9 @@
 #[path = "afar/world.rs"]
 mod world;
 
-use millrace_model::{ShardMeta, TimeRange};
+use millrace_model::{Grant, ShardMeta, TimeRange};
 use millrace_query::{SearchRequest, search::Hits};
-use millrace_store::{Grant, Order};
+use millrace_store::Order;
 use millrace_test_support::s3::{Fault, Kind};
 use std::{
     collections::BTreeMap,

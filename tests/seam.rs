@@ -6,13 +6,13 @@
 use millrace_catalogue::Catalogue;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
-    AgentId, BootId, Clock, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, TimeRange,
-    Value,
+    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock,
+    TimeRange, Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
 use millrace_query::{HttpLeaves, Leaves, SearchRequest, Searcher, shards::OpenShards};
 use millrace_storage::Bundles;
-use millrace_store::{Grant, HotRequest, HotResponse, Leaf, LeafError, Order};
+use millrace_store::{HotRequest, HotResponse, Leaf, LeafError, Order};
 use millrace_transport::{EmbeddedSettings, Producer, Topic, TopicSettings};
 use std::{
     collections::HashSet,

@@ -7,7 +7,8 @@
 //! | `POST /v1/logs` | OTLP over HTTP, into `stream` |
 //! | `POST /loki/api/v1/push` | as Loki's clients push, JSON or protobuf, into `stream` |
 //!
-//! Agents come and go with their settings; requests wait a moment for the next one.
+//! Who asks is known by then, and may write to the streams that are granted. Agents come and go with their settings; requests wait a
+//! moment for the next one.
 
 use crate::{
     settings::{IngestSettings, of_this_host_as},
@@ -24,7 +25,7 @@ use axum::{
     routing::post,
 };
 use millrace_intake::{Parser, Parsers};
-use millrace_listen::{From, Listener, Turned, WebSettings, behind_door};
+use millrace_listen::{Audited, Caller, From, Listener, Turned, WebSettings, behind_door};
 use millrace_model::{LogRecord, StreamName};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
@@ -117,8 +118,12 @@ fn address(from: Sender) -> IpAddr {
     from.map_or(IpAddr::from([127, 0, 0, 1]), |Extension(From(address))| address)
 }
 
-/// What is asked for, and where it is taken in.
-async fn begin(ingest: &Ingest, parameters: Given) -> Result<(Open, StreamName, Parsers), Response> {
+/// What is asked for, and where it is taken in, if the caller may write there.
+async fn begin(
+    ingest: &Ingest,
+    caller: &Caller,
+    parameters: Given,
+) -> Result<(Open, StreamName, Parsers), Response> {
     let bad = |why: String| Turned::new(StatusCode::BAD_REQUEST, "parameter_invalid", why).into_response();
     let Query(Parameters { stream, format }) = parameters.map_err(|error| bad(error.body_text()))?;
     let format = match format.as_deref() {
@@ -132,12 +137,29 @@ async fn begin(ingest: &Ingest, parameters: Given) -> Result<(Open, StreamName, 
         return Err(bad(format!("format: one of {} expected, found {format:?}", names.join(", "))));
     };
     let parse = of_this_host_as(parser.clone());
+    let stream = stream.unwrap_or_default();
+    if let Err(turned) = caller.may_write(&stream) {
+        return Err(refused(turned, caller));
+    }
     let open = ingest.get().await.map_err(Later::into_response)?;
-    Ok((open, stream.unwrap_or_default(), parse))
+    Ok((open, stream, parse))
 }
 
-async fn lines(State(ingest): State<Ingest>, from: Sender, parameters: Given, request: Request) -> Response {
-    let (open, stream, parse) = match begin(&ingest, parameters).await {
+/// Whoever may not is noted.
+fn refused(turned: Turned, caller: &Caller) -> Response {
+    let mut answer = turned.into_response();
+    answer.extensions_mut().insert(Audited(Some(caller.clone())));
+    answer
+}
+
+async fn lines(
+    State(ingest): State<Ingest>,
+    caller: Caller,
+    from: Sender,
+    parameters: Given,
+    request: Request,
+) -> Response {
+    let (open, stream, parse) = match begin(&ingest, &caller, parameters).await {
         Ok(begun) => begun,
         Err(answer) => return answer,
     };
@@ -147,8 +169,8 @@ async fn lines(State(ingest): State<Ingest>, from: Sender, parameters: Given, re
     Arc::new(shared).ingest(address(from), request).await
 }
 
-async fn otlp(State(ingest): State<Ingest>, parameters: Given, request: Request) -> Response {
-    match begin(&ingest, parameters).await {
+async fn otlp(State(ingest): State<Ingest>, caller: Caller, parameters: Given, request: Request) -> Response {
+    match begin(&ingest, &caller, parameters).await {
         Ok((Open { inlet, settings }, stream, _)) => {
             let shared = otlp::Shared { inlet, max_body: settings.max_body, stream: Some(stream) };
             Arc::new(shared).export(request).await
@@ -157,8 +179,8 @@ async fn otlp(State(ingest): State<Ingest>, parameters: Given, request: Request)
     }
 }
 
-async fn loki(State(ingest): State<Ingest>, parameters: Given, request: Request) -> Response {
-    match begin(&ingest, parameters).await {
+async fn loki(State(ingest): State<Ingest>, caller: Caller, parameters: Given, request: Request) -> Response {
+    match begin(&ingest, &caller, parameters).await {
         Ok((Open { inlet, settings }, stream, _)) => {
             loki::push(inlet, settings.max_body, stream, request).await
         }

@@ -135,8 +135,7 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
     let response = held
         .rows
         .iter()
-        .filter(|(stream, _)| request.grant.covers(stream))
-        .filter(|(stream, _)| request.streams.as_ref().is_none_or(|streams| streams.contains(stream)))
+        .filter(|(stream, _)| request.grant.shows(request.streams.as_deref(), stream))
         .map(|(_, rows)| rows.search(&request.request, published))
         .fold(LeafResponse::default(), |all, one| all.merge(one, &request.request));
     HotPart {

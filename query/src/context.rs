@@ -2,8 +2,8 @@
 
 use crate::{Missing, SearchRequest, Searcher};
 use millrace_filter::Filter;
-use millrace_model::{RecordId, Row, TimeRange};
-use millrace_store::{Grant, Leaf, Order};
+use millrace_model::{Grant, RecordId, Row, TimeRange};
+use millrace_store::{Leaf, Order};
 
 /// So many records of a stretch of the source are looked at at once.
 const PAGE: usize = 4_000;

@@ -9,8 +9,8 @@ pub use trust::Trust;
 use crate::{Metrics, metrics::LeafFailure};
 use millrace_catalogue::{Catalogue, Error, NODE_TTL, Node};
 use millrace_filter::Filter;
-use millrace_model::TimeRange;
-use millrace_store::{Grant, HotRequest, HotResponse, Leaf, LeafError, LeafRequest, Order};
+use millrace_model::{Grant, TimeRange};
+use millrace_store::{HotRequest, HotResponse, Leaf, LeafError, LeafRequest, Order};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 

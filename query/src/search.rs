@@ -17,8 +17,8 @@ use crate::{
 use cores::Cores;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
-use millrace_model::{Clock, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
-use millrace_store::{Grant, Leaf, Order, Templates};
+use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_store::{Leaf, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
 use serde::Serialize;

@@ -1,13 +1,20 @@
 //! What can be set of a query node: `[query]`.
 
 use millrace_config::{Age, ByteSize, Section, Unguarded};
+use millrace_listen::{AccessSettings, TlsSettings, read_max_connections};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[query]`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where people and tools ask: `listen`. Other addresses than loopback need `allow_unauthenticated`.
+    /// Where people and tools ask: `listen`. Other addresses than loopback need `[query.auth]`, or `allow_unauthenticated`.
     pub listen: SocketAddr,
+    /// Who may ask for what: `[query.auth]`; `None`: nobody has to say who they are.
+    pub auth: Option<AccessSettings>,
+    /// What is shown to those who connect: `[query.tls]`; `None`: nothing is hidden on the way.
+    pub tls: Option<TlsSettings>,
+    /// So many connections are served at once: `max_connections`, default 1,000.
+    pub max_connections: usize,
     /// How long a search may take: `timeout`, default 30 s.
     pub timeout: Duration,
     /// How much memory each part of a query's pipes may take: `query_memory`, default 256 MiB.
@@ -43,6 +50,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            auth: None,
+            tls: None,
+            max_connections: 1_000,
             timeout: Duration::from_secs(30),
             query_memory: 256 << 20,
             alerts: AlertSettings::default(),
@@ -60,9 +70,17 @@ impl Settings {
     /// Reads `[query]`; what is absent keeps its default.
     pub fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let unguarded = Unguarded { problem: "nobody has to log in", help: "listen on 127.0.0.1" };
+        let unguarded = Unguarded {
+            problem: "nobody has to say who they are",
+            help: "name tokens in [query.auth], or listen on 127.0.0.1",
+        };
+        // A section with a mistake in it is one; the mistake is told.
+        let is_guarded = section.keys().any(|key| key == "auth");
         Self {
-            listen: section.listen(default.listen, Some(unguarded)),
+            auth: section.section("auth").and_then(|mut auth| AccessSettings::read(&mut auth)),
+            tls: section.section("tls").and_then(|mut tls| TlsSettings::read(&mut tls)),
+            max_connections: read_max_connections(section, default.max_connections),
+            listen: section.listen(default.listen, (!is_guarded).then_some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
             query_memory: section.or("query_memory", ByteSize(default.query_memory as u64)).0 as usize,
             alerts: section

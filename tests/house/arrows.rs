@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("template", &["model"]),
     ("ledger", &["model"]),
     ("intake", &["model", "filter"]),
-    ("listen", &["config"]),
+    ("listen", &["model", "config"]),
     ("import", &[]),
     ("transport", &["model", "config"]),
     ("store", &["model", "filter", "pipes", "template"]),

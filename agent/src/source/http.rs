@@ -38,7 +38,7 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
     let listener = inlet.listener();
-    let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
+    let tls = listener.tls(settings.web.tls.as_ref(), PROTOCOLS)?;
     let socket = listener.bind(&settings.listen, || TcpListener::bind(settings.listen)).await?;
     let HttpSettings { parse, max_line, web, .. } = settings.clone();
     let shared = Arc::new(Shared { inlet, parse, max_line, max_body: web.max_body, stream: None });

@@ -1,6 +1,6 @@
 //! Connections of senders, over TCP and TLS: so many at most, each a task, until the stop.
 
-use crate::{Listener, tls};
+use crate::{Listener, Tls, tls};
 use openssl::ssl::SslAcceptor;
 use socket2::{SockRef, TcpKeepalive};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -36,12 +36,13 @@ pub struct Connection {
 /// Gives each connection to `serve`; what that returns must end soon after the listener's stop. Returns when all have.
 pub async fn accept<F: Future<Output = ()> + Send + 'static>(
     socket: TcpListener,
-    tls: Option<SslAcceptor>,
+    tls: Option<Tls>,
     listener: Listener,
     places: Arc<Semaphore>,
     serve: impl Fn(Connection) -> F + Clone + Send + 'static,
 ) {
     let mut connections = JoinSet::new();
+    let renewed = tls.clone().map(|tls| tokio::spawn(tls.keep_up(listener.clone())));
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -55,10 +56,11 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(
                     tracing::warn!(listener = %listener.name, %from, "too many connections: one more is closed (max_connections)");
                     continue;
                 };
-                let (tls, listener, serve) = (tls.clone(), listener.clone(), serve.clone());
+                let acceptor = tls.as_ref().map(Tls::acceptor);
+                let (listener, serve) = (listener.clone(), serve.clone());
                 connections.spawn(async move {
                     listener.open.inc();
-                    if let Some(connection) = greet(stream, from, tls, &listener).await {
+                    if let Some(connection) = greet(stream, from, acceptor, &listener).await {
                         serve(connection).await;
                     }
                     drop(place);
@@ -73,6 +75,9 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(
         }
     }
     drop(socket);
+    if let Some(renewed) = renewed {
+        renewed.abort();
+    }
     while connections.join_next().await.is_some() {}
 }
 
@@ -80,14 +85,16 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(
 async fn greet(
     stream: TcpStream,
     from: SocketAddr,
-    tls: Option<SslAcceptor>,
+    acceptor: Option<SslAcceptor>,
     listener: &Listener,
 ) -> Option<Connection> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
     if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
         tracing::debug!(listener = %listener.name, %from, %error, "a sender that vanishes is not noticed");
     }
-    let Some(acceptor) = tls else { return Some(Connection { stream: Box::new(stream), from, tls: None }) };
+    let Some(acceptor) = acceptor else {
+        return Some(Connection { stream: Box::new(stream), from, tls: None });
+    };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, tls::accept(&acceptor, stream)) => shaken,
         () = listener.stop.cancelled() => return None,

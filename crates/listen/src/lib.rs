@@ -1,18 +1,23 @@
 //! Listeners for what others send: connections are bounded in number, requests in size, in time and in what they hold of memory
-//! together; TLS and a token where the settings ask for them. What is said over them is not known here.
+//! together; TLS and a token where the settings ask for them. [`access`] knows who asks, and what they may. What is said is not
+//! known here.
 //!
 //! **Invariant.** However many come and whatever they send, the memory that they take is bounded by the settings.
 
 mod accept;
+pub mod access;
 mod settings;
 mod tls;
 mod web;
 
 pub use accept::{Connection, Stream, accept};
+pub use access::{Access, AccessSettings, Asked, Audited, Caller, Role, Tokens, asks};
 pub use settings::{TlsSettings, WebSettings, read_max_connections};
-pub use web::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, behind_door, beside, receive, serve};
+pub use tls::Tls;
+pub use web::{
+    From, PROTOCOLS, RETRY_AFTER, Received, Turned, behind_door, beside, receive, serve, serve_all,
+};
 
-use openssl::ssl::SslAcceptor;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{fmt::Display, io, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -65,13 +70,13 @@ impl Listener {
     ///
     /// # Errors
     /// A file is not there, or not what it should be.
-    pub fn acceptor(
+    pub fn tls(
         &self,
         settings: Option<&TlsSettings>,
         protocols: &'static [u8],
-    ) -> Result<Option<SslAcceptor>, Error> {
-        let acceptor = settings.map(|settings| tls::acceptor(settings, protocols)).transpose();
-        acceptor.map_err(|problem| Error::Certificates { name: self.name.to_string(), problem })
+    ) -> Result<Option<Tls>, Error> {
+        let tls = settings.map(|settings| Tls::open(settings, protocols)).transpose();
+        tls.map_err(|problem| Error::Certificates { name: self.name.to_string(), problem })
     }
 
     /// Takes an address, so that an occupied one ends the start with a clear word.

@@ -1,17 +1,84 @@
 //! What a listener needs for TLS, out of the files that settings name.
 
-use crate::TlsSettings;
+use crate::{Listener, TlsSettings};
 use openssl::{
     ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, SslMode, SslVerifyMode, select_next_proto},
     x509::X509,
 };
-use std::{path::Path, pin::Pin};
-use tokio::net::TcpStream;
+use std::{
+    path::Path,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::{net::TcpStream, time::sleep};
 use tokio_openssl::SslStream;
 
-/// Reads certificate and key; what is wrong with which file. Blocks.
-/// `protocols`: what is spoken inside, best first, in the form of ALPN; nothing: it is not talked about.
-pub(crate) fn acceptor(settings: &TlsSettings, protocols: &'static [u8]) -> Result<SslAcceptor, String> {
+/// How often is looked whether certificates or keys are others.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What TLS needs. Certificates that are renewed in their files are shown to who connects after that. Cloning is cheap, and is the
+/// same.
+#[derive(Clone)]
+pub struct Tls {
+    settings: TlsSettings,
+    protocols: &'static [u8],
+    current: Arc<RwLock<SslAcceptor>>,
+}
+
+impl Tls {
+    /// Reads certificate and key; what is wrong with which file. Blocks.
+    /// `protocols`: what is spoken inside, best first, in the form of ALPN; nothing: it is not talked about.
+    pub(crate) fn open(settings: &TlsSettings, protocols: &'static [u8]) -> Result<Self, String> {
+        let current = Arc::new(RwLock::new(acceptor(settings, protocols)?));
+        Ok(Self { settings: settings.clone(), protocols, current })
+    }
+
+    /// What shakes hands now.
+    pub(crate) fn acceptor(&self) -> SslAcceptor {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks at the files again and again until the stop. What cannot be used changes nothing, and is told.
+    pub(crate) async fn keep_up(self, listener: Listener) {
+        let (mut before, mut told) = (None, None);
+        loop {
+            let (settings, protocols, known) = (self.settings.clone(), self.protocols, before.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                let found = files(&settings)?;
+                let new = known.as_ref() != Some(&found);
+                Ok((new.then(|| acceptor(&settings, protocols)).transpose()?, found))
+            });
+            match looked.await.unwrap_or_else(|error| Err(error.to_string())) {
+                Ok((acceptor, files)) => {
+                    if let Some(acceptor) = acceptor {
+                        *self.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                    }
+                    if before.as_ref().is_some_and(|before| *before != files) {
+                        let path = self.settings.certificate.display();
+                        tracing::info!(listener = %listener.name, %path, "the certificate was read again");
+                    }
+                    (before, told) = (Some(files), None);
+                }
+                Err(problem) if told.as_ref() != Some(&problem) => {
+                    tracing::error!(listener = %listener.name, problem, "the certificate stays as it was");
+                    told = Some(problem);
+                }
+                Err(_) => {}
+            }
+            if listener.stop.run_until_cancelled(sleep(LOOK)).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+fn files(settings: &TlsSettings) -> Result<Vec<Vec<u8>>, String> {
+    let paths = [&settings.certificate, &settings.key].into_iter().chain(&settings.client_ca);
+    paths.map(|path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))).collect()
+}
+
+fn acceptor(settings: &TlsSettings, protocols: &'static [u8]) -> Result<SslAcceptor, String> {
     let at = |path: &Path| {
         let path = path.display().to_string();
         move |error| format!("{path}: {error}")

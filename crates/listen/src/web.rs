@@ -1,7 +1,7 @@
 //! HTTP for what is pushed: connections are bounded in number, requests in size, time and in what they hold of memory together;
 //! where there is a token, a sender must know it.
 
-use crate::{Connection, Listener, WebSettings, accept};
+use crate::{Connection, Listener, Tls, WebSettings, accept};
 use axum::{
     Extension, Json, Router,
     body::{Body, to_bytes},
@@ -17,7 +17,6 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use openssl::ssl::SslAcceptor;
 use serde_json::json;
 use std::{io::Read, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
@@ -87,13 +86,25 @@ pub fn behind_door(router: Router, listener: Listener, settings: WebSettings) ->
 /// Serves `router` behind the door until the stop, and then waits for the answers that are due.
 pub async fn serve(
     socket: TcpListener,
-    tls: Option<SslAcceptor>,
+    tls: Option<Tls>,
     router: Router,
     listener: Listener,
     settings: WebSettings,
 ) {
-    let places = Arc::new(Semaphore::new(settings.max_connections));
+    let most = settings.max_connections;
     let router = behind_door(router, listener.clone(), settings);
+    serve_all(socket, tls, router, listener, most).await;
+}
+
+/// Serves `router` to all who come, `max_connections` at once, until the stop, and then waits for the answers that are due.
+pub async fn serve_all(
+    socket: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    listener: Listener,
+    max_connections: usize,
+) {
+    let places = Arc::new(Semaphore::new(max_connections));
     let serve = {
         let listener = listener.clone();
         move |connection| answer(connection, router.clone(), listener.clone())
@@ -108,7 +119,8 @@ async fn answer(connection: Connection, router: Router, listener: Listener) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served =
+        builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,

@@ -1,6 +1,6 @@
 //! What somebody who asks may see. It travels in the request that nodes sign, and every leaf holds its rows against it.
 
-use millrace_model::StreamName;
+use crate::StreamName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -21,6 +21,12 @@ impl Grant {
             Self::All => true,
             Self::Streams(streams) => streams.contains(stream),
         }
+    }
+
+    /// Is this stream looked into, where these are asked for? `None` is all of them but the audit trail, which is looked into only
+    /// where it is named: its records quote what was searched for.
+    pub fn shows(&self, asked: Option<&[StreamName]>, stream: &StreamName) -> bool {
+        self.covers(stream) && asked.map_or(!stream.is_audit(), |asked| asked.contains(stream))
     }
 
     /// What is left of the streams that are asked for; `None` is all streams, before and after.
@@ -53,6 +59,12 @@ mod tests {
         assert_eq!(some.within(Some(&asked)), Some(names(&["web"])));
         assert_eq!(none.within(None), Some(Vec::new()));
         assert_eq!(none.within(Some(&asked)), Some(Vec::new()));
+        let trail: StreamName = StreamName::AUDIT.parse().unwrap();
+        assert!(Grant::All.covers(&trail) && !Grant::All.shows(None, &trail));
+        assert!(Grant::All.shows(Some(std::slice::from_ref(&trail)), &trail));
+        assert!(
+            !some.shows(Some(std::slice::from_ref(&trail)), &trail) && some.shows(None, &names(&["app"])[0])
+        );
         assert!(some.covers(&asked[0]) && !some.covers(&asked[1]) && Grant::All.covers(&asked[1]));
     }
 }

@@ -131,6 +131,13 @@ pub struct StreamName(Arc<str>);
 impl StreamName {
     /// The stream of a record whose source names none.
     pub const DEFAULT: &'static str = "logs";
+    /// Where searches and what administrators do are noted. Nobody hands records in to it.
+    pub const AUDIT: &'static str = "millrace.audit";
+
+    /// Is this the audit trail?
+    pub fn is_audit(&self) -> bool {
+        self.as_str() == Self::AUDIT
+    }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {

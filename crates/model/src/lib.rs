@@ -8,6 +8,7 @@
 pub mod chain;
 pub mod declared;
 pub mod fields;
+pub mod grant;
 pub mod ids;
 pub mod number;
 pub mod record;
@@ -22,6 +23,7 @@ pub mod wire;
 pub use chain::chain;
 pub use declared::{Declarations, DeclarationsVersion, FieldType};
 pub use fields::{FieldRef, Fields, ValueRef};
+pub use grant::Grant;
 pub use ids::{
     AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, SpoolId, StreamName, TopicId,
 };

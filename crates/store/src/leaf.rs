@@ -1,20 +1,18 @@
 //! What is asked of leaves and what they answer, as plain values that also travel as JSON. Records cross as OTLP
 //! bytes in hexadecimal, so an answer over HTTP equals one in process, byte for byte.
 
-mod grant;
 mod instead;
 mod proof;
 mod rows_as_otlp;
 #[cfg(test)]
 mod tests;
 
-pub use grant::Grant;
 pub(crate) use instead::{gathered, instead};
 pub use proof::{CLOCKS_WITHIN, ClusterKey, Disbelief};
 pub(crate) use rows_as_otlp::unhex;
 
 use millrace_filter::Filter;
-use millrace_model::{Partition, RecordId, Row, StreamName, TimeRange, Timestamp, TopicId};
+use millrace_model::{Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp, TopicId};
 use millrace_pipes::{Fragments, Partials};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future};

@@ -41,8 +41,8 @@ pub use bundle::{BundleFault, ByteRanges, SCHEMA_VERSION, Verified, verify, veri
 pub use error::Error;
 pub use hot::{HotRow, HotRows, HotShard, Unruly};
 pub use leaf::{
-    CLOCKS_WITHIN, ClusterKey, Disbelief, Grant, HotPart, HotRequest, HotResponse, Leaf, LeafError,
-    LeafRequest, LeafResponse, Order, Place, Published,
+    CLOCKS_WITHIN, ClusterKey, Disbelief, HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafRequest,
+    LeafResponse, Order, Place, Published,
 };
 pub use rules::FieldRules;
 pub use scan::GroupCounts;

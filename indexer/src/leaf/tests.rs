@@ -2,8 +2,10 @@ use super::*;
 use crate::shards::Owned;
 use axum::http::HeaderValue;
 use millrace_filter::Filter;
-use millrace_model::{LogRecord, Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp};
-use millrace_store::{Grant, HotRow, LeafRequest, Order};
+use millrace_model::{
+    Grant, LogRecord, Partition, RecordId, Row, SourceId, StreamName, TimeRange, Timestamp,
+};
+use millrace_store::{HotRow, LeafRequest, Order};
 use std::collections::BTreeSet;
 
 /// Stands still.

@@ -8,9 +8,9 @@ use millrace_elastic::{
     request::AutoCreate,
 };
 use millrace_filter::Filter;
-use millrace_model::{StreamName, TimeRange, Value};
+use millrace_model::{Grant, StreamName, TimeRange, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Context, Expr, Named, Pipe, Plan};
-use millrace_store::{Grant, Leaf, Order};
+use millrace_store::{Leaf, Order};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -16,6 +16,8 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// A scroll, between two pages.
 #[derive(Debug, Clone)]
 pub struct Scroll {
+    /// Whose it is; `None`: nobody has to say who they are.
+    pub owner: Option<String>,
     /// What is searched, without what was shown.
     pub search: Search,
     /// Where.
@@ -36,9 +38,15 @@ pub struct Scrolls(Mutex<HashMap<String, Scroll>>);
 
 impl Scroll {
     /// One that begins behind its first page.
-    pub fn new(search: Search, indices: Vec<Index>, pinned: i64, keep: Duration) -> Self {
-        let keep = keep.min(LONGEST);
-        Self { search, indices, pinned, after: None, ended: false, keep, until: Instant::now() + keep }
+    pub fn new(
+        owner: Option<&str>,
+        search: Search,
+        indices: Vec<Index>,
+        pinned: i64,
+        keep: Duration,
+    ) -> Self {
+        let (owner, keep) = (owner.map(str::to_owned), keep.min(LONGEST));
+        Self { owner, search, indices, pinned, after: None, ended: false, keep, until: Instant::now() + keep }
     }
 }
 
@@ -62,10 +70,10 @@ impl Scrolls {
         Some(id)
     }
 
-    /// One that is open, to be kept for so long from now on.
-    pub fn get(&self, id: &str, keep: Option<Duration>) -> Option<Scroll> {
+    /// One that is open and theirs, to be kept for so long from now on.
+    pub fn get(&self, owner: Option<&str>, id: &str, keep: Option<Duration>) -> Option<Scroll> {
         let mut scrolls = self.lock();
-        let scroll = scrolls.get_mut(id)?;
+        let scroll = scrolls.get_mut(id).filter(|scroll| scroll.owner.as_deref() == owner)?;
         scroll.keep = keep.unwrap_or(scroll.keep).min(LONGEST);
         scroll.until = Instant::now() + scroll.keep;
         Some(scroll.clone())
@@ -78,15 +86,12 @@ impl Scrolls {
         }
     }
 
-    /// Closes some, or all; how many there were.
-    pub fn close(&self, ids: &[String]) -> usize {
+    /// Closes some of theirs, or all; how many there were.
+    pub fn close(&self, owner: Option<&str>, ids: &[String]) -> usize {
         let mut scrolls = self.lock();
         let before = scrolls.len();
-        if ids.iter().any(|id| id == "_all") {
-            scrolls.clear();
-        } else {
-            scrolls.retain(|id, _| !ids.contains(id));
-        }
+        let all = ids.iter().any(|id| id == "_all");
+        scrolls.retain(|id, scroll| scroll.owner.as_deref() != owner || !(all || ids.contains(id)));
         before - scrolls.len()
     }
 }

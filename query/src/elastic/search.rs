@@ -10,9 +10,9 @@ use millrace_elastic::{
     response::{Answer, Hit, Total},
 };
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate, Text};
-use millrace_model::{FieldRef, RecordId, Row, StreamName, TimeRange, Timestamp, text};
+use millrace_model::{FieldRef, Grant, RecordId, Row, StreamName, TimeRange, Timestamp, text};
 use millrace_pipes::{Context, Pipe, Plan, Table, TooLarge};
-use millrace_store::{Grant, Leaf, Order as RowOrder};
+use millrace_store::{Leaf, Order as RowOrder};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 

@@ -5,8 +5,8 @@ use crate::{SearchRequest, Searcher};
 use futures_util::future::BoxFuture;
 use millrace_elastic::{Error as ElasticError, fields::record_of};
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
-use millrace_model::{Declarations, LogRecord, StreamName, TimeRange, declared::say_words};
-use millrace_store::{Grant, Leaf, Order};
+use millrace_model::{Declarations, Grant, LogRecord, StreamName, TimeRange, declared::say_words};
+use millrace_store::{Leaf, Order};
 use serde_json::Value as Json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

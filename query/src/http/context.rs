@@ -10,8 +10,9 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use millrace_listen::Caller;
 use millrace_model::{RecordId, Row};
-use millrace_store::{Grant, Leaf};
+use millrace_store::Leaf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Instant};
@@ -37,6 +38,7 @@ fn some() -> usize {
 /// The records before a hit, it, and those after it.
 pub async fn context<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let started = Instant::now();
@@ -47,8 +49,7 @@ pub async fn context<L: Leaf + 'static>(
             return Err(wrong(name, format!("a number from 0 to {MOST} expected")));
         }
     }
-    // Nobody has to log in yet: everybody sees all.
-    let around = tokio::time::timeout(api.timeout, api.searcher.around(id, before, after, &Grant::All));
+    let around = tokio::time::timeout(api.timeout, api.searcher.around(id, before, after, caller.grant()));
     let around = around.await.map_err(|_| ApiError::Timeout)??;
     let Some(it) = around.hit else { return Err(ApiError::NotFound(format!("no record {id}"))) };
     let templates = api.searcher.templates().await;

@@ -19,8 +19,9 @@ use millrace_elastic::{
     request::{Indices, Parameters},
     response::filter_path,
 };
-use millrace_listen::{Turned, receive};
-use millrace_store::{Grant, Leaf};
+use millrace_listen::{Audited, Caller, Role, Turned, receive};
+use millrace_model::StreamName;
+use millrace_store::Leaf;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ impl From<Json> for Reply {
 /// A request, taken apart.
 struct Asked<'r, L> {
     api: &'r Api<L>,
+    caller: Caller,
     method: Method,
     path: String,
     parameters: Parameters,
@@ -104,7 +106,11 @@ pub(super) fn router<L: Leaf + 'static>() -> Router<Arc<Api<L>>> {
         .route("/elastic/{*path}", any(answer::<L>))
 }
 
-async fn answer<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>, request: Request) -> Response {
+async fn answer<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    caller: Caller,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default();
@@ -122,16 +128,19 @@ async fn answer<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>, request: Requ
     let encoded = path.strip_prefix("/elastic").unwrap_or(path).trim_matches('/');
     let asked = Asked {
         api: &*api,
+        caller: caller.clone(),
         method: parts.method.clone(),
         path: encoded.to_owned(),
         parameters: Parameters::new(pairs),
         body,
     };
-    let answered = tokio::time::timeout(api.timeout, asked.dispatch());
+    let needed = needed(&asked.method, &asked.segments());
+    let answered = tokio::time::timeout(api.timeout, asked.admitted(needed));
     let answered = answered.await.unwrap_or_else(|_| {
         Err(Problem::Elastic(Error { status: 504, ..Error::unavailable("the search took too long") }))
     });
-    let response = match answered {
+    let refused = matches!(&answered, Err(Problem::Elastic(error)) if error.status == 403);
+    let mut response = match answered {
         Ok(Reply::Json(status, body)) => with_json(status, &filter_path(body, &filters)),
         Ok(Reply::Text(text)) => {
             ([(header::CONTENT_TYPE, "text/plain; charset=UTF-8")], text).into_response()
@@ -147,7 +156,32 @@ async fn answer<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>, request: Requ
             with_json(StatusCode::BAD_REQUEST, &json!({ "error": reason }))
         }
     };
+    if refused || matches!(needed, Some(Role::Read | Role::Admin)) {
+        response.extensions_mut().insert(Audited(Some(caller)));
+    }
     with_product(response)
+}
+
+/// What somebody must be who asks for this; `None`: known. Names of streams are held against the grant where they are used.
+fn needed(method: &Method, segments: &[String]) -> Option<Role> {
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match (method.as_str(), segments.as_slice()) {
+        // Clients begin with these, before they know what they may.
+        (_, [] | ["_nodes", ..] | ["_cluster", "health", ..]) => None,
+        ("PUT", ["_cluster", ..]) | ("POST", [_, "_delete_by_query"]) => Some(Role::Admin),
+        ("DELETE", [name]) if !name.starts_with('_') || *name == "_all" => Some(Role::Admin),
+        (_, ["_bulk"] | [_, "_bulk"] | [_, "_create" | "_update", ..]) => Some(Role::Write),
+        ("PUT" | "POST" | "DELETE", [_, "_doc", ..]) | ("PUT" | "POST", [_, "_mapping" | "_mappings"]) => {
+            Some(Role::Write)
+        }
+        ("PUT", [_] | [_, "_settings"]) => Some(Role::Write),
+        _ => Some(Role::Read),
+    }
+}
+
+/// Who asks may not.
+fn forbidden(turned: Turned) -> Error {
+    Error { kind: "security_exception", status: turned.status.as_u16(), ..Error::unavailable(turned.message) }
 }
 
 fn turned_away(turned: &Turned) -> Response {
@@ -169,9 +203,25 @@ fn with_product(mut response: Response) -> Response {
 }
 
 impl<L: Leaf> Asked<'_, L> {
+    fn segments(&self) -> Vec<String> {
+        self.path.split('/').filter(|segment| !segment.is_empty()).map(decoded).collect()
+    }
+
+    /// The answer, for those who may ask.
+    async fn admitted(&self, needed: Option<Role>) -> Answered {
+        if let Some(role) = needed {
+            self.caller.may(role).map_err(forbidden)?;
+        }
+        self.dispatch().await
+    }
+
+    /// May they write to this stream?
+    fn may_write(&self, stream: &StreamName) -> Result<(), Error> {
+        self.caller.may_write(stream).map_err(forbidden)
+    }
+
     async fn dispatch(&self) -> Answered {
-        let segments: Vec<String> =
-            self.path.split('/').filter(|segment| !segment.is_empty()).map(decoded).collect();
+        let segments = self.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let method = self.method.as_str();
         match (method, segments.as_slice()) {
@@ -229,15 +279,15 @@ impl<L: Leaf> Asked<'_, L> {
         }
     }
 
-    /// Nobody has to log in yet: everybody sees all.
     fn elastic(&self) -> Elastic<'_, L> {
-        Elastic { searcher: &self.api.searcher, grant: Grant::All, memory: self.api.query_memory }
+        let grant = self.caller.grant().clone();
+        Elastic { searcher: &self.api.searcher, grant, memory: self.api.query_memory }
     }
 
-    /// All indices.
+    /// All indices that may be seen.
     async fn all(&self) -> Result<Vec<Index>, Problem> {
         let keeper = &self.api.elastic.indices;
-        Ok(keeper.all(&self.api.searcher, &Grant::All, self.api.query_memory).await?)
+        Ok(keeper.all(&self.api.searcher, self.caller.grant(), self.api.query_memory).await?)
     }
 
     /// Those that are named.

@@ -18,6 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use millrace_listen::Caller;
 use millrace_pipes::Answer;
 use millrace_store::Leaf;
 use serde::Deserialize;
@@ -49,6 +50,7 @@ enum Format {
 /// Streams everything.
 pub async fn export<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     parameters: Result<Query<Export>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Export { q, from, to, sort, stream, format } = search::given(parameters)?;
@@ -58,7 +60,7 @@ pub async fn export<L: Leaf + 'static>(
         Some(other) => return Err(wrong("format", format!("ndjson or csv expected, found {other:?}"))),
     };
     let parameters = Parameters { q, from, to, sort, stream, ..Parameters::default() };
-    let (request, plan) = parameters.unlimited(api.searcher.now(), api.query_memory)?;
+    let (request, plan) = parameters.unlimited(&api.asking(&caller))?;
     if let Some(plan) = plan {
         let (hits, Answer { table, .. }) = search::piped(&api, &request, &plan).await?;
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();

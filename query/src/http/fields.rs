@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use millrace_listen::Caller;
 use millrace_model::{Attributes, Row, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Expr, Named, Pipe, Table};
 use millrace_store::{Leaf, Order};
@@ -46,12 +47,13 @@ type Fields = BTreeMap<(&'static str, String), Found>;
 /// All fields, by scope and name.
 pub async fn list<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
     let parameters = search::given(parameters)?;
     let (mut request, pipes) =
-        parameters.summary(api.searcher.now(), api.query_memory, counts_by_names(), Some(usize::MAX))?;
+        parameters.summary(&api.asking(&caller), counts_by_names(), Some(usize::MAX))?;
     let (hits, counted) = search::piped(&api, &request, &pipes).await?;
     request = SearchRequest { gather: None, limit: SAMPLE, order: Order::NewestFirst, ..request };
     let sample = search::search(&api, &request).await?;

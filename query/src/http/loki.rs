@@ -14,8 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
+use millrace_listen::Turned;
 use millrace_logql::{Bounds, ParseError};
-use millrace_store::{Grant, Leaf};
+use millrace_store::Leaf;
+use parameters::Given;
 use std::{future::Future, sync::Arc};
 
 /// The paths.
@@ -62,6 +64,8 @@ pub(super) enum Problem {
     Unavailable(String),
     /// It took too long.
     Timeout,
+    /// Who asks may not.
+    Turned(Turned),
 }
 
 impl From<LokiError> for Problem {
@@ -92,6 +96,7 @@ impl IntoResponse for Problem {
             }
             Self::Failed(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Self::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+            Self::Turned(turned) => (turned.status, turned.message),
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "the query took too long; ask for less time or select fewer streams".to_owned(),
@@ -101,10 +106,10 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Who asks.
-fn loki<L: Leaf>(api: &Api<L>) -> Loki<'_, L> {
-    // Nobody has to log in yet: everybody sees all.
-    Loki { searcher: &api.searcher, grant: Grant::All, memory: api.query_memory, bounds: Bounds::default() }
+/// For whoever asks.
+fn loki<'a, L: Leaf>(api: &'a Api<L>, given: &Given) -> Loki<'a, L> {
+    let grant = given.caller.grant().clone();
+    Loki { searcher: &api.searcher, grant, memory: api.query_memory, bounds: Bounds::default() }
 }
 
 /// Within the time that a query may take.

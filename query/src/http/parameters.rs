@@ -3,9 +3,9 @@
 use super::ApiError;
 use crate::SearchRequest;
 use millrace_filter::Filter;
-use millrace_model::{RecordId, StreamName, TimeRange, Timestamp};
+use millrace_model::{Grant, RecordId, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Context, Pipe, Plan};
-use millrace_store::{Grant, Order};
+use millrace_store::Order;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
@@ -17,6 +17,17 @@ const DEFAULT_RANGE: Duration = Duration::from_hours(1);
 const MAX_BUCKETS: u128 = 20_000;
 /// How far ahead of now the default range reaches: records whose clocks run ahead are still found.
 const AHEAD: Duration = Duration::from_hours(24);
+
+/// What holds for whoever asks.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// When that is.
+    pub now: Timestamp,
+    /// How many bytes what pipes gather may take.
+    pub memory: usize,
+    /// What may be seen.
+    pub grant: Grant,
+}
 
 /// As they are given. Times are RFC 3339, epoch milliseconds, `now`, or an age before now (`15m`).
 #[derive(Debug, Default, Deserialize)]
@@ -57,33 +68,28 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 }
 
 impl Parameters {
-    /// What they ask for. `memory`: how many bytes what pipes gather may take.
-    pub fn request(&self, now: Timestamp, memory: usize) -> Result<(SearchRequest, Option<Plan>), ApiError> {
-        self.limited(now, memory, None)
+    /// What they ask for.
+    pub fn request(&self, asking: &Asking) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+        self.limited(asking, None)
     }
 
     /// What they ask for, and all of it.
-    pub fn unlimited(
-        &self,
-        now: Timestamp,
-        memory: usize,
-    ) -> Result<(SearchRequest, Option<Plan>), ApiError> {
-        self.limited(now, memory, Some(usize::MAX))
+    pub fn unlimited(&self, asking: &Asking) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+        self.limited(asking, Some(usize::MAX))
     }
 
     fn limited(
         &self,
-        now: Timestamp,
-        memory: usize,
+        asking: &Asking,
         limit: Option<usize>,
     ) -> Result<(SearchRequest, Option<Plan>), ApiError> {
         let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
-        let mut request = self.found(query.filter, now)?;
+        let mut request = self.found(query.filter, asking)?;
         request.limit = limit.unwrap_or(request.limit);
         if query.pipes.is_empty() {
             return Ok((request, None));
         }
-        let plan = self.plan(&query.pipes, &request, now, memory)?;
+        let plan = self.plan(&query.pipes, &request, asking)?;
         request.gather = Some(plan.leaf());
         Ok((request, Some(plan)))
     }
@@ -91,36 +97,31 @@ impl Parameters {
     /// What they ask for with a pipe behind their query, which is a filter alone; of its rows as many as they say, or `limit`.
     pub fn summary(
         &self,
-        now: Timestamp,
-        memory: usize,
+        asking: &Asking,
         pipe: Pipe,
         limit: Option<usize>,
     ) -> Result<(SearchRequest, Plan), ApiError> {
-        let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, now)?;
+        let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, asking)?;
         request.limit = limit.unwrap_or(request.limit);
-        let plan = self.plan(&[pipe], &request, now, memory)?;
+        let plan = self.plan(&[pipe], &request, asking)?;
         request.gather = Some(plan.leaf());
         Ok((request, plan))
     }
 
-    fn plan(
-        &self,
-        pipes: &[Pipe],
-        request: &SearchRequest,
-        now: Timestamp,
-        memory: usize,
-    ) -> Result<Plan, ApiError> {
+    fn plan(&self, pipes: &[Pipe], request: &SearchRequest, asking: &Asking) -> Result<Plan, ApiError> {
         let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
         if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
             let instead = "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
             return Err(wrong(name, instead.to_owned()));
         }
+        let Asking { now, memory, .. } = *asking;
         let context = Context { now, range: request.range, limit: request.limit, memory };
         Plan::new(pipes, &context).map_err(|problem| wrong("q", problem))
     }
 
     /// The search alone.
-    fn found(&self, filter: Filter, now: Timestamp) -> Result<SearchRequest, ApiError> {
+    fn found(&self, filter: Filter, asking: &Asking) -> Result<SearchRequest, ApiError> {
+        let now = asking.now;
         let wrong = |name, problem: String| ApiError::Parameter { name, problem };
         let to = match &self.to {
             Some(text) => time(text, now).ok_or_else(|| wrong("to", time_expected(text)))?,
@@ -154,12 +155,11 @@ impl Parameters {
         let streams = self.stream.as_deref().map(stream_names).transpose()?;
         let range = TimeRange { from, to };
         let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
-        // Nobody has to log in yet: everybody sees all.
         Ok(SearchRequest {
             filter,
             range,
             streams,
-            grant: Grant::All,
+            grant: asking.grant.clone(),
             limit,
             order,
             after,

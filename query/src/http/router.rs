@@ -2,6 +2,7 @@
 
 use super::{
     ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, page,
+    parameters::Asking,
     reprocess, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, traffic,
@@ -13,6 +14,7 @@ use axum::{
     middleware,
     routing::{get, post, put},
 };
+use millrace_listen::{Asked, Caller, Role, asks};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
@@ -43,10 +45,21 @@ pub struct Api<L> {
     pub elastic: elastic::Kept,
 }
 
-/// All paths but the probes, which every role has.
+impl<L> Api<L> {
+    /// What holds for this caller now.
+    pub(super) fn asking(&self, caller: &Caller) -> Asking
+    where
+        L: Leaf,
+    {
+        let grant = caller.grant().clone();
+        Asking { now: self.searcher.now(), memory: self.query_memory, grant }
+    }
+}
+
+/// All paths but the probes, which every role has. Who asks is known by then: [`millrace_listen::Access`] stands before them.
 pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
-    Router::new()
-        .route("/", get(page::index))
+    // Whoever answers these looks at the streams that the caller may see.
+    let search = Router::new()
         .route("/api/v1/search", get(search::get::<L>).post(search::post::<L>))
         .route("/api/v1/context", get(context::context::<L>))
         .route("/api/v1/export", get(export::export::<L>))
@@ -55,22 +68,33 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/fields", get(fields::list::<L>))
         .route("/api/v1/fields/{name}/values", get(summaries::values::<L>))
         .route("/api/v1/patterns", get(summaries::patterns::<L>))
+        .merge(loki::router::<L>());
+    let streams = Router::new().route("/api/v1/streams", get(streams::list::<L>));
+    // These tell of all streams.
+    let state = Router::new()
         .route("/api/v1/audit", get(audit::audit::<L>))
-        .route("/api/v1/streams", get(streams::list::<L>))
-        .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
-        .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
-        .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/traffic", get(traffic::list::<L>))
         .route("/api/v1/hosts", get(hosts::list::<L>))
         .route("/api/v1/catalogue", get(catalogue::show::<L>))
-        .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>).post(reprocess::ask::<L>))
+        .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>))
+        .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
+        .route("/api/v1/alerts", get(alerts::list::<L>))
+        .route("/api/v1/rules", get(alerts::rules::<L>));
+    let administer = Router::new()
+        .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
+        .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
+        .route("/api/v1/catalogue/reprocess", post(reprocess::ask::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
         .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
-        .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>))
-        .route("/api/v1/alerts", get(alerts::list::<L>))
-        .route("/api/v1/rules", get(alerts::rules::<L>))
+        .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));
+    Router::new()
+        .route("/", get(page::index))
+        .merge(asks(Asked::Role(Role::Read), true, search))
+        .merge(asks(Asked::Role(Role::Read), false, streams))
+        .merge(asks(Asked::InAll(Role::Read), false, state))
+        .merge(asks(Asked::Role(Role::Admin), true, administer))
+        // One path of it may read, and another write.
         .merge(super::elastic::router::<L>())
-        .merge(loki::router::<L>())
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .fallback(|uri: Uri| async move { ApiError::NotFound(format!("no path {}", uri.path())) })
         .layer(middleware::from_fn(gzip::compress))

@@ -11,18 +11,20 @@ use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
 };
 use bytes::Bytes;
+use millrace_listen::Caller;
 use millrace_model::{RecordId, TimeRange, Timestamp};
 use millrace_pipes::{Answer, Plan, Table};
-use millrace_store::{Grant, Leaf, Order, Templates};
+use millrace_store::{Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
 
 /// `GET`: parameters in the query string.
 pub async fn get<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Json_>, ApiError> {
-    answer(&api, &given(parameters)?).await
+    answer(&api, &caller, &given(parameters)?).await
 }
 
 /// Parameters of a query string.
@@ -34,16 +36,21 @@ pub(super) fn given<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T
 /// `POST`: parameters as JSON, whatever the content type says.
 pub async fn post<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     body: Bytes,
 ) -> Result<Json<Json_>, ApiError> {
     let parameters = serde_json::from_slice(&body)
         .map_err(|e| ApiError::Parameter { name: "body", problem: e.to_string() })?;
-    answer(&api, &parameters).await
+    answer(&api, &caller, &parameters).await
 }
 
-async fn answer<L: Leaf>(api: &Api<L>, parameters: &Parameters) -> Result<Json<Json_>, ApiError> {
+async fn answer<L: Leaf>(
+    api: &Api<L>,
+    caller: &Caller,
+    parameters: &Parameters,
+) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
-    let (request, plan) = parameters.request(api.searcher.now(), api.query_memory)?;
+    let (request, plan) = parameters.request(&api.asking(caller))?;
     let Some(plan) = plan else {
         let hits = search(api, &request).await?;
         let templates = api.searcher.templates().await;
@@ -129,6 +136,7 @@ pub(super) fn object(table: &Table, row: usize) -> Json_ {
 /// One record, whole.
 pub async fn record<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Json_>, ApiError> {
     let id: RecordId = id.parse().map_err(|e: millrace_model::ids::IdError| ApiError::Parameter {
@@ -139,7 +147,7 @@ pub async fn record<L: Leaf + 'static>(
         filter: millrace_filter::parse(&format!("_id:\"{id}\""))?,
         range: TimeRange::ALL,
         streams: None,
-        grant: Grant::All,
+        grant: caller.grant().clone(),
         limit: 1,
         order: Order::NewestFirst,
         after: None,

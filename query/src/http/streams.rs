@@ -12,6 +12,7 @@ use axum::{
 };
 use millrace_catalogue::{Deletion, DeletionRequest, StreamFields};
 use millrace_filter::Filter;
+use millrace_listen::Caller;
 use millrace_model::{StreamName, TimeRange, fields::hex};
 use millrace_store::Leaf;
 use serde::Deserialize;
@@ -61,8 +62,11 @@ pub struct HoldBody {
     reason: String,
 }
 
-/// All streams that hold something, are on hold or are configured, by name.
-pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<Json<Value>, ApiError> {
+/// The streams that hold something, are on hold or are configured, by name; of them those that may be seen.
+pub async fn list<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    caller: Caller,
+) -> Result<Json<Value>, ApiError> {
     let catalogue = api.searcher.catalogue();
     let usage = catalogue.stream_usage(INDEXER_GROUP).await?;
     let holds = catalogue.holds(INDEXER_GROUP).await?;
@@ -90,7 +94,8 @@ pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<J
             "fields": fields.get(name).map(describe_fields),
         })
     };
-    let streams: Vec<Value> = names.into_iter().map(describe).collect();
+    let seen = names.into_iter().filter(|name| caller.grant().covers(name));
+    let streams: Vec<Value> = seen.map(describe).collect();
     Ok(Json(json!({ "streams": streams })))
 }
 
@@ -133,6 +138,9 @@ pub(super) async fn ask<L: Leaf>(
     range: TimeRange,
     reason: String,
 ) -> Result<Deletion, ApiError> {
+    if stream.is_audit() {
+        return Err(ApiError::Conflict(format!("nothing is deleted from {stream} but by its age and size")));
+    }
     // What is not published yet would escape.
     let missing = api.searcher.settle().await?;
     if !missing.is_empty() {

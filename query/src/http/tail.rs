@@ -24,7 +24,8 @@ use axum::{
     },
 };
 use futures_util::stream::{self, Stream};
-use millrace_store::{Grant, Leaf, Templates};
+use millrace_listen::Caller;
+use millrace_store::{Leaf, Templates};
 use serde::Deserialize;
 use serde_json::json;
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -48,6 +49,7 @@ pub struct Parameters {
 /// Streams until the client goes.
 pub async fn tail<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     headers: HeaderMap,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -57,8 +59,7 @@ pub async fn tail<L: Leaf + 'static>(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let from = parameters.cursor.as_deref().or(last).filter(|text| !text.is_empty());
     let from = from.map(str::parse::<Cursor>).transpose().map_err(|e| wrong("cursor", e.to_string()))?;
-    // Nobody has to log in yet: everybody sees all.
-    let watcher = api.feed.watch(filter, streams, Grant::All, from).await;
+    let watcher = api.feed.watch(filter, streams, caller.grant().clone(), from).await;
     let watcher = watcher.map_err(|error| ApiError::Unavailable(error.to_string()))?;
     let templates = api.searcher.templates().await;
     let mut heartbeats = tokio::time::interval_at(Instant::now(), HEARTBEAT);

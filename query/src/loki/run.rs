@@ -6,9 +6,9 @@ use millrace_filter::Filter;
 use millrace_logql::{
     Bounds, Entry, EvaluateError, MetricExpr, Pipeline, RangeAccumulator, Series, Steps, Value, evaluate,
 };
-use millrace_model::{TimeRange, Timestamp};
+use millrace_model::{Grant, TimeRange, Timestamp};
 use millrace_pipes::TooLarge;
-use millrace_store::{Grant, Leaf, Order};
+use millrace_store::{Leaf, Order};
 
 /// So many records are looked at at once.
 const PAGE: usize = 2000;

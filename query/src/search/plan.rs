@@ -19,7 +19,8 @@ pub struct Plan {
 /// Plans a search.
 pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan, millrace_catalogue::Error> {
     let seen = request.grant.within(request.streams.as_deref());
-    let snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, seen.as_deref()).await?;
+    let mut snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, seen.as_deref()).await?;
+    snapshot.shards.retain(|shard| request.grant.shows(request.streams.as_deref(), &shard.stream));
     let sealed = LeafRequest {
         filter: request.filter.clone(),
         range: request.range,

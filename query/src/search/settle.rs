@@ -5,8 +5,8 @@ use super::Missing;
 use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
 use millrace_catalogue::{Catalogue, PartitionRow, Snapshot};
 use millrace_filter::Filter;
-use millrace_model::{Partition, TimeRange, TopicId};
-use millrace_store::{Grant, Leaf, Order};
+use millrace_model::{Grant, Partition, TimeRange, TopicId};
+use millrace_store::{Leaf, Order};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

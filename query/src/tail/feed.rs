@@ -8,8 +8,9 @@ use crate::INDEXER_GROUP;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_ledger::{Accounted, Ledger, Place as MessagePlace, read};
-use millrace_model::{Declarations, Partition, Row, StreamName, TimeRange, TopicId, declared::take_words};
-use millrace_store::Grant;
+use millrace_model::{
+    Declarations, Grant, Partition, Row, StreamName, TimeRange, TopicId, declared::take_words,
+};
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
 };

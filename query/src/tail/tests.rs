@@ -3,10 +3,10 @@ use bytes::Bytes;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{
-    AgentId, BootId, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, Timestamp, Value,
+    AgentId, BootId, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, Timestamp,
+    Value,
     wire::{self, Envelope, Extent, Payload, Run, RunKind, Sender, SourceOpen},
 };
-use millrace_store::Grant;
 use millrace_transport::{EmbeddedSettings, Metrics, Producer, Topic, TopicSettings};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tempfile::TempDir;

@@ -7,8 +7,7 @@ use super::{
 };
 use millrace_filter::Filter;
 use millrace_ledger::{Ledger, Place as MessagePlace, read};
-use millrace_model::{Partition, Row, StreamName};
-use millrace_store::Grant;
+use millrace_model::{Grant, Partition, Row, StreamName};
 use millrace_transport::Page;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -207,7 +206,7 @@ impl Watcher {
     }
 
     fn may_see(&self, stream: &StreamName) -> bool {
-        self.grant.covers(stream) && self.streams.as_ref().is_none_or(|streams| streams.contains(stream))
+        self.grant.shows(self.streams.as_deref(), stream)
     }
 }
 

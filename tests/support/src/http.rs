@@ -42,7 +42,7 @@ impl Answer {
 /// # Errors
 /// Nobody answers there, or not in HTTP.
 pub fn get(address: &str, path: &str) -> io::Result<Answer> {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+    send(address, "GET", path, &[], "")
 }
 
 /// `POST path` with a JSON body.
@@ -50,18 +50,57 @@ pub fn get(address: &str, path: &str) -> io::Result<Answer> {
 /// # Errors
 /// As [`get`].
 pub fn post(address: &str, path: &str, json: &str) -> io::Result<Answer> {
-    let length = json.len();
-    ask(
-        address,
-        &format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{json}"
-        ),
-    )
+    send(address, "POST", path, &[("content-type", "application/json")], json)
 }
 
-fn ask(address: &str, request: &str) -> io::Result<Answer> {
+/// Any request, with these headers besides its own.
+///
+/// # Errors
+/// As [`get`].
+pub fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let (mut reader, mut answer) = begin(address, method, path, headers, body)?;
+    reader.read_to_end(&mut answer.body)?;
+    match answer.header("content-length").map(str::parse::<usize>) {
+        Some(Ok(length)) if length != answer.body.len() && method != "HEAD" => Err(bad("a whole body")),
+        _ if answer.header("transfer-encoding") == Some("chunked") => {
+            answer.body = unchunked(&answer.body).ok_or_else(|| bad("a whole body"))?;
+            Ok(answer)
+        }
+        _ => Ok(answer),
+    }
+}
+
+/// As [`send`], but of the answer only how it begins: its body may have no end.
+///
+/// # Errors
+/// As [`get`].
+pub fn begin(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<(impl BufRead, Answer)> {
+    let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
+    if !headers.iter().any(|(name, _)| *name == "connection") {
+        request += "connection: close\r\n";
+    }
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() || method == "POST" || method == "PUT" {
+        request += &format!("content-length: {}\r\n", body.len());
+    }
+    request += "\r\n";
+    request += body;
     let address: SocketAddr = address.parse().map_err(|_| bad("an address"))?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -70,16 +109,7 @@ fn ask(address: &str, request: &str) -> io::Result<Answer> {
     let (first, headers) = head(&mut reader)?;
     let status =
         first.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| bad("a status line"))?;
-    let mut answer = Answer { status, headers, body: Vec::new() };
-    reader.read_to_end(&mut answer.body)?;
-    match answer.header("content-length").map(str::parse::<usize>) {
-        Some(Ok(length)) if length != answer.body.len() => Err(bad("a whole body")),
-        _ if answer.header("transfer-encoding") == Some("chunked") => {
-            answer.body = unchunked(&answer.body).ok_or_else(|| bad("a whole body"))?;
-            Ok(answer)
-        }
-        _ => Ok(answer),
-    }
+    Ok((reader, Answer { status, headers, body: Vec::new() }))
 }
 
 /// A body out of its chunks, each behind its length in hexadecimal; `None`: the last one, of no length, is not there.

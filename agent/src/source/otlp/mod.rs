@@ -32,7 +32,7 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
     let listener = inlet.listener();
-    let tls = listener.acceptor(settings.web.tls.as_ref(), PROTOCOLS)?;
+    let tls = listener.tls(settings.web.tls.as_ref(), PROTOCOLS)?;
     let shared = Arc::new(Shared { inlet: inlet.clone(), max_body: settings.web.max_body, stream: None });
     let routers: [(Option<SocketAddr>, Router); 2] =
         [(settings.grpc, grpc::router(Arc::clone(&shared))), (settings.http, http::router(shared))];

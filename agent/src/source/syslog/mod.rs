@@ -28,7 +28,7 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Error> {
     let listener = inlet.listener();
-    let acceptor = listener.acceptor(settings.tls.as_ref(), &[])?;
+    let tls = listener.tls(settings.tls.as_ref(), &[])?;
     let settings = Arc::new(settings.clone());
     let places = Arc::new(Semaphore::new(settings.max_connections));
     for endpoint in &settings.listen {
@@ -41,7 +41,7 @@ pub(crate) async fn start(
             }
             Protocol::Tcp | Protocol::Tls => {
                 let socket = listener.bind(endpoint, || TcpListener::bind(endpoint.address)).await?;
-                let tls = acceptor.clone().filter(|_| endpoint.protocol == Protocol::Tls);
+                let tls = tls.clone().filter(|_| endpoint.protocol == Protocol::Tls);
                 let serve = move |connection| stream::serve(connection, inlet.clone(), Arc::clone(&settings));
                 tasks.spawn(accept(socket, tls, listener.clone(), Arc::clone(&places), serve));
             }

@@ -53,6 +53,7 @@ impl<L: Leaf> Asked<'_, L> {
                 return Err(Error::argument(reason));
             }
         }
+        self.may_write(&stream(&operation.index)?)?;
         let index = index_of(&operation.index, known, auto)?;
         let document = operation.document()?;
         let now = self.api.searcher.now();

@@ -11,7 +11,7 @@ use millrace_elastic::{
 };
 use millrace_filter::Filter;
 use millrace_model::{StreamName, TimeRange};
-use millrace_store::{Grant, Leaf};
+use millrace_store::Leaf;
 use serde_json::{Value as Json, json};
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ impl<L: Leaf> Asked<'_, L> {
     async fn looked(&self, names: &str) -> Result<Vec<Index>, super::Problem> {
         let mut indices = self.named(names).await?;
         for index in &mut indices {
-            index.look(&self.api.searcher, &Grant::All).await?;
+            index.look(&self.api.searcher, self.caller.grant()).await?;
         }
         Ok(indices)
     }
@@ -177,6 +177,7 @@ impl<L: Leaf> Asked<'_, L> {
 
     pub(super) async fn create(&self, name: &str) -> Answered {
         let stream = stream(name)?;
+        self.may_write(&stream)?;
         let body: Json = if self.body.is_empty() {
             json!({})
         } else {
@@ -216,6 +217,7 @@ impl<L: Leaf> Asked<'_, L> {
 
     pub(super) async fn extend(&self, name: &str) -> Answered {
         let stream = stream(name)?;
+        self.may_write(&stream)?;
         let body: Json =
             serde_json::from_slice(&self.body).map_err(|error| Error::content(error.to_string()))?;
         self.api.elastic.indices.extend(&stream, &body).await??;

@@ -129,7 +129,7 @@ fn with_selected(
 /// Which labels there are.
 pub(super) async fn labels<L: Leaf + 'static>(State(api): Asked<L>, given: Given) -> Answered {
     let times = given.times(api.searcher.now())?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let names = in_time(&api, loki.names(times)).await?;
     let labels = if names.resource.is_empty() && names.attributes.is_empty() {
         BTreeSet::new()
@@ -147,7 +147,7 @@ pub(super) async fn values<L: Leaf + 'static>(
 ) -> Answered {
     let times = given.times(api.searcher.now())?;
     let selector = selector(given.get("query"))?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let mut missing = Vec::new();
     let found = async {
         let names = loki.names(times).await?;
@@ -172,7 +172,7 @@ pub(super) async fn series<L: Leaf + 'static>(State(api): Asked<L>, given: Given
     let texts: Vec<&String> = given.all("match[]").iter().chain(given.all("match")).collect();
     let selectors = texts.iter().map(|text| selector(Some(text))).collect::<Result<Vec<_>, _>>()?;
     let selectors = if selectors.is_empty() { vec![Vec::new()] } else { selectors };
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let mut missing = Vec::new();
     let found = async {
         let names = loki.names(times).await?;
@@ -222,7 +222,7 @@ async fn sizes<L: Leaf>(
 pub(super) async fn stats<L: Leaf + 'static>(State(api): Asked<L>, given: Given) -> Answered {
     let times = given.times(api.searcher.now())?;
     let selector = selector(given.get("query"))?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let mut missing = Vec::new();
     let sizes = in_time(&api, sizes(&loki, &selector, None, times, &mut missing)).await?;
     let (entries, bytes) =
@@ -246,7 +246,7 @@ async fn volumes<L: Leaf>(
     let times = given.times(api.searcher.now())?;
     let selector = selector(given.get("query"))?;
     let by = target(given, &selector);
-    let loki = loki(api);
+    let loki = loki(api, given);
     let mut missing = Vec::new();
     let mut sizes = in_time(api, sizes(&loki, &selector, Some(&by), times, &mut missing)).await?;
     sizes.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(&b.0)));
@@ -278,7 +278,7 @@ pub(super) async fn volume_range<L: Leaf + 'static>(State(api): Asked<L>, given:
 pub(super) async fn detected_labels<L: Leaf + 'static>(State(api): Asked<L>, given: Given) -> Answered {
     let times = given.times(api.searcher.now())?;
     let selector = selector(given.get("query"))?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let mut missing = Vec::new();
     let sizes = in_time(&api, sizes(&loki, &selector, None, times, &mut missing)).await?;
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -298,7 +298,7 @@ pub(super) async fn detected_fields<L: Leaf + 'static>(State(api): Asked<L>, giv
         .map_err(|error| Problem::Query(Box::new((text.to_owned(), error))))?;
     let limit = given.number("limit", 1000, MOST)?;
     let lines = given.number("line_limit", SAMPLE, SAMPLE)?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let found = async {
         let names = loki.names(times).await?;
         let request = SearchRequest {
@@ -341,7 +341,7 @@ pub(super) async fn detected_fields<L: Leaf + 'static>(State(api): Asked<L>, giv
 pub(super) async fn patterns<L: Leaf + 'static>(State(api): Asked<L>, given: Given) -> Answered {
     let times = given.times(api.searcher.now())?;
     let selector = selector(Some(given.required("query")?))?;
-    let loki = loki(&api);
+    let loki = loki(&api, &given);
     let mut missing = Vec::new();
     let found = async {
         let names = loki.names(times).await?;

@@ -3,9 +3,10 @@
 use super::Problem;
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{Method, header},
 };
+use millrace_listen::Caller;
 use millrace_logql::units;
 use millrace_model::Timestamp;
 use std::collections::BTreeMap;
@@ -16,8 +17,10 @@ const HOUR: i64 = 3_600_000_000_000;
 const MAX_FORM: usize = 1 << 20;
 
 /// What was given, by name; names may come several times.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Given {
+    /// By whom.
+    pub(super) caller: Caller,
     values: BTreeMap<String, Vec<String>>,
     /// Labels are wanted by where they come from.
     pub(super) categorize: bool,
@@ -29,7 +32,10 @@ impl<S: Send + Sync> FromRequest<S> for Given {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let flags = request.headers().get("x-loki-response-encoding-flags");
         let categorize = flags.is_some_and(|flags| flags.as_bytes() == b"categorize-labels");
-        let mut given = Self { categorize, ..Self::default() };
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, state).await.map_err(Problem::Turned)?;
+        let request = Request::from_parts(parts, body);
+        let mut given = Self { caller, values: BTreeMap::new(), categorize };
         given.read(request.uri().query().unwrap_or_default())?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_form = kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
@@ -42,7 +48,6 @@ impl<S: Send + Sync> FromRequest<S> for Given {
                     .map_err(|_| Problem::Parameter("the form is no text".to_owned()))?,
             )?;
         }
-        let _ = state;
         Ok(given)
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn query<L: Leaf + 'static>(
     match read(&given)? {
         Query::Metric(expr) => {
             let steps = Steps::instant(time);
-            let metric = in_time(&api, loki(&api).metric(&expr, steps)).await?;
+            let metric = in_time(&api, loki(&api, &given).metric(&expr, steps)).await?;
             Ok(answers::success(answers::vector(&metric.value, steps.millis(0)), &metric.missing))
         }
         Query::Log(_) => Err(Problem::Parameter(
@@ -55,13 +55,14 @@ pub(super) async fn query_range<L: Leaf + 'static>(
     match read(&given)? {
         Query::Metric(expr) => {
             let steps = Steps { start: times.0, end: times.1, step: given.step(times)? };
-            let metric = in_time(&api, loki(&api).metric(&expr, steps)).await?;
+            let metric = in_time(&api, loki(&api, &given).metric(&expr, steps)).await?;
             let millis: Vec<i64> = (0..steps.count()).map(|nth| steps.millis(nth)).collect();
             Ok(answers::success(answers::matrix(&metric.value, &millis), &metric.missing))
         }
         Query::Log(pipeline) => {
             let limit = given.number("limit", LINES, MOST_LINES)?;
-            let logs = in_time(&api, loki(&api).logs(&pipeline, times, order(&given)?, limit)).await?;
+            let logs =
+                in_time(&api, loki(&api, &given).logs(&pipeline, times, order(&given)?, limit)).await?;
             Ok(answers::success(answers::streams(&logs, given.categorize), &logs.missing))
         }
     }

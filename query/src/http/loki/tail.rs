@@ -16,7 +16,7 @@ use axum::{
 };
 use millrace_filter::Filter;
 use millrace_logql::{Entry, Pipeline, parse_log};
-use millrace_store::{Grant, Leaf, Order};
+use millrace_store::{Leaf, Order};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -49,14 +49,13 @@ pub(super) async fn tail<L: Leaf + 'static>(
     let upgrade = upgrade.map_err(|problem| Problem::Parameter(problem.body_text()))?;
 
     let hour = 3_600_000_000_000;
-    let names = in_time(&api, loki(&api).names((now - hour, now))).await?;
+    let names = in_time(&api, loki(&api, &given).names((now - hour, now))).await?;
     let filter = Filter::new(pipeline.lower(&names));
-    // Nobody has to log in yet: everybody sees all.
-    let watcher = api.feed.watch(filter, None, Grant::All, None).await;
+    let watcher = api.feed.watch(filter, None, given.caller.grant().clone(), None).await;
     let watcher = watcher.map_err(|error| Problem::Unavailable(error.to_string()))?;
     let mut before = match start {
         Some(start) => {
-            in_time(&api, loki(&api).logs(&pipeline, (start, now), Order::NewestFirst, limit)).await?
+            in_time(&api, loki(&api, &given).logs(&pipeline, (start, now), Order::NewestFirst, limit)).await?
         }
         None => Logs::default(),
     };

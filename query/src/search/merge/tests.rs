@@ -1,8 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use millrace_catalogue::{PartitionRow, Snapshot};
-use millrace_model::TimeRange;
-use millrace_store::{Grant, HotRequest, LeafRequest, LeafResponse, Order};
+use millrace_model::{Grant, TimeRange};
+use millrace_store::{HotRequest, LeafRequest, LeafResponse, Order};
 
 fn plan(next_offset: Option<i64>) -> Plan {
     let sealed = LeafRequest {

@@ -1,0 +1,337 @@
+//! Who asks, and what they may: tokens of a file, each with roles and streams. Every request passes [`Access::guard`] and is given its
+//! [`Caller`]; [`asks`] holds routes against a role. What is behind them is not known here.
+//!
+//! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`).
+//!
+//! **Invariant.** Behind the guard nothing is answered to a caller that is not known, but for the paths that are called open.
+
+mod tokens;
+
+pub use tokens::{Made, Tokens, Unreadable, add, make};
+
+use crate::Turned;
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use millrace_config::Section;
+use millrace_model::{Grant, StreamName};
+use std::{path::PathBuf, sync::Arc};
+
+/// `[query.auth]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// The file of tokens: `tokens_file`.
+    pub tokens_file: PathBuf,
+}
+
+impl AccessSettings {
+    /// Reads `tokens_file`. `None` only where an error was recorded.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        Some(Self { tokens_file: section.required("tokens_file")? })
+    }
+}
+
+/// What somebody may do. Nobody may do what is not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Search in granted streams.
+    Read,
+    /// Hand records in to granted streams.
+    Write,
+    /// All of it, in all streams.
+    Admin,
+}
+
+impl Role {
+    /// As it is spelled in a file of tokens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Who asks. Cloning is cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(Arc<Known>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    name: Option<String>,
+    roles: Vec<Role>,
+    grant: Grant,
+}
+
+impl Caller {
+    /// Anybody, where nobody has to say who they are: they may do all.
+    pub fn anybody() -> Self {
+        Self(Arc::new(Known { name: None, roles: vec![Role::Admin], grant: Grant::All }))
+    }
+
+    fn named(name: &str, roles: &[Role], grant: &Grant) -> Self {
+        let grant = if roles.contains(&Role::Admin) { Grant::All } else { grant.clone() };
+        Self(Arc::new(Known { name: Some(name.to_owned()), roles: roles.to_vec(), grant }))
+    }
+
+    /// The name of the token; `None`: nobody has to show one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The streams.
+    pub fn grant(&self) -> &Grant {
+        &self.0.grant
+    }
+
+    /// May they do this, in the streams that are granted?
+    ///
+    /// # Errors
+    /// They may not.
+    pub fn may(&self, role: Role) -> Result<(), Turned> {
+        if self.0.roles.contains(&role) || self.0.roles.contains(&Role::Admin) {
+            return Ok(());
+        }
+        Err(self.forbidden(&format!("has not the role {}", role.name())))
+    }
+
+    /// May they do this in all streams?
+    ///
+    /// # Errors
+    /// They may not.
+    pub fn may_in_all(&self, role: Role) -> Result<(), Turned> {
+        self.may(role)?;
+        match self.0.grant {
+            Grant::All => Ok(()),
+            Grant::Streams(_) => Err(self.forbidden("is for some streams, and this is about all of them")),
+        }
+    }
+
+    /// May they hand records in to this stream?
+    ///
+    /// # Errors
+    /// They may not; to the audit trail nobody may.
+    pub fn may_write(&self, stream: &StreamName) -> Result<(), Turned> {
+        self.may(Role::Write)?;
+        if stream.is_audit() {
+            let why = format!("{stream} is written by Millrace alone");
+            return Err(Turned::new(StatusCode::FORBIDDEN, "forbidden", why));
+        }
+        if self.0.grant.covers(stream) {
+            return Ok(());
+        }
+        Err(self.forbidden(&format!("is not for the stream {stream}")))
+    }
+
+    fn forbidden(&self, why: &str) -> Turned {
+        let name = self.name().unwrap_or_default();
+        Turned::new(StatusCode::FORBIDDEN, "forbidden", format!("the token {name} {why}"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Turned;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Turned> {
+        let unguarded = || {
+            tracing::error!(path = parts.uri.path(), "a path is answered that nobody guards");
+            Turned::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "nobody has looked at who asks")
+        };
+        parts.extensions.get().cloned().ok_or_else(unguarded)
+    }
+}
+
+/// What an answer was given for. Those that say so belong into the audit trail.
+#[derive(Debug, Clone)]
+pub struct Audited(
+    /// Who asked; `None`: nobody who is known.
+    pub Option<Caller>,
+);
+
+/// Whoever stands at the door. Cloning is cheap.
+#[derive(Clone)]
+pub struct Access {
+    /// `None`: nobody has to show anything.
+    tokens: Option<Arc<Tokens>>,
+    /// Paths that anybody may ask for.
+    open: &'static [&'static str],
+    /// Paths that tell of all streams, and ask for nobody's role by themselves.
+    of_all: &'static [&'static str],
+}
+
+impl Access {
+    /// With these tokens, if any. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams, and are not
+    /// behind [`asks`].
+    pub fn new(
+        tokens: Option<Arc<Tokens>>,
+        open: &'static [&'static str],
+        of_all: &'static [&'static str],
+    ) -> Self {
+        Self { tokens, open, of_all }
+    }
+
+    /// `router`, where every request has its [`Caller`].
+    pub fn guard(self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(Arc::new(self), stand))
+    }
+
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Turned> {
+        let Some(tokens) = &self.tokens else { return Ok(Caller::anybody()) };
+        let unknown = |why: &str| Turned::new(StatusCode::UNAUTHORIZED, "unauthorized", why);
+        let Some(shown) = headers.get(header::AUTHORIZATION) else {
+            return Err(unknown(
+                "a token is needed: `authorization: Bearer TOKEN`, or as the password of Basic",
+            ));
+        };
+        let shown = shown.to_str().ok().and_then(read_shown);
+        let Some((name, secret)) = shown else {
+            return Err(unknown("what the header `authorization` shows is no token of Millrace"));
+        };
+        tokens
+            .caller(&name, &secret)
+            .await
+            .ok_or_else(|| unknown("the token is not known, or its time is over"))
+    }
+}
+
+/// Looks at who comes.
+async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    if let Some(turned) = of_another_site(&request) {
+        return turned.into_response();
+    }
+    match access.caller(request.headers()).await {
+        Ok(caller) if access.of_all.contains(&request.uri().path()) => match caller.may_in_all(Role::Read) {
+            Ok(()) => next.run(request).await,
+            Err(turned) => turned.into_response(),
+        },
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(_) if access.open.contains(&request.uri().path()) => next.run(request).await,
+        Err(turned) => {
+            let mut answer = turned.into_response();
+            for scheme in ["Bearer", "Basic realm=\"millrace\", charset=\"UTF-8\""] {
+                answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+            answer.extensions_mut().insert(Audited(None));
+            answer
+        }
+    }
+}
+
+/// A browser tells whose page it was that asked. One of another site changes nothing here, whatever the browser knows of tokens.
+fn of_another_site(request: &Request) -> Option<Turned> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let upgrades = request.headers().contains_key(header::UPGRADE);
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let foreign = matches!(site, Some(b"cross-site" | b"same-site"));
+    (foreign && (!reads || upgrades)).then(|| {
+        Turned::new(StatusCode::FORBIDDEN, "cross_site", "a page of another site may not ask for this")
+    })
+}
+
+/// Name and secret, however they are shown.
+fn read_shown(header: &str) -> Option<(String, String)> {
+    let (scheme, shown) = header.split_once(' ')?;
+    let shown = shown.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return tokens::split(shown);
+    }
+    let key = scheme.eq_ignore_ascii_case("apikey");
+    if key && let Some(token) = tokens::split(shown) {
+        return Some(token);
+    }
+    if !key && !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(shown).ok()?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    tokens::split(password).or_else(|| Some((user.to_owned(), password.to_owned())))
+}
+
+/// What is asked of whoever asks for some paths.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// A role, in the streams that are granted: whoever answers looks at the streams.
+    Role(Role),
+    /// A role in all streams.
+    InAll(Role),
+}
+
+/// `router`, for those alone who may. `audited`: what is asked for belongs into the audit trail.
+pub fn asks<S: Clone + Send + Sync + 'static>(asked: Asked, audited: bool, router: Router<S>) -> Router<S> {
+    router.route_layer(middleware::from_fn(move |caller: Caller, request: Request, next: Next| async move {
+        let may = match asked {
+            Asked::Role(role) => caller.may(role),
+            Asked::InAll(role) => caller.may_in_all(role),
+        };
+        let refused = may.is_err();
+        let mut answer = match may {
+            Ok(()) => next.run(request).await,
+            Err(turned) => turned.into_response(),
+        };
+        if audited || refused {
+            answer.extensions_mut().insert(Audited(Some(caller)));
+        }
+        answer
+    }))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn grant(names: &[&str]) -> Grant {
+        Grant::Streams(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_token_is_shown_in_three_ways() {
+        let secret = "0f".repeat(32);
+        let token = format!("millrace_ops_{secret}");
+        let pair = Some(("ops".to_owned(), secret.clone()));
+        let basic = |text: &str| STANDARD.encode(text);
+        for header in [
+            format!("Bearer {token}"),
+            format!("bearer  {token}"),
+            format!("Basic {}", basic(&format!("ops:{secret}"))),
+            format!("basic {}", basic(&format!("whoever:{token}"))),
+            format!("ApiKey {}", basic(&format!("ops:{secret}"))),
+            format!("ApiKey {token}"),
+        ] {
+            assert_eq!(read_shown(&header), pair, "{header}");
+        }
+        for header in ["", "Bearer", "Bearer ops", "Digest x", "Basic ?", "ApiKey x"] {
+            assert_eq!(read_shown(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn nobody_may_what_is_not_said() {
+        let stream = |name: &str| name.parse::<StreamName>().unwrap();
+        let reader = Caller::named("r", &[Role::Read], &grant(&["app"]));
+        assert!(reader.may(Role::Read).is_ok() && reader.may(Role::Write).is_err());
+        assert!(reader.may_in_all(Role::Read).is_err() && reader.may_write(&stream("app")).is_err());
+        let writer = Caller::named("w", &[Role::Write], &grant(&["app"]));
+        assert!(writer.may(Role::Read).is_err() && writer.may_write(&stream("app")).is_ok());
+        assert_eq!(
+            writer.may_write(&stream("web")).unwrap_err().message,
+            "the token w is not for the stream web"
+        );
+        let admin = Caller::named("a", &[Role::Admin], &grant(&[]));
+        assert!(admin.may_in_all(Role::Read).is_ok() && admin.may_write(&stream("web")).is_ok());
+        assert!(Caller::anybody().may_in_all(Role::Admin).is_ok());
+        for caller in [admin, Caller::anybody()] {
+            assert!(caller.may_write(&stream(StreamName::AUDIT)).is_err());
+        }
+    }
+}
