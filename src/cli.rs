@@ -59,7 +59,7 @@ enum Command {
     Config(ConfigCommand),
     /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
     Decrypt(DecryptArgs),
-    /// Make a token for those who ask a server, and add it to the server's file ([query.auth] tokens_file)
+    /// Make a token for those who ask a server, and add it to the server's file ([query.auth])
     Token(TokenArgs),
     /// Print a completion script for a shell
     Completion {
@@ -158,8 +158,11 @@ pub(crate) struct ServerArgs {
     /// Whom to ask
     #[arg(long, value_name = "URL", env = "MILLRACE_SERVER", default_value = "http://127.0.0.1:7700")]
     pub(crate) server: String,
-    /// A file with the token that is shown to it [default: what MILLRACE_TOKEN holds, if anything]
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "A file with the token that is shown to it [default: what MILLRACE_TOKEN holds, if anything]"
+    )]
     pub(crate) token_file: Option<PathBuf>,
 }
 

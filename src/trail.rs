@@ -133,7 +133,7 @@ async fn note(State(trail): State<Trail>, request: Request, next: Next) -> Respo
     let asked =
         Asked { who, from, method, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) };
     let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
-    let record = asked.record(said, response.status(), started.elapsed(), trail.clock.now());
+    let record = asked.record(&said, response.status(), started.elapsed(), trail.clock.now());
     if let Err(error) = trail.notes.try_send(record) {
         log(&[error.into_inner()], &trail.elsewhere);
     }
@@ -168,7 +168,7 @@ struct Asked {
 
 impl Asked {
     /// By OpenTelemetry's names.
-    fn record(self, said: Vec<u8>, status: StatusCode, took: Duration, now: Timestamp) -> LogRecord {
+    fn record(self, said: &[u8], status: StatusCode, took: Duration, now: Timestamp) -> LogRecord {
         let Self { who, from, method, path, query } = self;
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let name = who.as_deref().unwrap_or("nobody who is known");
@@ -180,7 +180,7 @@ impl Asked {
             ..LogRecord::default()
         };
         record.severity = if refused { Severity::WARN } else { Severity::INFO };
-        let said = (!said.is_empty()).then(|| String::from_utf8_lossy(&said).into_owned());
+        let said = (!said.is_empty()).then(|| String::from_utf8_lossy(said).into_owned());
         let texts = [
             ("user.name", who),
             ("client.address", from),

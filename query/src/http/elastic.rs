@@ -170,11 +170,10 @@ fn needed(method: &Method, segments: &[String]) -> Option<Role> {
         (_, [] | ["_nodes", ..] | ["_cluster", "health", ..]) => None,
         ("PUT", ["_cluster", ..]) | ("POST", [_, "_delete_by_query"]) => Some(Role::Admin),
         ("DELETE", [name]) if !name.starts_with('_') || *name == "_all" => Some(Role::Admin),
-        (_, ["_bulk"] | [_, "_bulk"] | [_, "_create" | "_update", ..]) => Some(Role::Write),
-        ("PUT" | "POST" | "DELETE", [_, "_doc", ..]) | ("PUT" | "POST", [_, "_mapping" | "_mappings"]) => {
-            Some(Role::Write)
-        }
-        ("PUT", [_] | [_, "_settings"]) => Some(Role::Write),
+        (_, ["_bulk"] | [_, "_bulk"] | [_, "_create" | "_update", ..])
+        | ("PUT" | "POST" | "DELETE", [_, "_doc", ..])
+        | ("PUT" | "POST", [_, "_mapping" | "_mappings"])
+        | ("PUT", [_] | [_, "_settings"]) => Some(Role::Write),
         _ => Some(Role::Read),
     }
 }

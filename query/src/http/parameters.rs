@@ -258,7 +258,8 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
     fn ask(json: &str) -> Result<SearchRequest, ApiError> {
-        Ok(serde_json::from_str::<Parameters>(json).unwrap().request(NOW, 1 << 20)?.0)
+        let asking = Asking { now: NOW, memory: 1 << 20, grant: Grant::All };
+        Ok(serde_json::from_str::<Parameters>(json).unwrap().request(&asking)?.0)
     }
 
     #[test]

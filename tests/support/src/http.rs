@@ -94,10 +94,10 @@ pub fn begin(
         request += "connection: close\r\n";
     }
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        request.extend([name, ": ", value, "\r\n"]);
     }
     if !body.is_empty() || method == "POST" || method == "PUT" {
-        request += &format!("content-length: {}\r\n", body.len());
+        request.extend(["content-length: ", &body.len().to_string(), "\r\n"]);
     }
     request += "\r\n";
     request += body;

@@ -13,14 +13,13 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use millrace_model::{Clock, Grant, StreamName, Timestamp};
+use millrace_model::{Clock, Grant, StreamName, Timestamp, fields::hex};
 use openssl::{rand::rand_bytes, sha::sha256};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write as _,
     fs::{self, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -234,23 +233,20 @@ pub fn make(
 ) -> Result<Made, String> {
     let mut bytes = [0; SECRET];
     rand_bytes(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;
-    let secret = bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let secret = hex(&bytes);
     let hash = Argon2::default().hash_password(secret.as_bytes()).map_err(|error| error.to_string())?;
     let quoted =
         |names: Vec<&str>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    let mut entry = format!("[tokens.\"{name}\"]\nhash = \"{hash}\"\n");
     let roles = quoted(roles.iter().map(|role| role.name()).collect());
-    entry += &format!("roles = [{roles}]\n");
-    if !streams.is_empty() {
-        entry += &format!("streams = [{}]\n", quoted(streams.iter().map(String::as_str).collect()));
-    }
-    if let Some(expires) = expires {
-        entry += &format!("expires = \"{expires}\"\n");
-    }
+    let streams = quoted(streams.iter().map(String::as_str).collect());
+    let lines = [
+        Some(format!("[tokens.\"{name}\"]")),
+        Some(format!("hash = \"{hash}\"")),
+        Some(format!("roles = [{roles}]")),
+        (!streams.is_empty()).then(|| format!("streams = [{streams}]")),
+        expires.map(|expires| format!("expires = \"{expires}\"")),
+    ];
+    let entry = lines.into_iter().flatten().map(|line| line + "\n").collect::<String>();
     // What is wrong with it is said as it would be when it is read.
     check_name(name)?;
     understand(&entry)?;
