@@ -220,8 +220,9 @@ def need_binary():
 
 
 @contextlib.contextmanager
-def up_with(corpus, within=300):
-    """`millrace up` with all records of a file of JSON lines, taken in, sealed and partly merged: the process, its port, how many."""
+def up_with(corpus, within=300, more=""):
+    """`millrace up` with all records of a file of JSON lines, taken in, sealed and partly merged: the process, its port, how many.
+    `more` is put under its configuration."""
     with open(corpus, "rb") as lines:
         records = sum(1 for _ in lines)
     with Folder() as folder:
@@ -229,7 +230,7 @@ def up_with(corpus, within=300):
         config = folder / "up.toml"
         config.write_text(
             f'[query]\nlisten = "127.0.0.1:{port}"\n[streams.logs]\nretention = "36500d"\n'
-            f'[agent.sources.corpus]\ntype = "file"\ninclude = ["{corpus}"]\nparse = ["json"]\n'
+            f'[agent.sources.corpus]\ntype = "file"\ninclude = ["{corpus}"]\nparse = ["json"]\n{more}'
         )
         with Process("up", [BINARY, "up", "--data", folder / "data", "--config", config], folder) as up:
             up.wait_until_ready(port)

@@ -13,6 +13,7 @@ use axum::Router;
 use door::Guard;
 use millrace_agent::{Ingest, Later};
 use millrace_catalogue::Catalogue;
+use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_listen::{Asked, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
@@ -50,6 +51,8 @@ struct Base {
     tasks: JoinSet<anyhow::Result<()>>,
     /// Where the agent of this process is handed what was taken in elsewhere in it.
     ingest: Ingest,
+    /// Whatever searches in this process shares them.
+    cores: Cores,
     /// To be closed in the end.
     catalogue: Option<Catalogue>,
 }
@@ -62,6 +65,7 @@ impl Base {
             shutdown: CancellationToken::new(),
             tasks: JoinSet::new(),
             ingest: Ingest::default(),
+            cores: Cores::default(),
             catalogue: None,
         }
     }
@@ -300,7 +304,7 @@ fn start_indexer(
         address,
     };
     let indexer = Indexer::new(settings.indexer.clone(), parts);
-    let (leaf, status) = (indexer.leaf(), indexer.status());
+    let (leaf, status) = (indexer.leaf(base.cores.clone()), indexer.status());
     base.admin.ready_if(move || {
         status.problems().into_iter().map(|problem| format!("indexer: {problem}")).collect()
     });
@@ -376,7 +380,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         greeting.await;
         Ok(())
     });
-    let searcher = Searcher::new(catalogue, shards, leaves, Arc::clone(&base.clock), metrics);
+    let searcher =
+        Searcher::new(catalogue, shards, leaves, base.cores.clone(), Arc::clone(&base.clock), metrics);
     let streams = &settings.indexer.streams;
     let kept = Kept {
         others: streams.others.age,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use millrace_catalogue::Catalogue;
+use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
     AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock,
@@ -99,7 +100,14 @@ impl World {
         };
         let shards = OpenShards::new(self.bundles());
         let metrics = millrace_query::Metrics::default();
-        Searcher::new(self.catalogue.clone(), shards, leaves, Arc::clone(&self.clock), metrics)
+        Searcher::new(
+            self.catalogue.clone(),
+            shards,
+            leaves,
+            Cores::default(),
+            Arc::clone(&self.clock),
+            metrics,
+        )
     }
 }
 
@@ -182,7 +190,7 @@ fn everything(limit: usize) -> SearchRequest {
 async fn searches_are_whole_while_everything_moves() {
     let world = World::new().await;
     let (first, second) = (world.indexer("first"), world.indexer("second"));
-    let searcher = world.searcher(vec![first.leaf(), second.leaf()]);
+    let searcher = world.searcher(vec![first.leaf(Cores::default()), second.leaf(Cores::default())]);
     let (stop_first, stop_second) = (CancellationToken::new(), CancellationToken::new());
     let first = tokio::spawn(first.run(stop_first.clone()));
 

@@ -14,9 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use millrace_cores::{Cores, Piece};
 use millrace_model::Clock;
 use millrace_store::{
-    ClusterKey, Disbelief, HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse,
+    ClusterKey, Disbelief, Error, HotPart, HotRequest, HotResponse, Leaf, LeafError, LeafResponse, Threads,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -32,12 +33,13 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub struct HotLeaf {
     shards: Arc<Shards>,
+    cores: Cores,
 }
 
 impl HotLeaf {
-    /// Over these shards.
-    pub fn new(shards: Arc<Shards>) -> Self {
-        Self { shards }
+    /// Over these shards, on cores that it shares with whoever else searches in this process.
+    pub fn new(shards: Arc<Shards>, cores: Cores) -> Self {
+        Self { shards, cores }
     }
 
     /// Waits a moment for what is in the topic already and on its way, so that a steady stream does not make every
@@ -51,14 +53,17 @@ impl HotLeaf {
     }
 
     /// Searches all rows as they stand now. Blocks a thread: uses a core for as long as the rows take.
-    pub fn search_now(&self, request: &HotRequest) -> HotResponse {
+    ///
+    /// # Errors
+    /// `threads` say that nobody waits for the answer any more.
+    pub fn search_now(&self, request: &HotRequest, threads: &dyn Threads) -> Result<HotResponse, Error> {
         if request.publish {
             self.shards.want_cut();
         }
         let topic = self.shards.topic();
-        let parts =
-            self.shards.held().into_iter().map(|held| search_partition(topic, &held, request)).collect();
-        HotResponse { parts }
+        let held = self.shards.held();
+        let parts = held.iter().map(|held| search_partition(topic, held, request, threads));
+        Ok(HotResponse { parts: parts.collect::<Result<_, _>>()? })
     }
 
     /// `POST /leaf/search`, for query nodes that can prove that they have the cluster's `key`; without one, for everybody.
@@ -99,13 +104,17 @@ impl Door {
 impl Leaf for HotLeaf {
     async fn search(&self, request: &HotRequest) -> Result<HotResponse, LeafError> {
         self.catch_up().await;
+        // Whoever drops this future, a search that was given up or a node that has hung up, ends what it began.
+        let (search, _waiting) = self.cores.search();
+        let turn = search.turn(Piece::Near).await;
         let (leaf, request) = (self.clone(), request.clone());
-        tokio::task::spawn_blocking(move || leaf.search_now(&request)).await.map_err(|error| {
-            LeafError::Refused {
-                address: "the indexer of this process".to_owned(),
-                problem: error.to_string(),
-            }
-        })
+        let refused = |problem: String| LeafError::Refused {
+            address: "the indexer of this process".to_owned(),
+            problem,
+        };
+        let searching = tokio::task::spawn_blocking(move || leaf.search_now(&request, &turn));
+        let answer = searching.await.map_err(|error| refused(error.to_string()))?;
+        answer.map_err(|error| refused(error.to_string()))
     }
 }
 
@@ -123,7 +132,12 @@ async fn answer(State(door): State<Arc<Door>>, uri: Uri, headers: HeaderMap, bod
     }
 }
 
-fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> HotPart {
+fn search_partition(
+    topic: &str,
+    held: &HeldPartition,
+    request: &HotRequest,
+    threads: &dyn Threads,
+) -> Result<HotPart, Error> {
     let owned = &held.owned;
     // What the asker's catalogue had published it finds in sealed shards; a catalogue that knew another incarnation of
     // the topic had published nothing of this one.
@@ -132,13 +146,13 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         .iter()
         .find(|p| p.topic == topic && p.partition == held.partition && p.topic_id == owned.topic_id)
         .map_or(0, |p| p.next_offset);
-    let response = held
-        .rows
-        .iter()
-        .filter(|(stream, _)| request.grant.shows(request.streams.as_deref(), stream))
-        .map(|(_, rows)| rows.search(&request.request, published))
-        .fold(LeafResponse::default(), |all, one| all.merge(one, &request.request));
-    HotPart {
+    let shown =
+        held.rows.iter().filter(|(stream, _)| request.grant.shows(request.streams.as_deref(), stream));
+    let mut response = LeafResponse::default();
+    for (_, rows) in shown {
+        response = response.merge(rows.search(&request.request, published, Some(threads))?, &request.request);
+    }
+    Ok(HotPart {
         topic: topic.to_owned(),
         topic_id: owned.topic_id,
         partition: held.partition,
@@ -147,7 +161,7 @@ fn search_partition(topic: &str, held: &HeldPartition, request: &HotRequest) -> 
         held_to: owned.next,
         end: owned.end,
         response,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! A search: which shards and leaves to ask, asking them, and joining what they say.
 
-pub mod cores;
 pub mod deletions;
 pub mod fanout;
 pub mod merge;
@@ -14,10 +13,11 @@ use crate::{
     shards::OpenShards,
     verify::{Verification, verify},
 };
-use cores::Cores;
 use millrace_catalogue::Catalogue;
+use millrace_cores::{Cores, Piece};
 use millrace_filter::Filter;
 use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_pipes::{Answer, Partials, Plan, TooLarge};
 use millrace_store::{Leaf, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
@@ -87,7 +87,7 @@ pub struct Hits {
     /// What had to be read.
     pub scanned_bytes: u64,
     /// What was gathered for the pipes, where there are some.
-    pub gathered: Option<millrace_pipes::Partials>,
+    pub gathered: Option<Partials>,
 }
 
 /// How often a search begins anew because rows were published and let go of while it was under way.
@@ -115,6 +115,7 @@ impl<L: Leaf> Searcher<L> {
         catalogue: Catalogue,
         shards: OpenShards,
         leaves: Leaves<L>,
+        cores: Cores,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
@@ -125,7 +126,7 @@ impl<L: Leaf> Searcher<L> {
             templates: KnownTemplates::default(),
             clock,
             metrics,
-            cores: Cores::default(),
+            cores,
             partitions: Partitions::default(),
             verifying: tokio::sync::Mutex::default(),
         }
@@ -162,6 +163,38 @@ impl<L: Leaf> Searcher<L> {
         let mut answer = merge::merge(&plan, sealed, hot);
         answer.missing.extend(self.partitions.untaken(&plan.snapshot.partitions));
         Ok(answer)
+    }
+
+    /// Makes what a plan says of what was gathered for it, when there is a core for it.
+    ///
+    /// # Errors
+    /// It would take too much memory.
+    pub async fn finish(&self, plan: Plan, gathered: Option<Partials>) -> Result<Answer, TooLarge> {
+        self.on_a_core(move |templates| plan.finish(gathered, templates.merges())).await
+    }
+
+    /// Makes what plans say of what was gathered for them together, when there is a core for it.
+    ///
+    /// # Errors
+    /// It would take too much memory.
+    pub async fn finish_all(
+        &self,
+        plans: Vec<Plan>,
+        gathered: Option<Partials>,
+    ) -> Result<Vec<Answer>, TooLarge> {
+        self.on_a_core(move |templates| Plan::finish_all(&plans, gathered, templates.merges())).await
+    }
+
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce(&Templates) -> T + Send + 'static) -> T {
+        let templates = self.templates().await;
+        let (search, _waiting) = self.cores.search();
+        let turn = search.turn(Piece::Near).await;
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&templates)
+        });
+        // What breaks off there breaks off here.
+        working.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Has what the topic holds now published, so that the ledger tells of it. What was not in time is returned.

@@ -2,6 +2,7 @@
 
 use millrace_catalogue::{Acquisition, Catalogue, Cut, Move};
 use millrace_config::Secret;
+use millrace_cores::Cores;
 use millrace_model::{
     Clock, LogRecord, OffsetRange, Partition, RecordId, Row, Severity, ShardId, ShardMeta, SourceId,
     StreamName, SystemClock, Timestamp,
@@ -109,7 +110,7 @@ impl World {
         let metrics = millrace_query::Metrics::default();
         let remote = HttpLeaves::new(None, Arc::clone(&clock)).unwrap();
         let leaves = Leaves::new(Some(("nobody".to_owned(), Nobody)), remote, metrics.clone());
-        Searcher::new(catalogue, OpenShards::new(bundles), leaves, clock, metrics)
+        Searcher::new(catalogue, OpenShards::new(bundles), leaves, Cores::default(), clock, metrics)
     }
 
     fn copies(&self, name: &str) -> PathBuf {

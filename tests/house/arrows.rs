@@ -19,11 +19,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("import", &[]),
     ("transport", &["model", "config"]),
     ("store", &["model", "filter", "pipes", "template"]),
+    // The threads that it lends wait for each other: `store` only says what they are to it.
+    ("cores", &["store"]),
     ("storage", &["config"]),
     ("catalogue", &["model", "ledger", "config"]),
     ("detect", &["model", "filter", "template"]),
     ("agent", &["model", "filter", "intake", "listen", "transport", "config"]),
-    ("indexer", &["model", "filter", "ledger", "transport", "store", "storage", "catalogue", "config"]),
+    (
+        "indexer",
+        &["model", "filter", "ledger", "transport", "store", "cores", "storage", "catalogue", "config"],
+    ),
     (
         "query",
         &[
@@ -37,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "elastic",
             "listen",
             "store",
+            "cores",
             "storage",
             "catalogue",
             "detect",

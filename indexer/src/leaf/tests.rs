@@ -18,6 +18,15 @@ impl Clock for Still {
     }
 }
 
+/// A thread alone, that goes on or does not.
+struct Alone(bool);
+
+impl Threads for Alone {
+    fn go_on(&self) -> bool {
+        self.0
+    }
+}
+
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
 /// A leaf with a row of each stream.
@@ -33,7 +42,7 @@ fn leaf(streams: &[&str]) -> HotLeaf {
         (stream, Timestamp(0), HotRow { partition: Partition(0), offset: nth as i64, row })
     });
     shards.append(Partition(0), rows.collect(), streams.len() as i64, None);
-    HotLeaf::new(Arc::new(shards))
+    HotLeaf::new(Arc::new(shards), Cores::default())
 }
 
 fn request(streams: Option<&[&str]>, grant: Grant) -> HotRequest {
@@ -59,7 +68,8 @@ fn no_stream_is_shown_that_is_not_granted() {
     let leaf = leaf(&["app", "audit", "web"]);
     let grant = |names: &[&str]| Grant::Streams(names.iter().map(|name| name.parse().unwrap()).collect());
     let seen = |streams: Option<&[&str]>, grant: Grant| {
-        let response = leaf.search_now(&request(streams, grant)).parts.remove(0).response;
+        let response =
+            leaf.search_now(&request(streams, grant), &Alone(true)).unwrap().parts.remove(0).response;
         let streams: Vec<String> = response.hits.iter().map(|row| row.stream.to_string()).collect();
         assert_eq!(response.total, streams.len() as u64);
         streams
@@ -70,7 +80,13 @@ fn no_stream_is_shown_that_is_not_granted() {
     assert_eq!(seen(Some(&["audit"]), grant(&["app"])), [""; 0]);
     assert_eq!(seen(None, Grant::Streams(BTreeSet::new())), [""; 0]);
     // Where a partition stands is told all the same: whether an answer is whole is nobody's secret.
-    assert_eq!(leaf.search_now(&request(None, grant(&[]))).parts[0].held_to, 3);
+    let answer = leaf.search_now(&request(None, grant(&[])), &Alone(true)).unwrap();
+    assert_eq!(answer.parts[0].held_to, 3);
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_answered() {
+    assert!(leaf(&["app"]).search_now(&request(None, Grant::All), &Alone(false)).is_err());
 }
 
 fn door(key: Option<ClusterKey>) -> Door {

@@ -8,6 +8,7 @@ use crate::{
     snapshots,
     templates::Exchange,
 };
+use millrace_cores::Cores;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,9 +42,9 @@ impl Indexer {
         }
     }
 
-    /// Answers searches over its rows.
-    pub fn leaf(&self) -> HotLeaf {
-        HotLeaf::new(Arc::clone(&self.shards))
+    /// Answers searches over its rows, on these cores.
+    pub fn leaf(&self, cores: Cores) -> HotLeaf {
+        HotLeaf::new(Arc::clone(&self.shards), cores)
     }
 
     /// For probes.

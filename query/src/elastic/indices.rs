@@ -201,8 +201,7 @@ async fn grouped<L: Leaf>(
         gather: Some(plan.leaf()),
     };
     let found = searcher.search(&request).await?;
-    let merges = searcher.templates().await;
-    Ok(plan.finish(found.gathered, merges.merges()).ok().map(|answer| answer.table))
+    Ok(searcher.finish(plan, found.gathered).await.ok().map(|answer| answer.table))
 }
 
 impl Index {

@@ -173,10 +173,7 @@ impl<L: Leaf> Elastic<'_, L> {
             SearchRequest { gather: Some(Plan::leaf_of(&plans)), ..self.request(scope, &Expr::All) };
         let found = self.searcher.search(&request).await?;
         note(missing, found.missing);
-        let merges = self.searcher.templates().await;
-        let finish =
-            tokio::task::spawn_blocking(move || Plan::finish_all(&plans, found.gathered, merges.merges()));
-        let answers = finish.await.map_err(|error| ElasticError::internal(error.to_string()))??;
+        let answers = self.searcher.finish_all(plans, found.gathered).await?;
         Ok((answers.into_iter().map(|answer| answer.table).collect(), found.total))
     }
 

@@ -69,10 +69,7 @@ pub(super) async fn piped<L: Leaf>(
     plan: &Plan,
 ) -> Result<(Hits, Answer), ApiError> {
     let mut hits = search(api, request).await?;
-    let templates = api.searcher.templates().await;
-    let (plan, gathered) = (plan.clone(), hits.gathered.take());
-    let made = tokio::task::spawn_blocking(move || plan.finish(gathered, templates.merges())).await;
-    let made = made.map_err(|error| ApiError::unavailable("pipes broke off", &error.into()))??;
+    let made = api.searcher.finish(plan.clone(), hits.gathered.take()).await?;
     Ok((hits, made))
 }
 

@@ -113,7 +113,7 @@ impl Counts {
         };
         let found = loki.searcher.search(&request).await?;
         note(missing, found.missing);
-        let table = plan.finish(found.gathered, loki.searcher.templates().await.merges())?.table;
+        let table = loki.searcher.finish(plan, found.gathered).await?.table;
         let cells: Vec<_> = table.columns.iter().map(|column| (&column.name, &column.cells)).collect();
         let mut series: BTreeMap<Labels, BTreeMap<i64, u64>> = BTreeMap::new();
         for row in 0..table.rows {

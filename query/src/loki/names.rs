@@ -51,7 +51,7 @@ impl Names {
         let Ok(plan) = Plan::new(&[stats], &context) else { return Ok(Ok(Self::default())) };
         let request = SearchRequest { limit: 0, gather: Some(plan.leaf()), ..request.clone() };
         let found = searcher.search(&request).await?;
-        let answer = match plan.finish(found.gathered, searcher.templates().await.merges()) {
+        let answer = match searcher.finish(plan, found.gathered).await {
             Ok(answer) => answer,
             Err(too_large) => return Ok(Err(too_large)),
         };

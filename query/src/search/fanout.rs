@@ -1,7 +1,8 @@
 //! Asking: sealed shards on a bounded number of threads, hot rows at every indexer at once.
 
-use super::{Missing, cores::Cores, deletions::Deletions, plan::Plan};
+use super::{Missing, deletions::Deletions, plan::Plan};
 use crate::{Leaves, shards::OpenShards};
+use millrace_cores::{Cores, Piece, Search};
 use millrace_model::ShardMeta;
 use millrace_pipes::Partials;
 use millrace_store::{Error, HotResponse, Leaf, LeafError, LeafRequest, LeafResponse};
@@ -20,7 +21,7 @@ pub struct Sealed {
 /// Searches every planned shard for what is not deleted in it.
 pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sealed {
     // Whoever drops this future, a client that has gone or a time-out, ends what it began.
-    let (cores, stop) = cores.of_search();
+    let (search, stop) = cores.search();
     let mut stop = Some(stop);
     let deletions = Deletions::of(&plan.snapshot.deletions);
     let mut missing = Vec::new();
@@ -33,9 +34,9 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan) -> Sea
                 continue;
             }
         };
-        let (shards, cores) = (Arc::clone(shards), cores.clone());
+        let (shards, search) = (Arc::clone(shards), search.clone());
         tasks.spawn(async move {
-            let answer = search_one(&shards, &meta, &Arc::new(requests), &cores).await;
+            let answer = search_one(&shards, &meta, &Arc::new(requests), &search).await;
             (meta, answer)
         });
     }
@@ -68,12 +69,12 @@ async fn search_one(
     shards: &Arc<OpenShards>,
     meta: &ShardMeta,
     requests: &Arc<Vec<LeafRequest>>,
-    cores: &Cores,
+    search: &Search,
 ) -> anyhow::Result<LeafResponse> {
-    match try_one(shards, meta, requests, cores).await {
+    match try_one(shards, meta, requests, search).await {
         Err(error) if is_damage(&error) && shards.distrust(meta).await => {
             tracing::warn!(shard.id = %meta.id, error = format!("{error:#}"), "the copy of a shard is damaged; it is fetched again");
-            try_one(shards, meta, requests, cores).await
+            try_one(shards, meta, requests, search).await
         }
         answer => answer,
     }
@@ -91,20 +92,19 @@ async fn try_one(
     shards: &Arc<OpenShards>,
     meta: &ShardMeta,
     requests: &Arc<Vec<LeafRequest>>,
-    cores: &Cores,
+    search: &Search,
 ) -> anyhow::Result<LeafResponse> {
     if requests.is_empty() {
         return Ok(LeafResponse::default());
     }
     let found = shards.find(meta).await?;
-    let _permit = if found.is_near() { cores.acquire().await } else { cores.acquire_to_wait().await };
-    let (shards, meta, requests, cores) =
-        (Arc::clone(shards), meta.clone(), Arc::clone(requests), cores.clone());
+    let turn = search.turn(if found.is_near() { Piece::Near } else { Piece::Far }).await;
+    let (shards, meta, requests) = (Arc::clone(shards), meta.clone(), Arc::clone(requests));
     let searching = tokio::task::spawn_blocking(move || {
         let shard = shards.open(&meta, found)?;
         let mut all = LeafResponse::default();
         for request in requests.iter() {
-            let answer = shard.sealed().search_on(request, Some(&cores))?;
+            let answer = shard.sealed().search_on(request, Some(&turn))?;
             all = all.merge(answer, request);
         }
         Ok::<_, Error>(all)

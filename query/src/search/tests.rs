@@ -59,7 +59,14 @@ async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
     let bundles = Bundles::open(&millrace_storage::Settings::new(url, "")).unwrap();
     let remote = HttpLeaves::new(None, Arc::clone(&clock)).unwrap();
     let leaves = Leaves::new(Some(("a".to_owned(), &fleeting)), remote, Metrics::default());
-    let searcher = Searcher::new(catalogue, OpenShards::new(bundles), leaves, clock, Metrics::default());
+    let searcher = Searcher::new(
+        catalogue,
+        OpenShards::new(bundles),
+        leaves,
+        Cores::default(),
+        clock,
+        Metrics::default(),
+    );
     let request = SearchRequest {
         filter: Filter::ALL,
         range: TimeRange::ALL,

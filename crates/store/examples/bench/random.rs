@@ -156,7 +156,7 @@ fn is_known(kept: &[Kept], first: u64, row: &Row) -> bool {
 /// How many distinct rows a search of the hot ones finds as they went in.
 fn hot_rows(hot: &HotShard, known: &dyn Fn(&Row) -> bool) -> Outcome<u64> {
     let request = ask::request("*", usize::MAX, Order::OldestFirst, None)?;
-    let mut rows = hot.snapshot().search(&request, i64::MIN).hits;
+    let mut rows = hot.snapshot().search(&request, i64::MIN, None)?.hits;
     rows.dedup_by_key(|row| row.order());
     Ok(rows.iter().filter(|row| known(row)).count() as u64)
 }

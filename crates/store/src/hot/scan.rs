@@ -2,6 +2,7 @@
 
 use super::{Block, HotRows};
 use crate::{
+    Error, Threads,
     bytes::Malformed,
     leaf::{self, LeafResponse},
     plan::RowView,
@@ -57,28 +58,31 @@ impl HotRows {
         range: TimeRange,
         fragments: &Fragments,
         from_offset: i64,
-    ) -> LeafResponse {
+        threads: Option<&dyn Threads>,
+    ) -> Result<LeafResponse, Error> {
         if let Some(search) = leaf::instead(filter, range, fragments) {
-            return leaf::gathered(fragments, self.search(&search, from_offset));
+            return Ok(leaf::gathered(fragments, self.search(&search, from_offset, threads)?));
         }
         let (mut gathered, mut total) = (fragments.begin(), 0);
-        let scanned_bytes = self.scan(filter, range, &fragments.fields(), from_offset, &mut |rows| {
-            total += rows.count() as u64;
-            let Ok(()) = fragments.add(&mut gathered, rows);
-        });
-        LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() }
+        let scanned_bytes =
+            self.scan(filter, range, &fragments.fields(), from_offset, threads, &mut |rows| {
+                total += rows.count() as u64;
+                let Ok(()) = fragments.add(&mut gathered, rows);
+            })?;
+        Ok(LeafResponse { total, scanned_bytes, gathered: Some(gathered), ..LeafResponse::default() })
     }
 
     /// Calls `visit` with all rows that match and whose messages lie at or above `from_offset`, some at a time. Returns how
-    /// many bytes of values were looked at. CPU bound.
+    /// many bytes of values were looked at. CPU bound. Stops as a search does.
     pub(crate) fn scan(
         &self,
         filter: &Filter,
         range: TimeRange,
         fields: &[FieldRef],
         from_offset: i64,
+        threads: Option<&dyn Threads>,
         visit: &mut dyn FnMut(&SomeRows<'_, '_>),
-    ) -> u64 {
+    ) -> Result<u64, Error> {
         let projections: Vec<OnceCell<Vec<Projection<'_>>>> =
             self.shapes().iter().map(|_| OnceCell::new()).collect();
         let projector = |field| Projector::new(field, self.origins(), &self.stream);
@@ -90,35 +94,38 @@ impl HotRows {
             projections: &projections,
             line: RefCell::default(),
         };
-        let looked_at = self.each_match(filter, range, from_offset, |block, at| {
+        let looked_at = self.each_match(filter, range, from_offset, threads, |block, at| {
             some.places.push((block, at));
             if some.places.len() == BATCH_ROWS {
                 visit(&some);
                 some.places.clear();
             }
             ControlFlow::Continue(())
-        });
+        })?;
         if !some.places.is_empty() {
             visit(&some);
         }
-        looked_at
+        Ok(looked_at)
     }
 
     /// How many of the rows that match, of messages at or above `from_offset`, have each value of a field. CPU bound.
+    ///
+    /// # Errors
+    /// None: nobody stops it.
     pub fn group_counts(
         &self,
         filter: &Filter,
         range: TimeRange,
         field: &FieldRef,
         from_offset: i64,
-    ) -> GroupCounts {
+    ) -> Result<GroupCounts, Error> {
         let mut counts = GroupCounts::default();
-        self.scan(filter, range, std::slice::from_ref(field), from_offset, &mut |rows| {
+        self.scan(filter, range, std::slice::from_ref(field), from_offset, None, &mut |rows| {
             let all: Vec<u32> = (0..rows.count() as u32).collect();
             let Ok(cells) = rows.cells(0, &all);
             counts.add(&cells);
-        });
-        counts
+        })?;
+        Ok(counts)
     }
 }
 

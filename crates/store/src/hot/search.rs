@@ -2,33 +2,44 @@
 
 use super::{Block, Head, HotRows, HotSlots};
 use crate::{
+    Error, Threads,
     leaf::{LeafRequest, LeafResponse, Order, Place, bucket},
     plan::{Plan, Question, matches},
     shape::Line,
+    threads::go_on,
 };
 use millrace_filter::Filter;
 use millrace_model::{RecordId, TimeRange};
 use std::{cell::OnceCell, ops::ControlFlow};
 
 impl HotRows {
-    /// Searches the rows whose messages lie at or above `from_offset`. CPU bound: some ten nanoseconds a row, more
-    /// where lines must be rebuilt.
-    pub fn search(&self, request: &LeafRequest, from_offset: i64) -> LeafResponse {
+    /// Searches the rows whose messages lie at or above `from_offset`, for as long as `threads` say, on the caller's alone.
+    /// CPU bound: some ten nanoseconds a row, more where lines must be rebuilt.
+    ///
+    /// # Errors
+    /// It was stopped.
+    pub fn search(
+        &self,
+        request: &LeafRequest,
+        from_offset: i64,
+        threads: Option<&dyn Threads>,
+    ) -> Result<LeafResponse, Error> {
         if let Some(fragments) = &request.fragments {
-            return self.gather(&request.filter, request.range, fragments, from_offset);
+            return self.gather(&request.filter, request.range, fragments, from_offset, threads);
         }
         let mut response = LeafResponse::default();
         let interval = request.histogram.filter(|interval| *interval > 0);
         let mut best = Best::new(request);
-        let looked_at = self.each_match(&request.filter, request.range, from_offset, |block, at| {
-            let head = &block.heads[at];
-            response.total += 1;
-            if let Some(interval) = interval {
-                *response.histogram.entry(bucket(head.time, interval)).or_insert(0) += 1;
-            }
-            best.offer(self, block, at, head);
-            ControlFlow::Continue(())
-        });
+        let looked_at =
+            self.each_match(&request.filter, request.range, from_offset, threads, |block, at| {
+                let head = &block.heads[at];
+                response.total += 1;
+                if let Some(interval) = interval {
+                    *response.histogram.entry(bucket(head.time, interval)).or_insert(0) += 1;
+                }
+                best.offer(self, block, at, head);
+                ControlFlow::Continue(())
+            })?;
         response.scanned_bytes = looked_at;
         let mut line = Line::default();
         response.hits = best
@@ -39,23 +50,25 @@ impl HotRows {
                 self.view(&block.heads[at], &slots).and_then(|row| row.row(&mut line)).ok()
             })
             .collect();
-        response
+        Ok(response)
     }
 
     /// Calls `visit` with the block and place of each row that matches, in the order in which they came, until that
-    /// breaks. Returns how many bytes of values were looked at.
+    /// breaks. Returns how many bytes of values were looked at; stops, with an error, as soon as `threads` say so.
     pub(super) fn each_match<'a>(
         &'a self,
         filter: &Filter,
         range: TimeRange,
         from_offset: i64,
+        threads: Option<&dyn Threads>,
         mut visit: impl FnMut(&'a Block, usize) -> ControlFlow<()>,
-    ) -> u64 {
+    ) -> Result<u64, Error> {
         let question = Question::new(filter, &self.stream, self.origins());
         let plans: Vec<OnceCell<Plan<'_>>> = self.shapes().iter().map(|_| OnceCell::new()).collect();
         let (mut looked_at, mut line) = (0, Line::default());
         let mut found = vec![OnceCell::new(); question.leaves()];
         for block in self.blocks().iter().filter(|block| block.reaches(range, from_offset)) {
+            go_on(threads)?;
             found.fill(OnceCell::new());
             for (at, head) in block.heads.iter().enumerate() {
                 if head.offset < from_offset || !range.contains(head.time) {
@@ -74,11 +87,11 @@ impl HotRows {
                     }
                 };
                 if matched && visit(block, at).is_break() {
-                    return looked_at;
+                    return Ok(looked_at);
                 }
             }
         }
-        looked_at
+        Ok(looked_at)
     }
 }
 

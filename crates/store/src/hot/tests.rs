@@ -1,9 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::{LeafRequest, Order, sample};
+use crate::{LeafRequest, Order, Threads, sample};
 use millrace_filter::Filter;
 use millrace_model::LogRecord;
+use millrace_pipes::{Context, Plan};
 use proptest::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn row(offset: i64, time: i64) -> HotRow {
     let id = RecordId { source: SourceId(1), position: offset as u64, index: 0 };
@@ -25,7 +27,7 @@ fn positions(rows: &HotRows, from: i64, to: i64) -> Vec<u64> {
         histogram: None,
         fragments: None,
     };
-    rows.search(&request, i64::MIN).hits.iter().map(|row| row.id.position).collect()
+    rows.search(&request, i64::MIN, None).unwrap().hits.iter().map(|row| row.id.position).collect()
 }
 
 #[test]
@@ -40,6 +42,44 @@ fn a_snapshot_does_not_see_later_rows_and_the_shard_does() {
     assert_eq!(positions(&shard.snapshot(), 0, 100), [0, 1, 2]);
     assert!(shard.weight() > 0 && shard.weight() < 3 * row(0, 0).row.weight());
     assert!(HotShard::default().is_empty() && HotShard::default().snapshot().is_empty());
+}
+
+/// Lets go on so often.
+struct Stops(AtomicUsize);
+
+impl Threads for Stops {
+    fn go_on(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+#[test]
+fn what_nobody_waits_for_ends_within_a_block() {
+    let shard = HotShard::default();
+    for n in 0..3 * BLOCK_ROWS as i64 {
+        shard.append(vec![row(n, n)]);
+    }
+    let rows = shard.snapshot();
+    let blocks = rows.blocks().len();
+    let search = |pipes: &str, asked: usize| {
+        let query = millrace_pipes::parse(&format!("* | {pipes}")).unwrap();
+        let context = Context { now: Timestamp(0), range: TimeRange::ALL, limit: 30, memory: 1 << 24 };
+        let plan = Plan::new(&query.pipes, &context).unwrap();
+        let request = LeafRequest {
+            filter: Filter::ALL,
+            range: TimeRange::ALL,
+            limit: 0,
+            order: Order::OldestFirst,
+            after: None,
+            histogram: None,
+            fragments: Some(Plan::leaf_of(&[plan])),
+        };
+        rows.search(&request, i64::MIN, Some(&Stops(AtomicUsize::new(asked))))
+    };
+    for pipes in ["stats count()", "stats count_distinct(body)"] {
+        assert!(search(pipes, blocks).is_ok(), "{pipes}");
+        assert!(matches!(search(pipes, blocks - 1), Err(crate::Error::Stopped)), "{pipes}");
+    }
 }
 
 #[test]
@@ -77,7 +117,7 @@ fn rows_below_an_offset_and_outside_a_range_are_passed_over() {
         histogram: None,
         fragments: None,
     };
-    assert_eq!(rows.search(&request, BLOCK_ROWS as i64 - 3).total, 3);
+    assert_eq!(rows.search(&request, BLOCK_ROWS as i64 - 3, None).unwrap().total, 3);
 }
 
 proptest! {

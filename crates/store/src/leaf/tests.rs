@@ -73,7 +73,7 @@ fn a_record_that_is_no_hexadecimal_is_an_error() {
 proptest! {
     #[test]
     fn answers_travel_as_json_without_loss(rows in sample::rows(8)) {
-        let response = rows.into_iter().collect::<HotRows>().search(&request(100, Order::NewestFirst), i64::MIN);
+        let response = rows.into_iter().collect::<HotRows>().search(&request(100, Order::NewestFirst), i64::MIN, None).unwrap();
         let json = serde_json::to_string(&response).unwrap();
         let back: LeafResponse = serde_json::from_str(&json).unwrap();
         // Doubles that are no numbers do not equal themselves; their text does.
@@ -89,7 +89,7 @@ proptest! {
         let (first, second) = (cut.0.min(cut.1).min(rows.len()), cut.0.max(cut.1).min(rows.len()));
         let request = request(limit, order);
         let answer =
-            |rows: &[crate::HotRow]| rows.iter().cloned().collect::<HotRows>().search(&request, i64::MIN);
+            |rows: &[crate::HotRow]| rows.iter().cloned().collect::<HotRows>().search(&request, i64::MIN, None).unwrap();
         let (a, b, c) = (answer(&rows[..first]), answer(&rows[first..second]), answer(&rows[second..]));
         let left = a.clone().merge(b.clone(), &request).merge(c.clone(), &request);
         let right = a.merge(b.merge(c, &request), &request);

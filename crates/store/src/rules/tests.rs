@@ -154,7 +154,7 @@ proptest! {
             expected.sort_by_key(|row| row.order());
             let expected = format!("{expected:?}");
             let request = request(filter);
-            prop_assert_eq!(&format!("{:?}", hot.snapshot().search(&request, i64::MIN).hits), &expected, "{}", request.filter);
+            prop_assert_eq!(&format!("{:?}", hot.snapshot().search(&request, i64::MIN, None).unwrap().hits), &expected, "{}", request.filter);
             prop_assert_eq!(&format!("{:?}", shard.search(&request).unwrap().hits), &expected, "{}", request.filter);
         }
     }

@@ -94,9 +94,9 @@ proptest! {
 
         let hot: HotRows = rows.iter().cloned().collect();
         let mut found = Found::new();
-        hot.scan(&filter, range, &fields, i64::MIN, &mut |rows| gather(&mut found, rows, count));
+        hot.scan(&filter, range, &fields, i64::MIN, None, &mut |rows| gather(&mut found, rows, count)).unwrap();
         prop_assert_eq!(&found, &expected, "in memory");
-        prop_assert_eq!(text(&hot.group_counts(&filter, range, first, i64::MIN)), text(&plainly));
+        prop_assert_eq!(text(&hot.group_counts(&filter, range, first, i64::MIN).unwrap()), text(&plainly));
 
         let parts: Vec<&[HotRow]> = [&rows[..cut.min(rows.len())], &rows[cut.min(rows.len())..]]
             .into_iter()
@@ -225,7 +225,7 @@ proptest! {
         let expected: Vec<String> = plans.iter().map(alone).collect();
 
         let hot: HotRows = rows.iter().cloned().collect();
-        let answer = hot.search(&request, i64::MIN);
+        let answer = hot.search(&request, i64::MIN, None).unwrap();
         prop_assert_eq!(answer.total, matching.len() as u64);
         prop_assert_eq!(told(&plans, answer.gathered), &expected[..], "in memory");
 

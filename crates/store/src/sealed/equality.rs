@@ -152,7 +152,7 @@ struct Places<'a> {
 
 impl Places<'_> {
     fn ask(&self, request: &LeafRequest) -> LeafResponse {
-        let hot = self.hot.iter().map(|rows| rows.search(request, i64::MIN));
+        let hot = self.hot.iter().map(|rows| rows.search(request, i64::MIN, None).unwrap());
         let sealed = self.sealed.iter().map(|shard| shard.search_on(request, Some(&Two)).unwrap());
         let all = hot.chain(sealed).reduce(|sum, more| sum.merge(more, request));
         all.unwrap_or_default()
@@ -161,7 +161,7 @@ impl Places<'_> {
     fn groups(&self, request: &LeafRequest, field: &FieldRef) -> GroupCounts {
         let LeafRequest { filter, range, .. } = request;
         let mut groups = GroupCounts::default();
-        let hot = self.hot.iter().map(|rows| rows.group_counts(filter, *range, field, i64::MIN));
+        let hot = self.hot.iter().map(|rows| rows.group_counts(filter, *range, field, i64::MIN).unwrap());
         let sealed = self.sealed.iter().map(|shard| shard.group_counts(filter, *range, field).unwrap());
         hot.chain(sealed).for_each(|counts| groups.merge(&counts));
         groups

@@ -89,8 +89,8 @@ impl Threads for Two {
         });
     }
 
-    fn is_stopped(&self) -> bool {
-        false
+    fn go_on(&self) -> bool {
+        true
     }
 }
 
@@ -98,12 +98,8 @@ impl Threads for Two {
 struct Nobody;
 
 impl Threads for Nobody {
-    fn run(&self, _: usize, work: &(dyn Fn() + Sync)) {
-        work();
-    }
-
-    fn is_stopped(&self) -> bool {
-        true
+    fn go_on(&self) -> bool {
+        false
     }
 }
 
@@ -161,7 +157,7 @@ proptest! {
         let hot: HotRows = rows.iter().cloned().collect();
         for request in requests {
             let expected = text(plainly(&rows, &request));
-            let found = text(hot.search(&request, i64::MIN));
+            let found = text(hot.search(&request, i64::MIN, None).unwrap());
             prop_assert_eq!(&found, &expected, "in memory: {}", request.filter);
             let found = text(shard.search(&request).unwrap());
             prop_assert_eq!(&found, &expected, "sealed: {}", request.filter);
@@ -359,7 +355,7 @@ fn nothing_among_values_of_any_kind_does_not_exist() {
     );
     let hot: HotRows = rows.iter().cloned().collect();
     let filter = millrace_filter::parse("body:* k:*").unwrap();
-    assert_eq!(hot.search(&request(filter, 9), i64::MIN).total, 3);
+    assert_eq!(hot.search(&request(filter, 9), i64::MIN, None).unwrap().total, 3);
 }
 
 #[test]
@@ -558,7 +554,7 @@ fn a_map_is_looked_into_where_others_have_an_array() {
             histogram: None,
             fragments: None,
         };
-        assert_eq!(hot.search(&request, i64::MIN).total, total, "{query}, in memory");
+        assert_eq!(hot.search(&request, i64::MIN, None).unwrap().total, total, "{query}, in memory");
         assert_eq!(shard.search(&request).unwrap().total, total, "{query}, sealed");
     }
 }

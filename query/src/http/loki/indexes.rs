@@ -79,7 +79,7 @@ async fn piped<L: Leaf>(
     let request = SearchRequest { limit: 0, gather: Some(plan.leaf()), ..request.clone() };
     let found = loki.searcher.search(&request).await?;
     missing.extend(found.missing);
-    Ok(plan.finish(found.gathered, loki.searcher.templates().await.merges())?)
+    Ok(loki.searcher.finish(plan, found.gathered).await?)
 }
 
 fn counts(by: &[(String, String)], more: Vec<Named<Aggregate>>) -> Pipe {
