@@ -48,7 +48,7 @@ class Asker:
         match kind:
             case "search":
                 part = self.dice.choice([0.01, 0.1, 1.0])
-                return native + urllib.parse.urlencode({"q": word, "limit": 100, "histogram": "1h", **self.range(part)}), None
+                return native + urllib.parse.urlencode({"q": word, "limit": 20, "histogram": "1h", **self.range(part)}), None
             case "counts":
                 pipes = self.dice.choice(["timechart count() by level", "top 10 host", "stats count(), count_distinct(service) by host"])
                 return native + urllib.parse.urlencode({"q": f"{word} | {pipes}", **self.range(1.0)}), None
@@ -206,7 +206,8 @@ def measure(up, port, records, live, options):
         asyncio.run(crowd(asker, up, options.seconds, results, seen))
         took, cpu = time.monotonic() - start, up.cpu_seconds() - cpu
         follower.join()
-    lines = written[0][0]
+    # The server has closed what was idle for so long.
+    lines, server = written[0][0], Server(port)
     wait_for(lambda: server.search(q="*", stream="live", limit=0, **{"from": "1d"})["total"], lines)
     for problem, count in results.failures.most_common(20):
         say(f"{count} x {problem}")

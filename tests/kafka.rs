@@ -13,7 +13,7 @@ use millrace_test_support::{
     wait,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// A member that was killed is missed after six seconds; everything else takes moments, but on a busy machine.
@@ -237,6 +237,35 @@ fn an_answer_that_may_lack_something_says_so() {
     let answer = cluster.server.search(&json!({ "q": "memory" }));
     assert_eq!((&answer["total"], &answer["partial"]), (&json!(1), &json!(true)), "{answer}");
     assert_eq!(cluster.server.get("/api/v1/audit")["records"], 1);
+}
+
+#[test]
+fn a_node_that_is_killed_in_the_middle_of_a_search_is_named() {
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, Plan { seal_age: "1h", ..plan(broker, "middle") });
+    cluster.start();
+    let mut writer = Writer::new(&site.path("logs"), 3, 900);
+    writer.write_until(1000);
+    cluster.server.wait_for_total(numbers::QUERY, 1000, DEADLINE);
+    let victim = cluster.busiest();
+    let address = cluster.indexers[victim].address.clone();
+    // It has the search, and does not come to answer it.
+    cluster.indexers[victim].process().signal("STOP");
+    let server = cluster.server.clone();
+    let searching = thread::spawn(move || server.search(&json!({ "q": "* | stats count()" })));
+    thread::sleep(Duration::from_millis(500));
+    assert!(!searching.is_finished());
+    cluster.indexers[victim].kill();
+    let answer = searching.join().unwrap();
+    let reasons = answer["missing"].to_string();
+    assert!(answer["partial"] == true && reasons.contains(&address), "{answer}");
+    // What the other one holds is in it, and all of it once more when somebody has taken over.
+    let counted = answer["table"]["rows"][0][0].as_u64().unwrap();
+    assert!(counted < 1000 && answer["total"] == counted, "{answer}");
+    cluster.indexers[victim].start();
+    cluster.server.wait_for_total(numbers::QUERY, 1000, DEADLINE);
+    numbers::assert_each_once(&cluster.server, 1000);
 }
 
 #[test]

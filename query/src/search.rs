@@ -185,7 +185,11 @@ impl<L: Leaf> Searcher<L> {
         self.on_a_core(move |templates| Plan::finish_all(&plans, gathered, templates.merges())).await
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce(&Templates) -> T + Send + 'static) -> T {
+    /// Does what takes a while, when there is a core for it.
+    pub(crate) async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Templates) -> T + Send + 'static,
+    ) -> T {
         let templates = self.templates().await;
         let (search, _waiting) = self.cores.search();
         let turn = search.turn(Piece::Near).await;

@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub(crate) use self::{
-    read::{Chunk, ColumnSlots, Group},
+    read::{Chunk, ColumnSlots, Group, RowSlots},
     write::{ChunkWriter, GroupPlace},
 };
 

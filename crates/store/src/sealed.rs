@@ -181,7 +181,10 @@ impl SealedShard {
     /// The record of that id, if it is in here.
     pub fn record(&self, id: RecordId) -> Result<Option<Row>, Error> {
         let reader = Reader::new(self);
-        reader.find(id)?.map(|row| reader.row(row)).transpose()
+        Ok(match reader.find(id)? {
+            Some(row) => reader.rows(&[row], None)?.pop(),
+            None => None,
+        })
     }
 
     fn ranks(&self) -> Result<&Ranks, Error> {

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use std::{io, sync::Arc};
 
 /// So many records are in memory at once.
-const PAGE: usize = 2000;
+const PAGE: usize = 10_000;
 const PARTIAL: &str = "x-millrace-partial";
 
 /// What is exported, and how.
@@ -116,10 +116,13 @@ impl<L: Leaf> Pages<L> {
         if let Some(new) = hits.missing.iter().find(|missing| self.is_news(missing)) {
             return self.break_off(&new.reason);
         }
-        let templates = self.api.searcher.templates().await;
-        let mut namer = templates.namer();
-        let rows = hits.hits.iter().map(|row| hit(row, Show::Whole, &mut namer));
-        Ok(Some(self.format.write(&csv::HIT, header, rows)?))
+        let format = self.format;
+        let written = self.api.searcher.on_a_core(move |templates| {
+            let mut namer = templates.namer();
+            let rows = hits.hits.iter().map(|row| hit(row, Show::Whole, &mut namer));
+            format.write(&csv::HIT, header, rows)
+        });
+        Ok(Some(written.await?))
     }
 
     /// Is something missing that was there when it began? What the topic has got since is not part of it.

@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use millrace_filter::{self as filter, FieldTest, Filter, Predicate};
 use millrace_listen::Caller;
 use millrace_model::{Attributes, Row, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Expr, Named, Pipe, Table};
@@ -23,12 +24,11 @@ use std::{
 /// So many of the latest records are looked into.
 const SAMPLE: usize = 500;
 /// Fields that records have besides attributes and resource, and the type of each.
-const OWN: [(&str, &str); 7] = [
+const OWN: [(&str, &str); 6] = [
     ("timestamp", "time"),
     ("observed_timestamp", "time"),
     ("level", "string"),
     ("severity_number", "int"),
-    ("body", "string"),
     ("trace_id", "string"),
     ("span_id", "string"),
 ];
@@ -57,7 +57,9 @@ pub async fn list<L: Leaf + 'static>(
     let (hits, counted) = search::piped(&api, &request, &pipes).await?;
     request = SearchRequest { gather: None, limit: SAMPLE, order: Order::NewestFirst, ..request };
     let sample = search::search(&api, &request).await?;
-    let mut fields = counts(&counted.table);
+    // A line would be rebuilt to be counted; whether there is one is known without.
+    let with_body = SearchRequest { filter: and_body(&request.filter), limit: 0, ..request.clone() };
+    let mut fields = counts(&counted.table, search::search(&api, &with_body).await?.total);
     look_into(&mut fields, &sample.hits, hits.total);
     let list = fields.iter().filter(|(_, found)| found.present > 0).map(|((scope, name), found)| {
         json!({
@@ -84,9 +86,15 @@ fn counts_by_names() -> Pipe {
     Pipe::Stats { aggregates: [count("count", None)].into_iter().chain(own).collect(), by: by.to_vec() }
 }
 
-/// What the table of these counts says of each field.
-fn counts(table: &Table) -> Fields {
-    let mut fields = Fields::new();
+fn and_body(filter: &Filter) -> Filter {
+    let body = filter::Expr::Field(Box::new(FieldTest::new("body", Predicate::Exists)));
+    Filter::new(filter::Expr::all_of(vec![filter.root().clone(), body]))
+}
+
+/// What the table of these counts says of each field, and how many have a body.
+fn counts(table: &Table, with_body: u64) -> Fields {
+    let body = Found { present: with_body, types: BTreeSet::from(["string"]), estimated: false };
+    let mut fields = Fields::from([(("record", "body".to_owned()), body)]);
     let cells =
         |name: &str| table.columns.iter().find(|column| column.name == name).map(|column| &column.cells);
     let number = |name: &str, row: usize| match cells(name).and_then(|cells| cells.get(row)) {

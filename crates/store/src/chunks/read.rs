@@ -140,15 +140,10 @@ impl Chunk {
         Column::open(head, column, pool).map_err(|problem| self.group.broken(problem))
     }
 
-    /// The values of all slots of one row.
-    pub(crate) fn row(&self, row: usize) -> Result<RowSlots, Error> {
-        let mut values = Strings::default();
-        for slot in 0..self.columns.len() {
-            let got = self.column(slot)?.get(row, values.buffer());
-            got.map_err(|problem| self.group.broken(problem))?;
-            values.end();
-        }
-        Ok(RowSlots(values))
+    /// The columns of all slots, for whoever reads row by row.
+    pub(crate) fn columns(&self) -> Result<Columns<'_>, Error> {
+        let columns = (0..self.columns.len()).map(|slot| self.column(slot)).collect::<Result<_, _>>()?;
+        Ok(Columns { group: &self.group, columns })
     }
 
     /// All values of a slot, as entries of which some may be the same.
@@ -166,6 +161,24 @@ impl Chunk {
                 decoded.map_err(|problem| self.group.broken(problem)).map(|()| values)
             })
             .collect()
+    }
+}
+
+/// The columns of a chunk. What a column unpacks for one row serves the next.
+pub(crate) struct Columns<'a> {
+    group: &'a Group,
+    columns: Vec<Column<'a>>,
+}
+
+impl Columns<'_> {
+    /// The values of one row.
+    pub(crate) fn row(&self, row: usize) -> Result<RowSlots, Error> {
+        let mut values = Strings::default();
+        for column in &self.columns {
+            column.get(row, values.buffer()).map_err(|problem| self.group.broken(problem))?;
+            values.end();
+        }
+        Ok(RowSlots(values))
     }
 }
 

@@ -83,7 +83,8 @@ impl<'q> Projector<'q> {
             },
             FieldRef::ResourceNames => {
                 let resource = self.origins.iter().map(|origin| Some(&origin.names)).collect();
-                return Projection { field, resource, own: Own::Record };
+                // Each row has an origin, which says it.
+                return Projection { field, resource, own: Own::Constant(None) };
             }
             FieldRef::Attribute(_) | FieldRef::Resource(_) | FieldRef::Any { .. } => {
                 return self.named(shape, at);

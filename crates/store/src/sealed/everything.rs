@@ -2,7 +2,7 @@
 //! shows it. For proving what is there and what is not.
 
 use super::{SealedShard, reader::Reader};
-use crate::{Error, shape::SeverityText};
+use crate::{Error, blocks::BLOCK_ROWS, shape::SeverityText};
 use millrace_model::{RecordId, Row};
 
 /// Where a text stands.
@@ -29,7 +29,11 @@ impl SealedShard {
     /// Bytes of the bundle are missing or changed; what `visit` returns.
     pub fn each_record<E: From<Error>>(&self, mut visit: impl FnMut(Row) -> Result<(), E>) -> Result<(), E> {
         let reader = Reader::new(self);
-        (0..self.meta().records as u32).try_for_each(|row| visit(reader.row(row)?))
+        let all: Vec<u32> = (0..self.meta().records as u32).collect();
+        for rows in all.chunks(BLOCK_ROWS) {
+            reader.rows(rows, None)?.into_iter().try_for_each(&mut visit)?;
+        }
+        Ok(())
     }
 
     /// Calls `visit` with the id of every record, in order. Reads what is said of rows, not what their records hold. CPU bound and

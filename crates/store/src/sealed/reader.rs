@@ -5,10 +5,11 @@ use super::SealedShard;
 use crate::{
     Error,
     blocks::Block,
-    chunks::{Chunk, Group},
+    chunks::{Chunk, Group, RowSlots},
     directory,
     plan::RowView,
-    shape::{Line, RowFacts},
+    shape::{Line, RowFacts, Shape},
+    threads::{Threads, go_on},
 };
 use millrace_model::{RecordId, Row, Timestamp};
 use std::{
@@ -177,21 +178,41 @@ impl<'s> Reader<'s> {
         Ok(RecordId { source, position: positions[at], index })
     }
 
-    /// A row, rebuilt.
-    pub(super) fn row(&self, row: u32) -> Result<Row, Error> {
+    /// Rows, rebuilt, in the order in which they are given. Of each of their chunks the columns are opened once.
+    pub(super) fn rows(&self, rows: &[u32], threads: Option<&dyn Threads>) -> Result<Vec<Row>, Error> {
+        let mut places = Vec::with_capacity(rows.len());
+        for (nth, row) in rows.iter().enumerate() {
+            let (block, at) = Self::place(*row);
+            let (shape, rank) = self.rank(block, at)?;
+            let chunk = self.shard.chunk_of(shape, rank);
+            places.push((chunk, rank - self.shard.directory.chunks[chunk as usize].first, nth));
+        }
+        places.sort_unstable();
+        let mut made: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
+        for places in places.chunk_by(|(a, ..), (b, ..)| a == b) {
+            go_on(threads)?;
+            let number = places[0].0;
+            let shape =
+                &self.shard.directory.shapes[self.shard.directory.chunks[number as usize].shape as usize];
+            let chunk = self.chunk(number)?;
+            let columns = chunk.columns()?;
+            for (_, at, nth) in places {
+                made[*nth] = Some(self.row(rows[*nth], shape, &columns.row(*at as usize)?)?);
+            }
+        }
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    /// A row out of its values.
+    fn row(&self, row: u32, shape: &Shape, slots: &RowSlots) -> Result<Row, Error> {
         let broken = |problem| self.shard.broken(problem);
         let (number, at) = Self::place(row);
-        let (shape, rank) = self.rank(number, at)?;
-        let chunk_number = self.shard.chunk_of(shape, rank);
-        let chunk = self.chunk(chunk_number)?;
-        let first = self.shard.directory.chunks[chunk_number as usize].first;
-        let slots = chunk.row((rank - first) as usize)?;
         let id = self.id(row)?;
         let block = self.block(number)?;
         let origin = block.origin(at).map_err(broken)? as usize;
         let view = RowView {
-            shape: &self.shard.directory.shapes[shape as usize],
-            slots: &slots,
+            shape,
+            slots,
             facts: RowFacts {
                 time: block.time(at).map_err(broken)?,
                 observed: block.observed(at).map_err(broken)?,

@@ -175,10 +175,8 @@ impl SealedShard {
         let reader = Reader::new(self);
         for row in 0..self.meta().records as u32 {
             let (block, at) = Reader::place(row);
-            let found = reader.rank(block, at).and_then(|(shape, rank)| Ok((shape, rank, reader.row(row)?)));
-            if let Ok((shape, rank, row)) = found {
-                visit(self.chunk_of(shape, rank), &row);
-            }
+            let (shape, rank) = reader.rank(block, at).unwrap();
+            visit(self.chunk_of(shape, rank), &reader.rows(&[row], None).unwrap()[0]);
         }
     }
 

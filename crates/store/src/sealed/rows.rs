@@ -371,7 +371,7 @@ impl Search<'_, '_> {
             }
         }
         self.walk(range, request.order, &mut take)?;
-        rows.into_iter().map(|row| self.reader.row(row)).collect()
+        self.reader.rows(&rows, self.threads)
     }
 
     /// The first row of `range` whose place satisfies what all later ones satisfy too; its end if none does.
