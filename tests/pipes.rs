@@ -45,6 +45,12 @@ fn records_in_memory_in_shards_and_in_both_are_one_table() {
                 rows(&up, "n:* | sort -n | limit 1 | fields n, user"),
                 json!([[last, format!("u{}", last % 7)]])
             );
+            // One run of what was written at once, of each user and of all.
+            let runs =
+                rows(&up, "n:* | session 1h count() as records, sum(size) by user | fields user, records");
+            assert_eq!(runs, json!(expected));
+            let of_all = rows(&up, "n:* | transaction 1h sum(n) as n, count() as c | fields n, c");
+            assert_eq!(of_all, json!([[(0..all).sum::<u64>(), all]]));
             let evens = (0..all).filter(|n| n % 7 == 3 && n % 2 == 0).count();
             assert_eq!(rows(&up, "user:u3 | where n % 2 = 0 | stats count()"), json!([[evens]]));
         }

@@ -32,6 +32,15 @@ pub enum Pipe {
         /// Besides the time.
         by: Vec<Named<Expr>>,
     },
+    /// Runs of rows of one group that lie close to one another in time, a row a run.
+    Transaction {
+        /// How far apart neighbours of one run may lie, in nanoseconds.
+        gap: i64,
+        /// At least one.
+        aggregates: Vec<Named<Aggregate>>,
+        /// What rows have in common that are in one run.
+        by: Vec<Named<Expr>>,
+    },
     /// The groups with the most rows, or with the fewest.
     Top {
         /// How many of them.

@@ -11,6 +11,7 @@ use crate::{
     groups::{GroupBy, Groups},
     memory::{Memory, Taken},
     ordered::{OrderBy, Ordered},
+    runs::{Runs, RunsBy},
     table::Table,
 };
 use millrace_filter::value_text;
@@ -57,6 +58,7 @@ pub(crate) enum Step {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Gather {
     Groups(GroupBy),
+    Runs(RunsBy),
     Rows(OrderBy),
 }
 
@@ -75,6 +77,7 @@ pub(crate) struct Partial {
 #[serde(rename_all = "snake_case")]
 enum State {
     Groups(Groups),
+    Runs(Runs),
     Rows(Ordered),
     /// It would have taken more memory than it may.
     TooLarge,
@@ -138,6 +141,7 @@ impl Fragment {
         }
         match &gather {
             Gather::Groups(ask) => ask.each_column(&mut |name| need(name, &made)),
+            Gather::Runs(ask) => ask.each_column(&mut |name| need(name, &made)),
             Gather::Rows(ask) => ask.each_column(&mut |name| need(name, &made)),
         }
         Self { columns, steps, gather, memory, is_time }
@@ -192,6 +196,7 @@ impl Fragment {
     pub(crate) fn begin(&self, used: &Memory) -> Partial {
         let state = match &self.gather {
             Gather::Groups(ask) => State::Groups(Groups::new(ask)),
+            Gather::Runs(ask) => State::Runs(Runs::new(ask)),
             Gather::Rows(_) => State::Rows(Ordered::default()),
         };
         Partial { state, unweighed: WEIGHED, taken: used.none_taken() }
@@ -214,6 +219,7 @@ impl Fragment {
         }
         match (&self.gather, &mut partial.state) {
             (Gather::Groups(ask), State::Groups(groups)) => groups.add(ask, &mut frame)?,
+            (Gather::Runs(ask), State::Runs(runs)) => runs.add(ask, &mut frame)?,
             (Gather::Rows(ask), State::Rows(ordered)) => ordered.add(ask, &mut frame)?,
             _ => partial.state = State::TooLarge,
         }
@@ -229,6 +235,11 @@ impl Fragment {
         match (&self.gather, &mut partial.state, other.state) {
             (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
                 if !groups.merge(others) {
+                    partial.state = State::TooLarge;
+                }
+            }
+            (Gather::Runs(ask), State::Runs(runs), State::Runs(others)) => {
+                if !runs.merge(ask, others) {
                     partial.state = State::TooLarge;
                 }
             }
@@ -256,6 +267,7 @@ impl Fragment {
     fn weigh(&self, partial: &mut Partial) {
         let (weight, count) = match &partial.state {
             State::Groups(groups) => (groups.weight(), groups.count()),
+            State::Runs(runs) => (runs.weight(), runs.count()),
             State::Rows(ordered) => (ordered.weight(), ordered.count()),
             State::TooLarge => (0, 0),
         };
@@ -266,11 +278,8 @@ impl Fragment {
     /// What was gathered, as a table; and how many rows it would have without a limit.
     pub(crate) fn finish(&self, partial: Partial) -> Result<(Table, u64), TooLarge> {
         match (&self.gather, partial.state) {
-            (Gather::Groups(ask), State::Groups(groups)) => {
-                let table = groups.finish(ask, &self.is_time);
-                let rows = table.rows as u64;
-                Ok((table, rows))
-            }
+            (Gather::Groups(ask), State::Groups(groups)) => Ok(all_of(groups.finish(ask, &self.is_time))),
+            (Gather::Runs(ask), State::Runs(runs)) => Ok(all_of(runs.finish(ask, &self.is_time))),
             (Gather::Rows(ask), State::Rows(ordered)) => Ok(ordered.finish(ask, &self.is_time)),
             _ => Err(TooLarge { memory: self.memory }),
         }
@@ -284,6 +293,12 @@ impl Fragment {
         self.weigh(&mut partial);
         self.finish(partial)
     }
+}
+
+/// A table that shows all of its rows.
+fn all_of(table: Table) -> (Table, u64) {
+    let rows = table.rows as u64;
+    (table, rows)
 }
 
 impl Partial {

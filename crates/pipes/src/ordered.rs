@@ -5,8 +5,8 @@ use crate::{
     Cells,
     ast::SortKey,
     frame::{Frame, Rows},
-    groups::first,
     key::{Key, exact},
+    keys::first,
     states::text_bytes,
     table::{Column, Table},
 };

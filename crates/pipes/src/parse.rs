@@ -1,9 +1,10 @@
 //! From text to a query: the filter by the filter's own grammar up to the first `|`, then the pipes.
 
+mod aggregate;
 mod expression;
 
 use crate::{
-    ast::{Aggregate, AggregateKind, Named, Pipe, Query, SortKey},
+    ast::{Named, Pipe, Query, SortKey},
     expression::Expr,
     extract::{Extract, Pattern},
     plan::{TIME, columns_of},
@@ -31,33 +32,20 @@ const PIPES: &[(&str, &str)] = &[
     ("parse", "parse json"),
     ("patterns", "patterns"),
     ("rare", "rare 10 user"),
+    ("session", "session 30m by user"),
     ("sort", "sort -bytes"),
     ("stats", "stats count() by host"),
     ("timechart", "timechart 5m count() by level"),
     ("top", "top 10 client_ip"),
+    ("transaction", "transaction 30m by user"),
     ("where", "where a > 2 * b"),
-];
-
-const AGGREGATES: &[(&str, AggregateKind)] = &[
-    ("avg", AggregateKind::Avg),
-    ("count", AggregateKind::Count),
-    ("count_distinct", AggregateKind::CountDistinct),
-    ("count_if", AggregateKind::CountIf),
-    ("first", AggregateKind::First),
-    ("last", AggregateKind::Last),
-    ("max", AggregateKind::Max),
-    ("min", AggregateKind::Min),
-    ("rate", AggregateKind::Rate),
-    ("stddev", AggregateKind::StdDev),
-    ("sum", AggregateKind::Sum),
 ];
 
 /// The words of the language behind a filter: pipes, aggregates (of the percentiles one) and functions. For completion, and
 /// for whoever must have said something of each.
 pub fn words() -> impl Iterator<Item = &'static str> {
     let pipes = PIPES.iter().map(|(name, _)| *name);
-    let aggregates = AGGREGATES.iter().map(|(name, _)| *name).chain(["p50"]);
-    pipes.chain(aggregates).chain(expression::function_names())
+    pipes.chain(aggregate::names()).chain(["p50"]).chain(expression::function_names())
 }
 
 /// Reads a query.
@@ -147,26 +135,15 @@ impl<'a> Parser<'a> {
             }
             "timechart" => {
                 self.check(TIME, token.span.clone())?;
-                let interval = match self.peek().map(|token| (&token.kind, token)) {
-                    Some((Kind::Duration(interval), token)) => {
-                        if *interval < 1_000_000 {
-                            return Err(ParseError::new(
-                                token.span.clone(),
-                                "an interval is at least 1ms long",
-                            ));
-                        }
-                        self.at += 1;
-                        Some(*interval)
-                    }
-                    Some((Kind::Int(_), token)) => {
-                        return Err(ParseError::new(token.span.clone(), "an interval needs a unit")
-                            .suggest("write `5m` for five minutes"));
-                    }
-                    _ => None,
-                };
+                let interval = self.length("an interval", "`5m` for five minutes")?;
+                if let Some((_, span)) = interval.clone().filter(|(length, _)| *length < 1_000_000) {
+                    return Err(ParseError::new(span, "an interval is at least 1ms long"));
+                }
+                let interval = interval.map(|(length, _)| length);
                 let (aggregates, by) = (self.aggregates()?, self.by()?);
                 Pipe::Timechart { interval, aggregates, by }
             }
+            "transaction" | "session" => self.transaction(token)?,
             rank @ ("top" | "rare") => {
                 let limit = match self.peek().map(|token| &token.kind) {
                     Some(Kind::Int(_)) => self.count()?,
@@ -229,6 +206,7 @@ impl<'a> Parser<'a> {
         match pipe {
             Pipe::Stats { .. }
             | Pipe::Timechart { .. }
+            | Pipe::Transaction { .. }
             | Pipe::Top { .. }
             | Pipe::Patterns
             | Pipe::Fields(_) => {
@@ -379,52 +357,6 @@ impl<'a> Parser<'a> {
         self.list(|parser| parser.named(Self::expression))
     }
 
-    fn by(&mut self) -> Result<Vec<Named<Expr>>, ParseError> {
-        if self.take_word("by") { self.expressions() } else { Ok(Vec::new()) }
-    }
-
-    fn aggregates(&mut self) -> Result<Vec<Named<Aggregate>>, ParseError> {
-        self.list(|parser| parser.named(Self::aggregate))
-    }
-
-    fn aggregate(&mut self) -> Result<Aggregate, ParseError> {
-        let Some(token) = self.next() else {
-            return Err(
-                ParseError::new(self.here(), "an aggregate was expected").suggest("such as `count()`")
-            );
-        };
-        let Kind::Name(name) = &token.kind else {
-            return Err(unexpected(token).suggest("an aggregate was expected here, such as `count()`"));
-        };
-        let lower = name.to_ascii_lowercase();
-        let kind = AGGREGATES
-            .iter()
-            .find(|(known, _)| *known == lower)
-            .map(|(_, kind)| *kind)
-            .or_else(|| percentile(&lower));
-        let Some(kind) = kind else {
-            let error = ParseError::new(token.span.clone(), format!("there is no aggregate {name}"));
-            let known = || AGGREGATES.iter().map(|(name, _)| *name);
-            return Err(error.suggest(match closest(&lower, known()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}, and p50 to p99.9", known().collect::<Vec<_>>().join(", ")),
-            }));
-        };
-        self.sign("(")?;
-        let of = if self.take_sign(")") {
-            None
-        } else {
-            let of = self.expression()?;
-            self.sign(")")?;
-            Some(of)
-        };
-        if of.is_none() && !matches!(kind, AggregateKind::Count | AggregateKind::Rate) {
-            return Err(ParseError::new(token.span.clone(), format!("{name} must be told of what"))
-                .suggest(format!("write the field between the parentheses: `{name}(bytes)`")));
-        }
-        Ok(Aggregate { kind, of })
-    }
-
     fn assignment(&mut self) -> Result<Named<Expr>, ParseError> {
         let name = self.new_name()?;
         if !self.take_sign("=") {
@@ -483,13 +415,6 @@ impl<'a> Parser<'a> {
                 .suggest("write `extract \"user=<user> ip=<ip>\"` or `extract /user=(?P<user>\\w+)/`")
         })
     }
-}
-
-/// `p95`, `p99.9`.
-fn percentile(name: &str) -> Option<AggregateKind> {
-    let digits = name.strip_prefix('p').filter(|digits| digits.starts_with(|c: char| c.is_ascii_digit()))?;
-    let percent = digits.parse::<f64>().ok().filter(|percent| *percent <= 100.0)?;
-    Some(AggregateKind::Percentile(percent / 100.0))
 }
 
 fn known_pipes() -> String {

@@ -10,6 +10,7 @@ use crate::{
     groups::GroupBy,
     memory::Memory,
     ordered::{LATEST, OrderBy},
+    runs::{RunsBy, SPAN},
 };
 use millrace_model::{TimeRange, Timestamp, Value};
 use millrace_template::{Canonical, Miner, TemplateId};
@@ -17,8 +18,8 @@ use std::{collections::HashMap, slice, time::Duration};
 
 /// What is shown of records where nothing else is said; what pipes add stands before the last.
 const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
-/// The columns of `top` and `rare`, besides those that are counted.
-const COUNT: &str = "count";
+/// The columns of `top` and `rare`, besides those that are counted. The first is that of `transaction`, too.
+pub(crate) const COUNT: &str = "count";
 const PERCENT: &str = "percent";
 /// Those of `patterns`, besides.
 const TEMPLATE: &str = "template";
@@ -247,6 +248,18 @@ impl Planner<'_> {
                 all.extend(by.iter().cloned());
                 self.groups(&all, aggregates, Some(width as f64 / 1e9));
             }
+            Pipe::Transaction { gap, aggregates, by } => {
+                if !self.is_time(TIME) {
+                    return Err(format!(
+                        "the column {TIME} is not the time of a row any more, by which `transaction` finds what lies close together; \
+                         give what was made another name than {TIME}"
+                    ));
+                }
+                let (groups, mut times) = self.group_by(by, aggregates, None);
+                times.splice(by.len()..by.len(), [true, true, false]);
+                let names = columns_of(pipe);
+                self.close(Gather::Runs(RunsBy { groups, gap: *gap }), times, names);
+            }
             Pipe::Top { limit, by, rare } => {
                 let count = Aggregate { kind: AggregateKind::Count, of: None };
                 self.groups(by, &[Named { name: COUNT.to_owned(), what: count }], None);
@@ -278,6 +291,19 @@ impl Planner<'_> {
     }
 
     fn groups(&mut self, by: &[Named<Expr>], aggregates: &[Named<Aggregate>], seconds: Option<f64>) {
+        let (ask, times) = self.group_by(by, aggregates, seconds);
+        let names = by.iter().map(|by| &by.name).chain(aggregates.iter().map(|named| &named.name));
+        let names = names.cloned().collect();
+        self.close(Gather::Groups(ask), times, names);
+    }
+
+    /// What is asked of groups, and which of its columns are times.
+    fn group_by(
+        &self,
+        by: &[Named<Expr>],
+        aggregates: &[Named<Aggregate>],
+        seconds: Option<f64>,
+    ) -> (GroupBy, Vec<bool>) {
         let is_time = |expr: &Expr| expr.is_time(&|name| self.is_time(name));
         let mut times: Vec<bool> = by.iter().map(|by| is_time(&by.what)).collect();
         times.extend(aggregates.iter().map(|aggregate| {
@@ -289,11 +315,8 @@ impl Planner<'_> {
             let of = named.what.of.as_ref().map(|of| self.expression(of));
             Named { name: named.name.clone(), what: Aggregate { kind: named.what.kind, of } }
         };
-        let ask =
-            GroupBy { by: self.named(by), aggregates: aggregates.iter().map(aggregate).collect(), seconds };
-        let names = ask.by.iter().map(|by| &by.name).chain(ask.aggregates.iter().map(|named| &named.name));
-        let made: Vec<(String, bool)> = names.cloned().zip(times.iter().copied()).collect();
-        self.close(Gather::Groups(ask), times, made);
+        let aggregates = aggregates.iter().map(aggregate).collect();
+        (GroupBy { by: self.named(by), aggregates, seconds }, times)
     }
 
     /// Groups by their counts, with what part of all each is.
@@ -325,14 +348,15 @@ impl Planner<'_> {
         }
         let limit = limit.min(most);
         let is_time: Vec<bool> = columns.iter().map(|name| self.is_time(name)).collect();
-        let made = columns.iter().cloned().zip(is_time.iter().copied()).collect();
-        self.close(Gather::Rows(OrderBy { keys, unique, limit, columns: columns.to_vec() }), is_time, made);
+        let gather = Gather::Rows(OrderBy { keys, unique, limit, columns: columns.to_vec() });
+        self.close(gather, is_time, columns.to_vec());
     }
 
-    fn close(&mut self, gather: Gather, is_time: Vec<bool>, made: Vec<(String, bool)>) {
+    /// A fragment ends, whose columns have these names.
+    fn close(&mut self, gather: Gather, is_time: Vec<bool>, names: Vec<String>) {
         let steps = std::mem::take(&mut self.steps);
+        self.times = names.into_iter().zip(is_time.iter().copied()).collect();
         self.fragments.push(Fragment::new(steps, gather, self.context.memory, is_time));
-        self.times = made.into_iter().collect();
     }
 
     /// An interval that cuts the time that is asked for into few.
@@ -405,7 +429,7 @@ fn shown(pipes: &[Pipe]) -> Vec<String> {
 pub(crate) fn columns_of(pipe: &Pipe) -> Vec<String> {
     let (head, by, aggregates): (&[&str], &[Named<Expr>], &[Named<Aggregate>]) = match pipe {
         Pipe::Fields(names) => return names.clone(),
-        Pipe::Stats { aggregates, by } => (&[], by, aggregates),
+        Pipe::Stats { aggregates, by } | Pipe::Transaction { aggregates, by, .. } => (&[], by, aggregates),
         Pipe::Timechart { aggregates, by, .. } => (&[TIME], by, aggregates),
         Pipe::Top { by, .. } => {
             let by = by.iter().map(|by| by.name.as_str());
@@ -414,9 +438,10 @@ pub(crate) fn columns_of(pipe: &Pipe) -> Vec<String> {
         Pipe::Patterns => return [COUNT, PERCENT, TEMPLATE, PATTERN].map(str::to_owned).to_vec(),
         _ => return Vec::new(),
     };
-    let names =
-        by.iter().map(|by| by.name.as_str()).chain(aggregates.iter().map(|named| named.name.as_str()));
-    head.iter().copied().chain(names).map(str::to_owned).collect()
+    let behind: &[&str] = if matches!(pipe, Pipe::Transaction { .. }) { &SPAN } else { &[] };
+    let by = by.iter().map(|by| by.name.as_str()).chain(behind.iter().copied());
+    let names = head.iter().copied().chain(by).chain(aggregates.iter().map(|named| named.name.as_str()));
+    names.map(str::to_owned).collect()
 }
 
 /// Before each pipe, and behind the last: the columns that what follows needs.
@@ -446,15 +471,17 @@ fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
             Pipe::Fields(_) | Pipe::Limit(_) => {}
             Pipe::Sort(keys) => keys.iter().for_each(|key| add(&mut needed, &key.name)),
             Pipe::Dedup(names) => names.iter().for_each(|name| add(&mut needed, name)),
-            Pipe::Stats { aggregates, by } | Pipe::Timechart { aggregates, by, .. } => {
+            Pipe::Stats { aggregates, by }
+            | Pipe::Timechart { aggregates, by, .. }
+            | Pipe::Transaction { aggregates, by, .. } => {
                 needed.clear();
                 of_all(by, &mut needed);
                 for aggregate in aggregates {
                     aggregate.what.of.iter().for_each(|expr| of(expr, &mut needed));
                 }
-                // What is first and last is told by the one, intervals by the other.
+                // What is first and last is told by the one, intervals and runs by the other.
                 add(&mut needed, LATEST[0]);
-                if matches!(pipe, Pipe::Timechart { .. }) {
+                if !matches!(pipe, Pipe::Stats { .. }) {
                     add(&mut needed, TIME);
                 }
             }

@@ -201,6 +201,30 @@ impl States {
         }
     }
 
+    /// The same of no groups.
+    pub(crate) const fn none(&self) -> Self {
+        match self {
+            Self::Count(_) => Self::Count(Vec::new()),
+            Self::CountIf(_) => Self::CountIf(Vec::new()),
+            Self::Distinct(_) => Self::Distinct(Vec::new()),
+            Self::Sum(_) => Self::Sum(Vec::new()),
+            Self::Moments(_) => Self::Moments(Vec::new()),
+            Self::Min(_) => Self::Min(Vec::new()),
+            Self::Max(_) => Self::Max(Vec::new()),
+            Self::Values(_) => Self::Values(Vec::new()),
+            Self::First(_) => Self::First(Vec::new()),
+            Self::Last(_) => Self::Last(Vec::new()),
+        }
+    }
+
+    /// Other groups, so many: those here become part of them, one after the other.
+    pub(crate) fn regrouped(self, groups: &[u32], count: usize) -> Self {
+        let mut all = self.none();
+        all.grow(count);
+        all.merge(self, groups);
+        all
+    }
+
     /// So many groups; new ones are empty.
     pub(crate) fn grow(&mut self, groups: usize) {
         match self {
@@ -311,8 +335,17 @@ impl States {
         true
     }
 
+    /// The same for each aggregate, where there are so many groups here.
+    pub(crate) fn merge_all(mine: &mut [Self], others: Vec<Self>, groups: &[u32], count: usize) -> bool {
+        mine.len() == others.len()
+            && mine.iter_mut().zip(others).all(|(mine, others)| {
+                mine.grow(count);
+                others.groups() <= groups.len() && mine.merge(others, groups)
+            })
+    }
+
     /// How many groups.
-    pub(crate) fn groups(&self) -> usize {
+    fn groups(&self) -> usize {
         match self {
             Self::Count(all) | Self::CountIf(all) => all.len(),
             Self::Distinct(all) => all.len(),

@@ -132,6 +132,78 @@ fn a_timechart_is_in_the_order_of_time() {
 }
 
 #[test]
+fn a_transaction_is_a_run_of_records_without_a_wider_gap() {
+    let time = |second: i64| json!(Timestamp(second * 1_000_000_000).to_string());
+    let seconds = |seconds: i64| json!(seconds * 1_000_000_000);
+    assert_eq!(
+        rows("* | transaction 2s by host"),
+        json!([
+            ["db1", time(61), time(61), 0, 1],
+            ["web1", time(1), time(3), seconds(2), 2],
+            ["web2", time(2), time(2), 0, 1],
+            [null, time(62), time(62), 0, 1],
+        ])
+    );
+    assert_eq!(rows("* | transaction 1999ms by host").as_array().unwrap().len(), 5);
+    assert_eq!(
+        rows("* | session 1s count() as n, sum(bytes), rate(), first(host)"),
+        json!([
+            [time(1), time(3), seconds(2), 3, 60, 1.5, "web1"],
+            [time(61), time(62), seconds(1), 2, 2.5, 2.0, "db1"],
+        ])
+    );
+    assert_eq!(rows("* | transaction 1h | where duration > 1m and start < end | fields count"), json!([[5]]));
+    assert_eq!(rows("* | where host = \"none\" | transaction 1h"), json!([]));
+    // What lies at one instant is one run; nothing is a rate of no time.
+    assert_eq!(rows("* | transaction 0s rate() | stats count(), count(`rate()`)"), json!([[5, 0]]));
+    // Of whatever has a time.
+    assert_eq!(
+        rows("* | timechart 1s count() | transaction 5s sum(`count()`) as n | fields n"),
+        json!([[3], [2]])
+    );
+    assert_eq!(
+        rows("* | stats max(timestamp) as timestamp by host | transaction 5s by host | stats count()"),
+        json!([[4]])
+    );
+    for query in [
+        "* | eval timestamp = 5 | transaction 1s",
+        "* | extract \"user=<timestamp>\" | transaction 1s",
+        "* | stats count() as timestamp | transaction 1s",
+    ] {
+        let problem = ask(query, &[&some()], &CONTEXT).unwrap_err();
+        assert!(problem.contains("timestamp is not the time"), "{query}: {problem}");
+    }
+}
+
+#[test]
+fn rows_without_a_time_are_in_no_transaction() {
+    let query = "* | stats max(t) as t, min(timestamp) as first by host \
+                 | eval timestamp = if(exists(t), first, first - 0 * t) | transaction 1h";
+    assert_eq!(rows(query), json!([]));
+}
+
+#[test]
+fn what_joins_two_runs_makes_them_one() {
+    // Whatever comes last: each record of the middle closes a gap.
+    let at = |seconds: &[i64]| -> Vec<Record> {
+        seconds.iter().map(|second| record(*second, &[("x", json!(1))])).collect()
+    };
+    let leaves = [at(&[40, 0, 30, 10]), at(&[20, 5, 35]), at(&[15, 25, 100])];
+    let orders = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]];
+    for order in orders {
+        let leaves: Vec<&[Record]> = order.iter().map(|at: &usize| leaves[*at].as_slice()).collect();
+        let runs = |gap: &str| {
+            let query = format!("* | transaction {gap} sum(x) as n, first(_id) as id | fields n, duration");
+            json!(ask(&query, &leaves, &CONTEXT).unwrap().1)
+        };
+        let all = 9i64;
+        assert_eq!(runs("5s"), json!([[all, 40_000_000_000i64], [1, 0]]));
+        assert_eq!(runs("4s").as_array().unwrap().len(), 10);
+        assert_eq!(runs("1m"), json!([[all + 1, 100_000_000_000i64]]));
+    }
+}
+
+#[test]
 fn top_and_rare_say_which_part_of_all_each_is() {
     assert_eq!(rows("* | top 1 host"), json!([["web1", 2, 40.0]]));
     assert_eq!(rows("* | rare 2 host"), json!([["db1", 1, 20.0], ["web2", 1, 20.0]]));
@@ -356,7 +428,12 @@ fn more_memory_than_there_may_be_is_an_error() {
     let records: Vec<Record> =
         (0..10_000).map(|second| record(second, &[("x", json!("y".repeat(100)))])).collect();
     let little = Context { memory: 400_000, ..CONTEXT };
-    for query in ["* | stats count() by timestamp", "* | sort x | stats count()", "* | dedup timestamp"] {
+    for query in [
+        "* | stats count() by timestamp",
+        "* | sort x | stats count()",
+        "* | dedup timestamp",
+        "* | transaction 500ms by x",
+    ] {
         let problem = ask(query, &[&records], &little).map(|(_, rows, _)| rows.len());
         assert!(problem.clone().is_err_and(|problem| problem.contains("memory")), "{query}: {problem:?}");
         assert!(ask(query, &[&records[..100], &records[100..200]], &little).is_ok(), "{query}");
@@ -406,6 +483,11 @@ proptest! {
             "* | stats count(), sum(a), avg(a), min(b), max(b), count_distinct(c), p75(a), stddev(a) by b",
             "* | stats first(a), last(b), count(c), count_if(a > b) by a, c",
             "* | timechart 3s count(), max(a) by b",
+            "* | transaction 1s by b",
+            "* | transaction 2s count(), sum(a), avg(a), stddev(a), p75(a), count_distinct(c), first(c), last(c), rate() by a, b",
+            "* | session 0s min(b), max(b)",
+            "* | transaction 3s by b | where duration > 2s | stats sum(count), max(end) by b",
+            "* | timechart 2s count() by b | session 4s sum(count()) as n by b",
             "* | top 2 a, b",
             "* | rare 2 c",
             "* | sort -a, b | limit 4 | fields a, b, timestamp",
@@ -432,6 +514,35 @@ proptest! {
         let whole = ask(query, &[&records], &CONTEXT).unwrap();
         let spread = ask(query, &leaves, &CONTEXT).unwrap();
         prop_assert_eq!(rounded(whole), rounded(spread), "{}", query);
+    }
+}
+
+proptest! {
+    #[test]
+    fn runs_are_those_of_records_in_their_order(
+        records in prop::collection::vec((0i64..60, 0i64..3), 0..40), gap in 0i64..12,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let rows: Vec<Record> = records.iter().map(|(second, key)| record(*second, &[("k", json!(key))])).collect();
+        let cut = cut.index(rows.len() + 1);
+        let query = format!("* | transaction {gap}s by k | fields k, start, duration, count");
+        let found = ask(&query, &[&rows[..cut], &rows[cut..]], &CONTEXT).unwrap().1;
+        let mut expected: Vec<(i64, i64, i64, u64)> = Vec::new();
+        let mut ordered: Vec<(i64, i64)> = records.iter().map(|(second, key)| (*key, *second)).collect();
+        ordered.sort_unstable();
+        for (key, second) in ordered {
+            match expected.last_mut() {
+                Some((last, _, end, count)) if *last == key && second - *end <= gap => {
+                    (*end, *count) = (second, *count + 1);
+                }
+                _ => expected.push((key, second, second, 1)),
+            }
+        }
+        let shown = |(key, start, end, count): &(i64, i64, i64, u64)| {
+            let begins = Timestamp(start * 1_000_000_000).to_string();
+            json!([key, begins, (end - start) * 1_000_000_000, count])
+        };
+        prop_assert_eq!(found, expected.iter().map(shown).collect::<Vec<_>>());
     }
 }
 

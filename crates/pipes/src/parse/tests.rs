@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::functions::Function;
+use crate::{AggregateKind, functions::Function};
 use millrace_model::Value;
 
 fn pipes(query: &str) -> Vec<Pipe> {
@@ -121,6 +121,14 @@ fn what_is_wrong_is_marked_and_mended() {
         ("* | stats count() by host | timechart 5m count()", "timechart", "no column timestamp", ""),
         ("* | timechart 5 count()", "5", "needs a unit", "5m"),
         ("* | timechart 1ns count()", "1ns", "1ms", ""),
+        ("* | transaction by user", "by", "how far apart", "transaction 30m by user"),
+        ("* | transaction", "", "how far apart", "transaction 30m by user"),
+        ("* | session 30 by user", "30", "a gap needs a unit", "30m"),
+        ("* | transaktion 30m by user", "transaktion", "no pipe", "did you mean `transaction`"),
+        ("* | transaction 30m cuont() by user", "cuont", "no aggregate", "`count`"),
+        ("* | transaction 30m by duration", "transaction", "two columns are called duration", "`as`"),
+        ("* | stats count() by user | transaction 30m by user", "transaction", "no column timestamp", "user"),
+        ("* | transaction 30m by user | where lenght > 1m", "lenght", "no column", ""),
         ("* | limit many", "many", "a number", "limit 20"),
         ("* | extract \"<a><b>\"", "\"<a><b>\"", "between", "extract"),
         ("* | parse jsn", "jsn", "a format", "`json`"),

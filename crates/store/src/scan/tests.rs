@@ -156,6 +156,8 @@ fn pipes() -> impl Strategy<Value = String> {
         "stats first(A), last(B), p50(A)",
         "timechart 1s count() by A as a",
         "timechart 1s count()",
+        "transaction 1s by A",
+        "session 2h count() as n, sum(B), count_distinct(B), first(B), min(B) by A as a",
         "limit 3 | fields A, B",
         "top 3 A, B",
         "rare A",
