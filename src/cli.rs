@@ -214,6 +214,10 @@ pub(crate) struct SearchArgs {
     /// With so many records before and after each, of the same file or journal; found ones are marked by `>`
     #[arg(short = 'C', long, value_name = "N")]
     pub(crate) context: Option<usize>,
+    /// Instead of what is found, say what was done to find it: how the query was understood, which shards were searched, which were
+    /// ruled out and why
+    #[arg(long, conflicts_with = "context")]
+    pub(crate) explain: bool,
     /// In colours
     #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
     pub(crate) colour: Colour,

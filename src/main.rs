@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod dead_letters;
 mod decrypt;
+mod explain;
 mod hosts;
 mod import;
 mod ingest;

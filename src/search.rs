@@ -3,6 +3,7 @@
 use crate::{
     cli::{Code, Failure, SearchArgs, SearchOutput, written},
     client::{Request, printable},
+    explain,
     lines::{is_coloured, line},
     pager::Screen,
     table,
@@ -27,6 +28,9 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
         ));
     }
     let is_text = args.output == SearchOutput::Text;
+    if args.explain {
+        return explain(args).await;
+    }
     let mut out = if is_text && !args.no_pager { Screen::paged() } else { Screen::plain() };
     let is_table = match millrace_pipes::parse(&args.query) {
         Ok(query) => !query.pipes.is_empty(),
@@ -71,13 +75,41 @@ pub(crate) async fn run(args: &SearchArgs) -> anyhow::Result<Code> {
     if is_text {
         tell(&answer);
     }
-    if answer["partial"] == json!(true) {
-        for missing in answer["missing"].as_array().into_iter().flatten() {
-            eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
-        }
-        return Ok(Code::Partial);
+    Ok(partial(&answer))
+}
+
+/// Searches once, and writes what was done for it.
+async fn explain(args: &SearchArgs) -> anyhow::Result<Code> {
+    if args.output == SearchOutput::Csv {
+        return Err(Failure::with(Code::Usage, "--explain goes with --output text, json or ndjson"));
     }
-    Ok(Code::Ok)
+    let is_text = args.output == SearchOutput::Text;
+    let mut out = if is_text && !args.no_pager { Screen::paged() } else { Screen::plain() };
+    let mut body = parameters(args, args.limit.min(MANY), None);
+    body["explain"] = json!(true);
+    let answer = Request::post(&args.server, "api/v1/search", body).about(&args.query).send().await?;
+    written(match args.output {
+        SearchOutput::Text => explain::write(&mut out, &answer),
+        SearchOutput::Ndjson => writeln!(out, "{answer}"),
+        _ => writeln!(out, "{answer:#}"),
+    })?;
+    written(out.flush())?;
+    drop(out);
+    if is_text {
+        tell(&answer);
+    }
+    Ok(partial(&answer))
+}
+
+/// Says what an answer may lack.
+fn partial(answer: &Value) -> Code {
+    if answer["partial"] != json!(true) {
+        return Code::Ok;
+    }
+    for missing in answer["missing"].as_array().into_iter().flatten() {
+        eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
+    }
+    Code::Partial
 }
 
 /// Many records: as the server finds them, without a page after the other.

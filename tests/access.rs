@@ -285,6 +285,8 @@ fn looks_at_app_alone(reader: &Reader<'_>, foreign_id: &str) {
         "/api/v1/search?from=0&q=*&stream=app,web&histogram=1h&limit=0",
         "/api/v1/search?from=0&q=*+%7C+stats+count()+by+_stream,user",
         "/api/v1/search?from=0&q=*+%7C+patterns",
+        "/api/v1/search?from=0&q=*&explain=true",
+        "/api/v1/search?from=0&q=hidden&stream=web&explain=true",
         "/api/v1/export?from=0",
         "/api/v1/export?from=0&stream=web",
         "/api/v1/export?from=0&format=csv&q=*+%7C+stats+count()+by+user",
@@ -353,6 +355,9 @@ fn a_token_of_one_stream_never_sees_another() {
     let foreign = foreign.as_str().unwrap();
     // In memory, then in shards.
     looks_at_app_alone(&reader, foreign);
+    let explained = |reader: &Reader<'_>| {
+        reader.json("GET", "/api/v1/search?from=0&q=*&explain=true", "")["explain"].clone()
+    };
     wait::until_true("all is in shards", DEADLINE, || {
         let streams = admin.json("GET", "/api/v1/streams", "");
         let records =
@@ -360,6 +365,20 @@ fn a_token_of_one_stream_never_sees_another() {
         records.filter_map(|one| one["records"].as_u64()).sum::<u64>() == 5
     });
     looks_at_app_alone(&reader, foreign);
+    // Not even how many shards others have, nor how many messages there are.
+    let (all, own) = (explained(&admin), explained(&reader));
+    let shards = |told: &Value, of: &str| told["shards"][of].as_u64().unwrap();
+    assert!(shards(&all, "considered") > shards(&own, "considered"), "{all:#}");
+    assert_eq!(shards(&own, "considered"), shards(&own, "searched"), "{own:#}");
+    assert!(
+        own["shards"]["each"].as_array().unwrap().iter().all(|shard| shard["stream"] == "app"),
+        "{own:#}"
+    );
+    assert_eq!((all["offsets"].is_array(), own["offsets"].is_null()), (true, true));
+    let matched = own["leaves"].as_array().unwrap().iter().map(|leaf| leaf["matched"].as_u64().unwrap());
+    let in_shards = own["shards"]["each"].as_array().unwrap().iter();
+    let in_shards = in_shards.map(|shard| shard["matched"].as_u64().unwrap());
+    assert_eq!(matched.chain(in_shards).sum::<u64>(), 2, "{own:#}");
 
     // A live tail is told of its own alone.
     let headers = [("authorization", reader.shown.as_str())];

@@ -8,6 +8,7 @@ pub mod csv;
 pub mod dead_letters;
 mod elastic;
 pub mod error;
+mod explain;
 pub mod export;
 pub mod fields;
 pub mod gzip;

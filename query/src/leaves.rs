@@ -11,11 +11,38 @@ use millrace_catalogue::{Catalogue, Error, NODE_TTL, Node};
 use millrace_filter::Filter;
 use millrace_model::{Grant, TimeRange};
 use millrace_store::{HotRequest, HotResponse, Leaf, LeafError, LeafRequest, Order};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often indexers are asked for nothing, to learn whether they believe this node.
 const GREET_EVERY: Duration = Duration::from_secs(10);
+
+/// What a holder of hot rows said.
+#[derive(Debug)]
+pub struct LeafAnswer {
+    /// Its node.
+    pub node: String,
+    /// What it found, or why it did not answer.
+    pub answer: Result<HotResponse, LeafError>,
+    /// How long it was waited for.
+    pub took: Duration,
+}
+
+impl LeafAnswer {
+    async fn of(node: String, search: impl Future<Output = Result<HotResponse, LeafError>>) -> Self {
+        let started = Instant::now();
+        let answer = search.await;
+        Self { node, answer, took: started.elapsed() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at_once(node: &str, answer: Result<HotResponse, LeafError>) -> Self {
+        Self { node: node.to_owned(), answer, took: Duration::ZERO }
+    }
+}
 
 /// Finds and asks the holders of hot rows. `L` is the leaf of this process.
 #[derive(Clone)]
@@ -38,15 +65,11 @@ impl<L: Leaf> Leaves<L> {
     }
 
     /// Asks the local leaf and all of `nodes` that have an address, at once. One answer a node.
-    pub async fn ask(
-        &self,
-        nodes: &[Node],
-        request: &HotRequest,
-    ) -> Vec<(String, Result<HotResponse, LeafError>)> {
+    pub async fn ask(&self, nodes: &[Node], request: &HotRequest) -> Vec<LeafAnswer> {
         let remote = self.ask_remote(nodes, request);
         let local = async {
             match &self.local {
-                Some((name, leaf)) => Some((name.clone(), leaf.search(request).await)),
+                Some((name, leaf)) => Some(LeafAnswer::of(name.clone(), leaf.search(request)).await),
                 None => None,
             }
         };
@@ -55,20 +78,19 @@ impl<L: Leaf> Leaves<L> {
         answers
     }
 
-    async fn ask_remote(
-        &self,
-        nodes: &[Node],
-        request: &HotRequest,
-    ) -> Vec<(String, Result<HotResponse, LeafError>)> {
+    async fn ask_remote(&self, nodes: &[Node], request: &HotRequest) -> Vec<LeafAnswer> {
         let local = self.local.as_ref().map(|(name, _)| name.as_str());
         let asked = nodes
             .iter()
             .filter(|node| node.role == "indexer" && Some(node.id.as_str()) != local)
             .filter_map(|node| Some((node.id.clone(), node.address.clone()?)))
-            .map(|(id, address)| async move { (id, self.remote.at(address).search(request).await) });
+            .map(|(id, address)| async move {
+                let leaf = self.remote.at(address);
+                LeafAnswer::of(id, leaf.search(request)).await
+            });
         let answers = futures_util::future::join_all(asked).await;
-        for (_, answer) in &answers {
-            if let Err(error) = answer {
+        for answer in &answers {
+            if let Err(error) = &answer.answer {
                 let reason = match error {
                     LeafError::Unreachable { .. } => "unreachable",
                     LeafError::Disbelieved { .. } => "disbelieved",

@@ -1,6 +1,7 @@
 //! A search: which shards and leaves to ask, asking them, and joining what they say.
 
 pub mod deletions;
+pub mod explain;
 pub mod fanout;
 pub mod merge;
 pub mod partitions;
@@ -13,6 +14,7 @@ use crate::{
     shards::OpenShards,
     verify::{Verification, verify},
 };
+use explain::Explanation;
 use millrace_catalogue::Catalogue;
 use millrace_cores::{Cores, Piece};
 use millrace_filter::Filter;
@@ -137,32 +139,61 @@ impl<L: Leaf> Searcher<L> {
     /// # Errors
     /// Only when the catalogue cannot be read: then nothing is known of what there is.
     pub async fn search(&self, request: &SearchRequest) -> Result<Hits, millrace_catalogue::Error> {
+        Ok(self.carry_out(request, false).await?.0)
+    }
+
+    /// The same, and why it read what it read. What the index says of each shard is asked once more for that.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub async fn explain(
+        &self,
+        request: &SearchRequest,
+    ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
+        self.carry_out(request, true).await
+    }
+
+    async fn carry_out(
+        &self,
+        request: &SearchRequest,
+        explain: bool,
+    ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
         let started = std::time::Instant::now();
-        let mut answer = self.search_once(request).await?;
+        let (mut answer, mut told) = self.search_once(request, explain).await?;
         for _ in 0..AGAIN {
             if !answer.missing.iter().any(|missing| missing.outrun) {
                 break;
             }
-            answer = self.search_once(request).await?;
+            (answer, told) = self.search_once(request, explain).await?;
         }
         self.metrics.searches.inc();
         if !answer.missing.is_empty() {
             self.metrics.partial.inc();
         }
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
-        Ok(answer)
+        Ok((answer, told))
     }
 
-    async fn search_once(&self, request: &SearchRequest) -> Result<Hits, millrace_catalogue::Error> {
+    async fn search_once(
+        &self,
+        request: &SearchRequest,
+        explain: bool,
+    ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
         let plan = plan::plan(&self.catalogue, request).await?;
-        let (sealed, hot) = futures_util::future::join(
-            fanout::sealed(&self.shards, &self.cores, &plan),
+        let (mut sealed, hot) = futures_util::future::join(
+            fanout::sealed(&self.shards, &self.cores, &plan, explain),
             fanout::hot(&self.leaves, &plan),
         )
         .await;
+        let told = if explain {
+            let shards = std::mem::take(&mut sealed.told);
+            explain::explanation(&self.catalogue, request, &plan, shards, &hot).await?
+        } else {
+            Explanation::default()
+        };
         let mut answer = merge::merge(&plan, sealed, hot);
         answer.missing.extend(self.partitions.untaken(&plan.snapshot.partitions));
-        Ok(answer)
+        Ok((answer, told))
     }
 
     /// Makes what a plan says of what was gathered for it, when there is a core for it.

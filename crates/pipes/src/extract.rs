@@ -73,6 +73,11 @@ impl Extract {
         }
     }
 
+    /// How it is written.
+    pub(crate) const fn pattern(&self) -> &Pattern {
+        &self.written
+    }
+
     /// The columns that it makes.
     pub fn names(&self) -> &[String] {
         &self.names

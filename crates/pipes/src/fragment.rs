@@ -147,6 +147,14 @@ impl Fragment {
         Self { columns, steps, gather, memory, is_time }
     }
 
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    pub(crate) fn gather(&self) -> &Gather {
+        &self.gather
+    }
+
     /// The columns that it reads, by name: [`Rows::cells`] is asked for them by their places here.
     pub(crate) fn columns(&self) -> &[String] {
         &self.columns

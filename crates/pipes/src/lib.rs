@@ -25,6 +25,7 @@ mod memory;
 mod ordered;
 mod parse;
 mod plan;
+mod print;
 mod runs;
 mod states;
 mod table;
@@ -43,6 +44,7 @@ pub use millrace_filter::ParseError;
 pub use ordered::OrderBy;
 pub use parse::{parse, words};
 pub use plan::{Answer, Context, Plan};
+pub use print::Told;
 pub use table::{Column, Table};
 
 use fragment::{Fragment, Partial};

@@ -3,6 +3,8 @@
 mod aggregate;
 mod expression;
 
+pub(crate) use aggregate::name_of;
+
 use crate::{
     ast::{Named, Pipe, Query, SortKey},
     expression::Expr,

@@ -140,6 +140,10 @@ impl Plan {
         self.finish_one(gathered.into_iter().flat_map(Partials::into_parts).next(), merges)
     }
 
+    pub(crate) fn fragments(&self) -> &[Fragment] {
+        &self.fragments
+    }
+
     fn finish_one(&self, gathered: Option<Partial>, merges: &Miner) -> Result<Answer, TooLarge> {
         let first = &self.fragments[0];
         let (mut table, seen) = first.finish(gathered.unwrap_or_else(|| first.begin(&Memory::default())))?;

@@ -47,7 +47,7 @@ pub use leaf::{
 pub use rules::FieldRules;
 pub use scan::GroupCounts;
 pub use seal::{Deletion, MergeInput, SealInput, SealedBundle, merge, seal};
-pub use sealed::{SealedShard, TextPlace};
+pub use sealed::{ChunksTold, SealedShard, TextPlace};
 pub use shaper::Shaper;
 pub use templates::{Merge, Namer, TemplateId, Templates};
 pub use threads::Threads;

@@ -18,10 +18,11 @@ mod rows;
 mod scan;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 mod unfolded;
 
-pub use self::everything::TextPlace;
 pub(crate) use self::rewrite::{Rewriter, Unpacked};
+pub use self::{everything::TextPlace, told::ChunksTold};
 use crate::{
     Error,
     blocks::Ranks,

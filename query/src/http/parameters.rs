@@ -52,6 +52,8 @@ pub struct Parameters {
     pub stream: Option<String>,
     /// The interval of a histogram: `1m`, `30s`.
     pub histogram: Option<String>,
+    /// Say with the answer what was done for it.
+    pub explain: Option<bool>,
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -101,6 +103,9 @@ impl Parameters {
         pipe: Pipe,
         limit: Option<usize>,
     ) -> Result<(SearchRequest, Plan), ApiError> {
+        if self.explain.is_some() {
+            return Err(wrong("explain", "only /api/v1/search explains what it does".to_owned()));
+        }
         let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, asking)?;
         request.limit = limit.unwrap_or(request.limit);
         let plan = self.plan(&[pipe], &request, asking)?;

@@ -1,7 +1,7 @@
 //! `/api/v1/search` and `/api/v1/records/{id}`.
 
 use super::{
-    Api, ApiError,
+    Api, ApiError, explain,
     hit::{Body, hit},
     parameters::{Parameters, write_cursor},
 };
@@ -51,14 +51,24 @@ async fn answer<L: Leaf>(
 ) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
     let (request, plan) = parameters.request(&api.asking(caller))?;
-    let Some(plan) = plan else {
-        let hits = search(api, &request).await?;
-        let templates = api.searcher.templates().await;
-        return Ok(Json(body(&request, &hits, &templates, started)));
+    let (mut hits, seen) = if parameters.explain == Some(true) {
+        let (hits, seen) = in_time(api, api.searcher.explain(&request)).await?;
+        (hits, Some(seen))
+    } else {
+        (search(api, &request).await?, None)
     };
-    let (hits, made) = piped(api, &request, &plan).await?;
-    let mut body = body(&request, &hits, &Templates::new(), started);
-    body["table"] = table(&made);
+    let mut body = match &plan {
+        None => body(&request, &hits, &*api.searcher.templates().await, started),
+        Some(plan) => {
+            let made = api.searcher.finish(plan.clone(), hits.gathered.take()).await?;
+            let mut body = body(&request, &hits, &Templates::new(), started);
+            body["table"] = table(&made);
+            body
+        }
+    };
+    if let Some(seen) = seen {
+        body["explain"] = explain::told(&request, plan.as_ref(), &seen);
+    }
     Ok(Json(body))
 }
 
@@ -74,8 +84,14 @@ pub(super) async fn piped<L: Leaf>(
 }
 
 pub(super) async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {
-    let hits = tokio::time::timeout(api.timeout, api.searcher.search(request));
-    Ok(hits.await.map_err(|_| ApiError::Timeout)??)
+    in_time(api, api.searcher.search(request)).await
+}
+
+async fn in_time<L: Leaf, T>(
+    api: &Api<L>,
+    search: impl Future<Output = Result<T, millrace_catalogue::Error>>,
+) -> Result<T, ApiError> {
+    Ok(tokio::time::timeout(api.timeout, search).await.map_err(|_| ApiError::Timeout)??)
 }
 
 fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: Instant) -> Json_ {

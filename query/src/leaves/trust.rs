@@ -1,7 +1,8 @@
 //! Which indexers do not believe this node, by their latest answers. Told in the log when it begins and when it ends, and to
 //! probes for as long as it lasts.
 
-use millrace_store::{HotResponse, LeafError};
+use super::LeafAnswer;
+use millrace_store::LeafError;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -17,10 +18,10 @@ pub struct Trust {
 impl Trust {
     /// Takes in what all of those who were asked have answered. Who was not asked is not there any more; of who cannot be
     /// reached nothing new is known.
-    pub fn learn(&self, answers: &[(String, Result<HotResponse, LeafError>)]) {
+    pub fn learn(&self, answers: &[LeafAnswer]) {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
-        doubts.retain(|node, _| answers.iter().any(|(asked, _)| asked == node));
-        for (node, answer) in answers {
+        doubts.retain(|node, _| answers.iter().any(|asked| asked.node == *node));
+        for LeafAnswer { node, answer, .. } in answers {
             match answer {
                 Err(error @ LeafError::Disbelieved { .. }) => {
                     let problem = error.to_string();
@@ -48,13 +49,14 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_store::HotResponse;
 
     #[test]
     fn a_doubt_lasts_until_another_answer_or_until_the_node_is_gone() {
         let (trust, address) = (Trust::default(), "h:1".to_owned());
         let learn = |answers: &[(&str, Result<HotResponse, LeafError>)]| {
-            let answers: Vec<_> = answers.iter().map(|(node, a)| ((*node).to_owned(), a.clone())).collect();
-            trust.learn(&answers);
+            let answers = answers.iter().map(|(node, answer)| LeafAnswer::at_once(node, answer.clone()));
+            trust.learn(&answers.collect::<Vec<_>>());
             trust.problems()
         };
         let wrong = || Err(LeafError::Disbelieved { address: address.clone(), problem: "who?".to_owned() });

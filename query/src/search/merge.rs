@@ -1,15 +1,17 @@
 //! Joining: sealed answers and, of each partition, the hot rows of its highest epoch; and telling what is missing.
 
 use super::{Hits, Missing, fanout::Sealed, plan::Plan};
+use crate::leaves::LeafAnswer;
 use millrace_catalogue::PartitionRow;
 use millrace_model::{Partition, TopicId};
-use millrace_store::{HotPart, HotResponse, LeafError};
+use millrace_store::HotPart;
 use std::collections::{BTreeMap, BTreeSet};
 
-type PartitionKey = (String, Option<TopicId>, Partition);
+/// A partition of a topic's incarnation.
+pub(super) type PartitionKey = (String, Option<TopicId>, Partition);
 
 /// Makes the answer.
-pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, LeafError>)>) -> Hits {
+pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<LeafAnswer>) -> Hits {
     let mut missing = sealed.missing;
     let mut parts: BTreeMap<PartitionKey, HotPart> = BTreeMap::new();
     let mut ends: BTreeMap<PartitionKey, i64> = BTreeMap::new();
@@ -17,7 +19,7 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<(String, Result<HotResponse, 
         missing.push(Missing::of("no indexer is running: what it has not published yet cannot be searched"));
     }
     let mut silent = BTreeSet::new();
-    for (node, answer) in hot {
+    for LeafAnswer { node, answer, .. } in hot {
         match answer {
             Ok(response) => {
                 for part in response.parts {

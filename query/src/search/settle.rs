@@ -2,7 +2,7 @@
 //! that is in the topic at this moment and not only of what happened to be published.
 
 use super::Missing;
-use crate::{INDEXER_GROUP, Leaves, SearchRequest, search::plan};
+use crate::{INDEXER_GROUP, Leaves, SearchRequest, leaves::LeafAnswer, search::plan};
 use millrace_catalogue::{Catalogue, PartitionRow, Snapshot};
 use millrace_filter::Filter;
 use millrace_model::{Grant, Partition, TimeRange, TopicId};
@@ -44,7 +44,7 @@ pub async fn settle<L: Leaf>(
         missing.push(Missing::of("no indexer is running: what is not published yet is not in this account"));
     }
     let mut ends = Ends::new();
-    for (node, answer) in answers {
+    for LeafAnswer { node, answer, .. } in answers {
         match answer {
             Ok(response) => {
                 for part in response.parts {

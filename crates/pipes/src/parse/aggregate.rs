@@ -30,6 +30,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     AGGREGATES.iter().map(|(name, _)| *name)
 }
 
+/// What an aggregate is called; of percentiles what all are called.
+pub(crate) fn name_of(kind: AggregateKind) -> &'static str {
+    AGGREGATES.iter().find(|(_, known)| *known == kind).map_or("p", |(name, _)| name)
+}
+
 impl Parser<'_> {
     pub(super) fn by(&mut self) -> Result<Vec<Named<Expr>>, ParseError> {
         if self.take_word("by") { self.expressions() } else { Ok(Vec::new()) }

@@ -66,6 +66,19 @@ impl Answer {
     }
 }
 
+/// What is known of a chunk before its columns are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// No row matches: by the index.
+    Terms,
+    /// No row matches: by its shape.
+    Shape,
+    /// How many of its rows match.
+    Known,
+    /// Nothing.
+    Open,
+}
+
 /// The answers of one search. They are found when they are asked for, and kept.
 pub(super) struct Answers<'q> {
     shard: &'q SealedShard,
@@ -187,6 +200,19 @@ impl<'q> Answers<'q> {
             Some(counts) => counts.of(number),
             None if self.may_hold(number) => RowCount::Unknown,
             None => RowCount::None,
+        }
+    }
+
+    /// The same, and why.
+    pub(super) fn ahead(&self, number: u32) -> Ahead {
+        match self.known(number) {
+            RowCount::None => Ahead::Terms,
+            RowCount::All | RowCount::Some(_) => Ahead::Known,
+            RowCount::Unknown => match self.plan(self.shard.directory.chunks[number as usize].shape) {
+                Plan::Never => Ahead::Shape,
+                Plan::Always => Ahead::Known,
+                _ => Ahead::Open,
+            },
         }
     }
 

@@ -100,11 +100,9 @@ pub(super) fn each_chunk<'q>(
 ) -> Result<(), Error> {
     let search = Search { shard, reader, answers, threads: None };
     let shapes = search.shapes();
-    let mut sweep = Sweep { number: 0, reached: vec![0; shard.directory.shapes.len()] };
-    let from = search.ranks_at(rows.start, &shapes, &mut sweep)?;
-    let to = search.ranks_at(rows.end, &shapes, &mut sweep)?;
-    for (shape, (from, to)) in shapes.iter().zip(from.into_iter().zip(to)) {
-        for (number, rows) in shard.chunks_of_ranks(*shape, from..to) {
+    let ranks = search.ranks_inside(&rows, &shapes)?;
+    for (shape, ranks) in shapes.iter().zip(ranks) {
+        for (number, rows) in shard.chunks_of_ranks(*shape, ranks) {
             let mut matching = Bits::none(shard.directory.chunks[number as usize].rows);
             matching.insert_range(rows);
             match &*answers.of(number)? {
@@ -116,6 +114,23 @@ pub(super) fn each_chunk<'q>(
                 return Ok(());
             }
         }
+    }
+    Ok(())
+}
+
+/// Calls `visit` with each chunk that has some of these rows, whether they match or not.
+pub(super) fn each_chunk_inside<'q>(
+    shard: &SealedShard,
+    reader: &Reader<'q>,
+    answers: &Answers<'q>,
+    rows: Range<u32>,
+    visit: &mut dyn FnMut(u32),
+) -> Result<(), Error> {
+    let search = Search { shard, reader, answers, threads: None };
+    let shapes: Vec<u32> = (0..shard.directory.shapes.len() as u32).collect();
+    let ranks = search.ranks_inside(&rows, &shapes)?;
+    for (shape, ranks) in shapes.iter().zip(ranks) {
+        shard.chunks_of_ranks(*shape, ranks).for_each(|(number, _)| visit(number));
     }
     Ok(())
 }
@@ -194,10 +209,7 @@ impl Search<'_, '_> {
         if self.answers.candidates().is_some_and(|chunks| chunks.count() as usize <= FEW_CHUNKS) {
             return Ok(());
         }
-        let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
-        let from = self.ranks_at(*first, shapes, &mut sweep)?;
-        let to = self.ranks_at(*last, shapes, &mut sweep)?;
-        let ranks = from.into_iter().zip(to).map(|(from, to)| from..to);
+        let ranks = self.ranks_inside(&(*first..*last), shapes)?.into_iter();
         let chunks = shapes.iter().zip(ranks).flat_map(|(shape, ranks)| {
             let is_whole = |number: u32, rows: Range<u32>| {
                 bounds.len() == 2 && rows == (0..self.shard.directory.chunks[number as usize].rows)
@@ -206,6 +218,14 @@ impl Search<'_, '_> {
             chunks.map(move |(number, rows)| (number, is_whole(number, rows)))
         });
         self.answers.prepare(chunks, threads)
+    }
+
+    /// The ranks of these shapes' rows that are among some rows.
+    fn ranks_inside(&self, rows: &Range<u32>, shapes: &[u32]) -> Result<Vec<Range<u32>>, Error> {
+        let mut sweep = Sweep { number: 0, reached: vec![0; self.shard.directory.shapes.len()] };
+        let from = self.ranks_at(rows.start, shapes, &mut sweep)?;
+        let to = self.ranks_at(rows.end, shapes, &mut sweep)?;
+        Ok(from.into_iter().zip(to).map(|(from, to)| from..to).collect())
     }
 
     /// How many rows of these shapes lie before a row, which lies behind the last one that was asked for.

@@ -2,7 +2,7 @@
 use super::*;
 use millrace_catalogue::{PartitionRow, Snapshot};
 use millrace_model::{Grant, TimeRange};
-use millrace_store::{HotRequest, LeafRequest, LeafResponse, Order};
+use millrace_store::{HotRequest, HotResponse, LeafError, LeafRequest, LeafResponse, Order};
 
 fn plan(next_offset: Option<i64>) -> Plan {
     let sealed = LeafRequest {
@@ -50,8 +50,10 @@ fn part(epoch: u64, held: (i64, i64), end: i64, total: u64) -> HotPart {
 }
 
 fn answer(next: Option<i64>, parts: Vec<HotPart>) -> Hits {
-    let hot =
-        parts.into_iter().map(|part| ("node".to_owned(), Ok(HotResponse { parts: vec![part] }))).collect();
+    let hot = parts
+        .into_iter()
+        .map(|part| LeafAnswer::at_once("node", Ok(HotResponse { parts: vec![part] })))
+        .collect();
     merge(&plan(next), Sealed::default(), hot)
 }
 
@@ -99,8 +101,12 @@ fn an_indexer_that_knows_no_pipes_is_named() {
     let ask = |total: u64, gathered: Option<millrace_pipes::Partials>| {
         let mut part = part(2, (5, 20), 20, total);
         part.response.gathered = gathered;
-        merge(&plan, Sealed::default(), vec![("node".to_owned(), Ok(HotResponse { parts: vec![part] }))])
-            .missing
+        merge(
+            &plan,
+            Sealed::default(),
+            vec![LeafAnswer::at_once("node", Ok(HotResponse { parts: vec![part] }))],
+        )
+        .missing
     };
     assert!(ask(3, None)[0].reason.contains("no pipes"));
     assert_eq!(ask(0, None), [], "a partition without rows has nothing to gather");
@@ -110,6 +116,6 @@ fn an_indexer_that_knows_no_pipes_is_named() {
 #[test]
 fn a_leaf_that_does_not_answer_is_named() {
     let error = LeafError::Unreachable { address: "127.0.0.1:1".into(), problem: "refused".into() };
-    let hits = merge(&plan(Some(0)), Sealed::default(), vec![("b".to_owned(), Err(error))]);
+    let hits = merge(&plan(Some(0)), Sealed::default(), vec![LeafAnswer::at_once("b", Err(error))]);
     assert!(hits.missing[0].reason.contains("indexer b"), "{:?}", hits.missing);
 }

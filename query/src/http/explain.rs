@@ -1,0 +1,104 @@
+//! The explanation of a search as JSON: how it was understood, what is done where, and what the search saw on its way.
+
+use crate::{SearchRequest, search::explain::Explanation};
+use millrace_filter::Expr;
+use millrace_model::FieldRef;
+use millrace_pipes::{Plan, Told};
+use millrace_store::Order;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// See the module.
+pub(super) fn told(request: &SearchRequest, plan: Option<&Plan>, seen: &Explanation) -> Value {
+    let fragments = plan.map_or_else(|| vec![without_pipes(request)], Plan::told);
+    let mut names = BTreeMap::new();
+    each_name(request.filter.root(), &mut |name| add(&mut names, name));
+    // Behind the first fragment columns are what was made.
+    let reads = fragments.first().into_iter().flat_map(|first| &first.reads);
+    reads.for_each(|name| add(&mut names, name));
+    let here = fragments.get(1..).unwrap_or_default();
+    json!({
+        "filter": request.filter.to_string(),
+        "names": names,
+        "range": request.range,
+        "streams": request.streams.as_ref().map(|asked| request.grant.within(Some(asked))),
+        "where_records_lie": fragments.first(),
+        "where_it_is_answered": here,
+        "shards": seen.shards,
+        "leaves": seen.leaves,
+        "offsets": seen.offsets,
+    })
+}
+
+/// What a search without pipes does.
+fn without_pipes(request: &SearchRequest) -> Told {
+    let which = match request.order {
+        Order::NewestFirst => "latest",
+        Order::OldestFirst => "earliest",
+    };
+    let histogram = request.histogram.map(|interval| format!(", a histogram by {interval:?}"));
+    let behind = request.after.map(|_| " behind the cursor");
+    let gathers = format!(
+        "how many there are{}, the {} {which}{}",
+        histogram.unwrap_or_default(),
+        request.limit,
+        behind.unwrap_or_default()
+    );
+    Told { reads: Vec::new(), steps: Vec::new(), gathers, shortcut: None }
+}
+
+fn each_name<'f>(expr: &'f Expr, visit: &mut impl FnMut(&'f str)) {
+    match expr {
+        Expr::And(terms) | Expr::Or(terms) => terms.iter().for_each(|term| each_name(term, visit)),
+        Expr::Not(inner) => each_name(inner, visit),
+        Expr::Field(test) => visit(&test.name),
+        Expr::All | Expr::Text(_) => {}
+    }
+}
+
+/// What a name stands for, if not for itself alone: in the order in which records are asked.
+fn add(names: &mut BTreeMap<String, Vec<String>>, name: &str) {
+    let field = FieldRef::resolve(name);
+    let stands_for: Vec<String> = match &field {
+        FieldRef::Any { aliases, .. } if !aliases.is_empty() => field.paths().map(str::to_owned).collect(),
+        FieldRef::Body => vec!["body".to_owned()],
+        FieldRef::Level => vec!["level".to_owned()],
+        FieldRef::Timestamp => vec!["timestamp".to_owned()],
+        FieldRef::TraceId => vec!["trace_id".to_owned()],
+        FieldRef::SpanId => vec!["span_id".to_owned()],
+        FieldRef::Stream => vec!["_stream".to_owned()],
+        _ => return,
+    };
+    if stands_for != [name] {
+        names.insert(name.to_owned(), stands_for);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::http::parameters::{Asking, Parameters};
+    use millrace_model::{Grant, Timestamp};
+
+    #[test]
+    fn a_query_is_told_as_it_was_understood() {
+        let of = |query: &str| {
+            let parameters = Parameters { q: Some(query.to_owned()), ..Parameters::default() };
+            let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, grant: Grant::All };
+            let (request, plan) = parameters.request(&asking).unwrap();
+            told(&request, plan.as_ref(), &Explanation::default())
+        };
+        let plain = of("message:x  (host:web1 OR NOT  status:>=500) own:1");
+        assert_eq!(plain["filter"], "x (host:web1 OR NOT status:>=500) own:1");
+        assert_eq!(plain["names"]["host"], json!(["host", "host.name", "hostname", "agent.hostname"]));
+        assert_eq!(plain["names"]["own"], Value::Null, "it stands for itself");
+        assert_eq!(plain["where_records_lie"]["gathers"], "how many there are, the 100 latest");
+        assert_eq!(plain["where_it_is_answered"], json!([]));
+        let piped = of("* | stats count() by user, message | sort -count()");
+        assert_eq!(piped["where_records_lie"]["reads"], json!(["user", "message"]));
+        assert_eq!(piped["names"]["message"], json!(["body"]));
+        assert_eq!(piped["names"]["user"], json!(["user", "user.name", "enduser.id"]));
+        assert_eq!(piped["where_it_is_answered"].as_array().unwrap().len(), 1);
+    }
+}
