@@ -11,7 +11,18 @@ const RIGHT: [bool; 9] = [false, false, false, false, true, true, true, true, fa
 
 /// Writes the explanation of an answer.
 pub(crate) fn write(out: &mut impl Write, answer: &Value) -> io::Result<()> {
-    let told = &answer["explain"];
+    explanation(out, &answer["explain"])
+}
+
+fn explanation(out: &mut impl Write, told: &Value) -> io::Result<()> {
+    for joined in list(&told["joined"]) {
+        writeln!(out, "joined, and answered first:")?;
+        let mut lines = Vec::new();
+        explanation(&mut lines, joined)?;
+        for line in String::from_utf8_lossy(&lines).lines() {
+            writeln!(out, "  {line}")?;
+        }
+    }
     writeln!(out, "filter: {}", text(&told["filter"]))?;
     for (name, stands_for) in told["names"].as_object().into_iter().flatten() {
         writeln!(out, "  {}: the first of {}", printable(name), names(stands_for))?;

@@ -285,6 +285,8 @@ fn looks_at_app_alone(reader: &Reader<'_>, foreign_id: &str) {
         "/api/v1/search?from=0&q=*&stream=app,web&histogram=1h&limit=0",
         "/api/v1/search?from=0&q=*+%7C+stats+count()+by+_stream,user",
         "/api/v1/search?from=0&q=*+%7C+patterns",
+        "/api/v1/search?from=0&q=*+%7C+join+left+by+user+(*+%7C+stats+count()+as+n+by+user,_stream)",
+        "/api/v1/search?from=0&q=*+%7C+join+left+by+user+(*+%7C+stats+count()+as+n+by+user)&explain=true",
         "/api/v1/search?from=0&q=*&explain=true",
         "/api/v1/search?from=0&q=hidden&stream=web&explain=true",
         "/api/v1/export?from=0",

@@ -51,6 +51,11 @@ fn records_in_memory_in_shards_and_in_both_are_one_table() {
             assert_eq!(runs, json!(expected));
             let of_all = rows(&up, "n:* | transaction 1h sum(n) as n, count() as c | fields n, c");
             assert_eq!(of_all, json!([[(0..all).sum::<u64>(), all]]));
+            let join = rows(
+                &up,
+                "n:* | join by user (user:u3 | stats count() as m by user) | stats count(), max(m)",
+            );
+            assert_eq!(join, json!([[of_user(3), of_user(3)]]));
             let evens = (0..all).filter(|n| n % 7 == 3 && n % 2 == 0).count();
             assert_eq!(rows(&up, "user:u3 | where n % 2 = 0 | stats count()"), json!([[evens]]));
         }
@@ -132,6 +137,15 @@ fn what_cannot_be_carried_out_is_said() {
         assert!(answer["error"]["message"].as_str().unwrap().contains("1 MiB"), "{answer}");
     }
     assert_eq!(ask("* | stats count() by user", "").0, 200);
+    // What is joined takes of the same memory, and a table of it stays small.
+    let (status, answer) = ask("* | limit 1 | join by n (* | fields n)", "");
+    assert_eq!((status, &answer["error"]["code"]), (422, &json!("query_too_large")), "{answer}");
+    let (status, answer) =
+        ask("* | eval g = 1 | join by g (* | limit 600 | eval g = 1 | fields g) | stats count()", "");
+    assert_eq!((status, &answer["error"]["code"]), (422, &json!("query_too_large")), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("more than 10000000 rows"), "{answer}");
+    let (status, answer) = ask("* | join by user (* | stats cuont() by user)", "");
+    assert_eq!((status, &answer["error"]["span"]), (400, &json!({ "start": 28, "end": 33 })), "{answer}");
 
     let (status, answer) = ask("* | stats cuont()", "");
     assert_eq!((status, &answer["error"]["span"]), (400, &json!({ "start": 10, "end": 15 })), "{answer}");
@@ -154,6 +168,47 @@ fn what_cannot_be_carried_out_is_said() {
     assert_eq!(csv.stdout, "user,count,percent\nu0,2858,14.29\nu1,2857,14.29\n", "{}", csv.stderr);
     let shown = up.run(&["search", "n:* | fields n", "--limit", "3"]);
     assert!(shown.stderr.starts_with("3 of 20000 rows of 20000 records"), "{}", shown.stderr);
+}
+
+#[test]
+fn a_join_is_whole_or_says_what_it_lacks() {
+    let site = Site::new(BINARY);
+    let mut up = up(&site, "[indexer]\nseal_age = \"1s\"\n");
+    site.append("app.log", lines(0..700));
+    up.server.wait_for_total("n:*", 700, DEADLINE);
+    up.server.wait_for_a_shard(DEADLINE);
+    let query = "n:<14 | join by user (n:>=14 | stats count() as later, sum(size) as size_of by user) | sort n | fields n, later";
+    let mut answer = up.server.search(&json!({ "q": query, "explain": true }));
+    let expected: Vec<Value> = (0..14).map(|n| json!([n, 98])).collect();
+    assert_eq!(answer["table"]["rows"], json!(expected));
+    assert_eq!((&answer["total"], &answer["partial"]), (&json!(14), &json!(false)));
+    let told = answer["explain"].take();
+    assert_eq!(told["joined"][0]["filter"], "n:>=14", "{told:#}");
+    assert_eq!(told["where_records_lie"]["steps"], json!(["join inner by user, 7 rows: later, size_of"]));
+    assert_eq!(
+        told["joined"][0]["where_records_lie"]["gathers"],
+        "stats count() as later, sum(size) as size_of by user"
+    );
+    let text = up.run(&["search", query, "--explain"]).stdout;
+    assert!(text.starts_with("joined, and answered first:\n  filter: n:>=14\n"), "{text}");
+    let csv =
+        up.run(&["search", "n:3 | join left by n (nothing | fields n, x) | fields n, x", "--output", "csv"]);
+    assert_eq!(csv.stdout, "n,x\n3,\n", "{}", csv.stderr);
+
+    // What is lacking of either side is told.
+    up.stop();
+    for shard in std::fs::read_dir(site.path("data/shards/logs")).unwrap() {
+        std::fs::remove_file(shard.unwrap().path()).unwrap();
+    }
+    up.start();
+    let answer = up.server.search(&json!({ "q": query }));
+    assert_eq!((&answer["partial"], &answer["table"]["rows"]), (&json!(true), &json!([])), "{answer}");
+    let reasons: Vec<&str> =
+        answer["missing"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap()).collect();
+    let of_right =
+        reasons.iter().filter(|reason| reason.starts_with("of a query that is joined: shard ")).count();
+    assert_eq!((of_right > 0, of_right * 2), (true, reasons.len()), "{reasons:?}");
+    assert_eq!(up.run(&["search", query]).code, Some(5));
 }
 
 #[test]

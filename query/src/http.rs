@@ -17,6 +17,7 @@ pub mod hosts;
 mod loki;
 pub mod page;
 pub mod parameters;
+mod piped;
 pub mod reprocess;
 pub mod router;
 pub mod search;

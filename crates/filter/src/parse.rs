@@ -31,19 +31,32 @@ pub fn parse(query: &str) -> Result<Filter, ParseError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_before_pipes(query: &str) -> Result<(Filter, usize), ParseError> {
-    parse_within(query, MAX_TERMS)
+    parse_within(query, (0, false), MAX_TERMS)
+}
+
+/// Reads the filter of a query that stands in parentheses, from the byte behind the one that opens; and where its first pipe
+/// begins, or else the parenthesis that closes it, or the end.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_inside(query: &str, from: usize) -> Result<(Filter, usize), ParseError> {
+    parse_within(query, (from, true), MAX_TERMS)
 }
 
 /// Reads what a filter was printed as, however it was made.
 pub(crate) fn parse_kept(text: &str) -> Result<Filter, ParseError> {
-    match parse_within(text, MAX_TERMS_KEPT)? {
+    match parse_within(text, (0, false), MAX_TERMS_KEPT)? {
         (filter, end) if end == text.len() => Ok(filter),
         (_, end) => Err(ParseError::new(end..text.len(), "only a filter can stand here, no pipes")),
     }
 }
 
-fn parse_within(query: &str, most: usize) -> Result<(Filter, usize), ParseError> {
-    let (tokens, end) = tokens(query)?;
+fn parse_within(
+    query: &str,
+    (from, inside): (usize, bool),
+    most: usize,
+) -> Result<(Filter, usize), ParseError> {
+    let (tokens, end) = tokens(query, from, inside)?;
     let mut parser = Parser { tokens: &tokens, at: 0, end, terms: 0, most, spans: Vec::new() };
     if tokens.is_empty() {
         return Ok((Filter::ALL, end));

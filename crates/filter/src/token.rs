@@ -38,9 +38,11 @@ pub(crate) struct Token {
     pub(crate) span: Range<usize>,
 }
 
-/// The tokens before the first pipe, and where that begins: at the end, where there is none.
-pub(crate) fn tokens(query: &str) -> Result<(Vec<Token>, usize), ParseError> {
-    let mut lexer = Lexer { query, at: 0, tokens: Vec::new(), in_range: false };
+/// The tokens from the byte `from` to the first pipe, and where that begins: at the end, where there is none. `inside` of
+/// parentheses the end is the one that closes them.
+pub(crate) fn tokens(query: &str, from: usize, inside: bool) -> Result<(Vec<Token>, usize), ParseError> {
+    let open = inside.then_some(0);
+    let mut lexer = Lexer { query, at: from, tokens: Vec::new(), in_range: false, open };
     while lexer.token()? {}
     Ok((lexer.tokens, lexer.at))
 }
@@ -50,6 +52,8 @@ struct Lexer<'a> {
     at: usize,
     tokens: Vec<Token>,
     in_range: bool,
+    /// Inside of parentheses: how many more were opened since.
+    open: Option<usize>,
 }
 
 impl Lexer<'_> {
@@ -80,8 +84,15 @@ impl Lexer<'_> {
         let value_due = self.after_field();
         match c {
             '"' => self.quoted()?,
-            '(' => self.push(Kind::Open, 1),
-            ')' => self.push(Kind::Close, 1),
+            '(' => {
+                self.open = self.open.map(|open| open + 1);
+                self.push(Kind::Open, 1);
+            }
+            ')' if self.open == Some(0) => return Ok(false),
+            ')' => {
+                self.open = self.open.map(|open| open - 1);
+                self.push(Kind::Close, 1);
+            }
             '|' if self.rest().starts_with("||") => self.push(Kind::Or, 2),
             '|' => return Ok(false),
             '&' if self.rest().starts_with("&&") => self.push(Kind::And, 2),

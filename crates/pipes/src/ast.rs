@@ -1,6 +1,6 @@
 //! What a query is once it is read: a filter, and what is made of the records that it finds.
 
-use crate::{expression::Expr, extract::Extract};
+use crate::{expression::Expr, extract::Extract, plan::shown};
 use millrace_filter::Filter;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,8 @@ pub enum Pipe {
     Where(Expr),
     /// More columns.
     Eval(Vec<Named<Expr>>),
+    /// Beside each row those of another query that have the same values.
+    Join(Join),
     /// Parts of a text as columns.
     Extract(Extract),
     /// What a text says in a format, as columns of the names that are asked for behind it.
@@ -73,6 +75,26 @@ pub enum Pipe {
         /// The column whose text is read.
         from: String,
     },
+}
+
+/// What stands beside a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    /// The columns that both sides have, with the same values.
+    pub by: Vec<String>,
+    /// Rows beside which nothing stands are kept.
+    pub left: bool,
+    /// The query whose rows they are. Its columns are known: the keys are among them.
+    pub right: Query,
+}
+
+impl Join {
+    /// The columns that it adds.
+    pub fn columns(&self) -> Vec<String> {
+        let mut columns = shown(&self.right.pipes);
+        columns.retain(|name| !self.by.contains(name));
+        columns
+    }
 }
 
 /// Something with the name of its column.

@@ -9,6 +9,7 @@ use crate::{
     frame::{Frame, Rows},
     functions::Function,
     groups::{GroupBy, Groups},
+    join::{Lookup, MOST_ADDED, MOST_JOINED},
     memory::{Memory, Taken},
     ordered::{OrderBy, Ordered},
     runs::{Runs, RunsBy},
@@ -40,6 +41,7 @@ pub(crate) enum Step {
     Where(Expr),
     Eval(Vec<Named<Expr>>),
     Extract(Extract),
+    Join(Lookup),
     /// Columns of these names: of what the text says, or else what they were before.
     Parse {
         format: String,
@@ -66,6 +68,9 @@ pub(crate) enum Gather {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Partial {
     state: State,
+    /// How many rows joins have added to those that they were given.
+    #[serde(default)]
+    added: u64,
     /// After so many rows its memory is looked at.
     #[serde(skip)]
     unweighed: usize,
@@ -81,6 +86,8 @@ enum State {
     Rows(Ordered),
     /// It would have taken more memory than it may.
     TooLarge,
+    /// Joins would have added more rows than they may.
+    TooMany,
 }
 
 /// Two are equal that travel as the same text.
@@ -91,15 +98,26 @@ impl PartialEq for Partial {
     }
 }
 
-/// What is gathered would take more memory than it may.
+/// What is gathered would be more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "its groups or rows would take more than {} MiB of memory; ask for less time, filter more, or group by something with fewer values",
-    .memory >> 20
-)]
-pub struct TooLarge {
-    /// In bytes.
-    pub memory: usize,
+pub enum TooLarge {
+    /// It would take more memory than so many bytes.
+    #[error(
+        "its groups or rows would take more than {} MiB of memory; ask for less time, filter more, or group by something with fewer values",
+        .0 >> 20
+    )]
+    Memory(usize),
+    /// A query that is joined has so many rows.
+    #[error(
+        "a query that is joined has {0} rows, and may have {MOST_JOINED}; filter it more, or make fewer rows of it, such as by `stats`"
+    )]
+    Joined(u64),
+    /// Rows have many others beside them.
+    #[error(
+        "joins would add more than {MOST_ADDED} rows, because many rows have the same values; join by more columns, or make one row of those \
+         that have them in common, such as by `stats` or `dedup`"
+    )]
+    Added,
 }
 
 /// Memory is looked at after so many rows at least: and after as many as there are groups, for each of them is looked at.
@@ -126,6 +144,10 @@ impl Fragment {
                 Step::Extract(extract) => {
                     need(&extract.from, &made);
                     made.extend(extract.names().iter().map(String::as_str));
+                }
+                Step::Join(lookup) => {
+                    lookup.by.iter().for_each(|name| need(name, &made));
+                    made.extend(lookup.names());
                 }
                 Step::Parse { from, names, .. } => {
                     need(from, &made);
@@ -207,7 +229,7 @@ impl Fragment {
             Gather::Runs(ask) => State::Runs(Runs::new(ask)),
             Gather::Rows(_) => State::Rows(Ordered::default()),
         };
-        Partial { state, unweighed: WEIGHED, taken: used.none_taken() }
+        Partial { state, added: 0, unweighed: WEIGHED, taken: used.none_taken() }
     }
 
     /// Takes some rows in. CPU bound.
@@ -218,20 +240,39 @@ impl Fragment {
         if rows.count() == 0 || partial.is_too_large() {
             return Ok(());
         }
-        let mut frame = Frame::new(rows, &self.columns);
-        for step in &self.steps {
+        self.add_frame(partial, Frame::new(rows, &self.columns), &self.steps)
+    }
+
+    /// Takes rows in to which these steps are still to be done.
+    fn add_frame<R: Rows>(
+        &self,
+        partial: &mut Partial,
+        mut frame: Frame<'_, R>,
+        steps: &[Step],
+    ) -> Result<(), R::Error> {
+        for (at, step) in steps.iter().enumerate() {
+            if let Step::Join(lookup) = step {
+                return lookup.each_part(frame, &mut |part, added| {
+                    partial.add(added);
+                    if partial.is_too_large() {
+                        return Ok(());
+                    }
+                    self.add_frame(partial, part, &steps[at + 1..])
+                });
+            }
             step.apply(&mut frame)?;
             if frame.rows() == 0 {
                 return Ok(());
             }
         }
+        let rows = frame.rows();
         match (&self.gather, &mut partial.state) {
             (Gather::Groups(ask), State::Groups(groups)) => groups.add(ask, &mut frame)?,
             (Gather::Runs(ask), State::Runs(runs)) => runs.add(ask, &mut frame)?,
             (Gather::Rows(ask), State::Rows(ordered)) => ordered.add(ask, &mut frame)?,
             _ => partial.state = State::TooLarge,
         }
-        partial.unweighed = partial.unweighed.saturating_sub(rows.count());
+        partial.unweighed = partial.unweighed.saturating_sub(rows);
         if partial.unweighed == 0 {
             self.weigh(partial);
         }
@@ -240,6 +281,10 @@ impl Fragment {
 
     /// Joins what was gathered of other rows.
     pub(crate) fn merge(&self, partial: &mut Partial, other: Partial) {
+        if matches!(other.state, State::TooMany) {
+            partial.state = State::TooMany;
+        }
+        partial.add(other.added);
         match (&self.gather, &mut partial.state, other.state) {
             (Gather::Groups(_), State::Groups(groups), State::Groups(others)) => {
                 if !groups.merge(others) {
@@ -252,6 +297,7 @@ impl Fragment {
                 }
             }
             (Gather::Rows(ask), State::Rows(ordered), State::Rows(others)) => ordered.merge(ask, others),
+            (_, State::TooMany, _) => {}
             _ => partial.state = State::TooLarge,
         }
         self.weigh(partial);
@@ -277,7 +323,7 @@ impl Fragment {
             State::Groups(groups) => (groups.weight(), groups.count()),
             State::Runs(runs) => (runs.weight(), runs.count()),
             State::Rows(ordered) => (ordered.weight(), ordered.count()),
-            State::TooLarge => (0, 0),
+            State::TooLarge | State::TooMany => (0, 0),
         };
         partial.unweighed = count.max(WEIGHED);
         self.take(partial, weight);
@@ -289,7 +335,8 @@ impl Fragment {
             (Gather::Groups(ask), State::Groups(groups)) => Ok(all_of(groups.finish(ask, &self.is_time))),
             (Gather::Runs(ask), State::Runs(runs)) => Ok(all_of(runs.finish(ask, &self.is_time))),
             (Gather::Rows(ask), State::Rows(ordered)) => Ok(ordered.finish(ask, &self.is_time)),
-            _ => Err(TooLarge { memory: self.memory }),
+            (_, State::TooMany) => Err(TooLarge::Added),
+            _ => Err(TooLarge::Memory(self.memory)),
         }
     }
 
@@ -312,7 +359,15 @@ fn all_of(table: Table) -> (Table, u64) {
 impl Partial {
     /// Would it take more memory than it may? Then nothing comes of it, whatever is added.
     pub(crate) fn is_too_large(&self) -> bool {
-        matches!(self.state, State::TooLarge)
+        matches!(self.state, State::TooLarge | State::TooMany)
+    }
+
+    /// Joins have added so many rows more.
+    fn add(&mut self, rows: u64) {
+        self.added += rows;
+        if self.added > MOST_ADDED {
+            self.state = State::TooMany;
+        }
     }
 
     /// So many rows that have a value of what is counted, or none. For [`Fragment::counted`] and [`Fragment::counted_by_time`].
@@ -352,6 +407,8 @@ impl Step {
                 }
             }
             Self::Parse { format, from, names } => parse(format, from, names, frame)?,
+            // A frame becomes many: see `Fragment::add_frame`.
+            Self::Join(_) => {}
             Self::Share { of, name } => {
                 let counts = frame.cells(of)?;
                 let rows = (0..frame.rows()).filter_map(|row| counts.get(row).and_then(float));

@@ -26,7 +26,10 @@ pub(crate) struct Frame<'r, R> {
     source: &'r R,
     /// The names of the source's columns.
     names: &'r [String],
+    /// Which of the source's rows are there: rising numbers.
     selected: Vec<u32>,
+    /// Where some of them are there more than once: of each row, its place among those. Never falls.
+    repeats: Option<Vec<u32>>,
     /// What was made of rows, and what was read of the source.
     made: HashMap<String, Rc<Cells>>,
 }
@@ -34,11 +37,12 @@ pub(crate) struct Frame<'r, R> {
 impl<'r, R: Rows> Frame<'r, R> {
     /// All rows of a source, whose columns have these names.
     pub(crate) fn new(source: &'r R, names: &'r [String]) -> Self {
-        Self { source, names, selected: (0..source.count() as u32).collect(), made: HashMap::new() }
+        let selected = (0..source.count() as u32).collect();
+        Self { source, names, selected, repeats: None, made: HashMap::new() }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.selected.len()
+        self.repeats.as_ref().unwrap_or(&self.selected).len()
     }
 
     /// A column by its name: what was made comes before what the source has; nothing where neither knows it.
@@ -47,7 +51,10 @@ impl<'r, R: Rows> Frame<'r, R> {
             return Ok(Rc::clone(cells));
         }
         let cells = Rc::new(match self.names.iter().position(|known| known == name) {
-            Some(column) => self.source.cells(column, &self.selected)?,
+            Some(column) => {
+                let cells = self.source.cells(column, &self.selected)?;
+                self.repeats.as_ref().map_or_else(|| cells.clone(), |repeats| cells.pick(repeats))
+            }
             None => Cells::uniform(None, self.rows()),
         });
         self.made.insert(name.to_owned(), Rc::clone(&cells));
@@ -74,7 +81,32 @@ impl<'r, R: Rows> Frame<'r, R> {
         if rows.len() == self.rows() {
             return;
         }
-        self.selected = rows.iter().filter_map(|row| self.selected.get(*row as usize).copied()).collect();
+        (self.selected, self.repeats) = self.places(rows);
         self.made.values_mut().for_each(|cells| *cells = Rc::new(cells.pick(rows)));
+    }
+
+    /// A frame of these, by their numbers among those that are still there, which never fall and may repeat.
+    pub(crate) fn taken(&self, rows: &[u32]) -> Self {
+        let (selected, repeats) = self.places(rows);
+        let made = self.made.iter().map(|(name, cells)| (name.clone(), Rc::new(cells.pick(rows)))).collect();
+        Self { source: self.source, names: self.names, selected, repeats, made }
+    }
+
+    fn places(&self, rows: &[u32]) -> (Vec<u32>, Option<Vec<u32>>) {
+        let place = |row: &u32| match &self.repeats {
+            Some(repeats) => repeats.get(*row as usize).copied(),
+            None => Some(*row),
+        };
+        let (mut selected, mut repeats) = (Vec::new(), Vec::with_capacity(rows.len()));
+        let mut last = None;
+        for place in rows.iter().filter_map(place) {
+            if last != Some(place) {
+                selected.extend(self.selected.get(place as usize));
+                last = Some(place);
+            }
+            repeats.push(selected.len().saturating_sub(1) as u32);
+        }
+        let repeats = (repeats.len() > selected.len()).then_some(repeats);
+        (selected, repeats)
     }
 }

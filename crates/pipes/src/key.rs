@@ -13,6 +13,11 @@ pub(crate) struct Key(#[serde(with = "exact")] pub(crate) Value);
 /// The same, borrowed: what keys are looked up by.
 pub(crate) struct Probe<'a>(pub(crate) &'a Value);
 
+/// A value on its way, exactly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Exact(#[serde(with = "exact")] pub(crate) Value);
+
 impl Eq for Key {}
 
 impl Key {

@@ -113,7 +113,27 @@ impl Keys {
         Ok(self.groups_of(&columns, frame.rows()))
     }
 
-    fn groups_of(&mut self, columns: &[Rc<Cells>], rows: usize) -> Vec<u32> {
+    /// The group of each row of these columns; [`ABSENT`] where a value is lacking, or there is no such group.
+    pub(crate) fn find(&self, columns: &[Rc<Cells>], rows: usize) -> Vec<u32> {
+        let number =
+            |numbers: &Numbers, value: &Value| numbers.by_value.get(&Probe(value)).copied().unwrap_or(ABSENT);
+        // Each value is looked up once.
+        let of_column = |(cells, numbers): (&Rc<Cells>, &Numbers)| -> Vec<u32> {
+            cells.values.iter().map(|value| number(numbers, value)).collect()
+        };
+        let numbers: Vec<Vec<u32>> = columns.iter().zip(&self.numbers).map(of_column).collect();
+        let mut tuple = vec![ABSENT; columns.len()];
+        let mut group = |row: usize| {
+            for ((part, cells), numbers) in tuple.iter_mut().zip(columns).zip(&numbers) {
+                let code = cells.codes.get(row).copied().unwrap_or(ABSENT);
+                *part = numbers.get(code as usize).copied().filter(|number| *number != ABSENT)?;
+            }
+            self.by_tuple.get(tuple.as_slice()).copied()
+        };
+        (0..rows).map(|row| group(row).unwrap_or(ABSENT)).collect()
+    }
+
+    pub(crate) fn groups_of(&mut self, columns: &[Rc<Cells>], rows: usize) -> Vec<u32> {
         if columns.is_empty() {
             return vec![0; rows];
         }

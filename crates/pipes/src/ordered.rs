@@ -5,7 +5,7 @@ use crate::{
     Cells,
     ast::SortKey,
     frame::{Frame, Rows},
-    key::{Key, exact},
+    key::{Exact, Key},
     keys::first,
     states::text_bytes,
     table::{Column, Table},
@@ -271,19 +271,15 @@ impl Ordered {
 
 /// Cells of a row on their way.
 mod cells {
-    use super::{Deserialize, Serialize, Value, exact};
+    use super::{Deserialize, Exact, Value};
     use serde::{Deserializer, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(transparent)]
-    struct Cell(#[serde(with = "exact")] Value);
-
     pub(super) fn serialize<S: Serializer>(values: &[Option<Value>], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(values.iter().map(|value| value.clone().map(Cell)))
+        to.collect_seq(values.iter().map(|value| value.clone().map(Exact)))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Option<Value>>, D::Error> {
-        let cells = Vec::<Option<Cell>>::deserialize(from)?;
+        let cells = Vec::<Option<Exact>>::deserialize(from)?;
         Ok(cells.into_iter().map(|cell| cell.map(|cell| cell.0)).collect())
     }
 }

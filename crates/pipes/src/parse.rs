@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod expression;
+mod join;
 
 pub(crate) use aggregate::name_of;
 
@@ -30,6 +31,7 @@ const PIPES: &[(&str, &str)] = &[
     ("eval", "eval kb = bytes / 1024"),
     ("extract", "extract \"user=<user> ip=<ip>\""),
     ("fields", "fields host, body"),
+    ("join", "join by user (level:error | stats count() by user)"),
     ("limit", "limit 20"),
     ("parse", "parse json"),
     ("patterns", "patterns"),
@@ -57,20 +59,7 @@ pub fn words() -> impl Iterator<Item = &'static str> {
 pub fn parse(query: &str) -> Result<Query, ParseError> {
     let (filter, end) = millrace_filter::parse_before_pipes(query)?;
     let tokens = tokens(query, end)?;
-    let mut parser = Parser { query, tokens: &tokens, at: 0, columns: None, depth: 0 };
-    let mut pipes = Vec::new();
-    while let Some(token) = parser.next() {
-        if !token.is_sign("|") {
-            return Err(unexpected(token).suggest("a pipe ends where the next `|` begins"));
-        }
-        if pipes.len() == MAX_PIPES {
-            return Err(ParseError::new(
-                token.span.clone(),
-                format!("a query has {MAX_PIPES} pipes at most"),
-            ));
-        }
-        pipes.push(parser.pipe()?);
-    }
+    let pipes = Parser::new(query, &tokens, query.len()).pipes()?;
     Ok(Query { filter, pipes })
 }
 
@@ -78,12 +67,40 @@ struct Parser<'a> {
     query: &'a str,
     tokens: &'a [Token],
     at: usize,
+    /// Where it ends, in the whole text.
+    end: usize,
+    /// The pipes so far.
+    pipes: Vec<Pipe>,
+    /// How many joins there were so far, in other queries, too.
+    joins: usize,
     /// The columns that there are, where that is known: records may have any.
     columns: Option<Vec<String>>,
     depth: usize,
 }
 
 impl<'a> Parser<'a> {
+    fn new(query: &'a str, tokens: &'a [Token], end: usize) -> Self {
+        Self { query, tokens, at: 0, end, pipes: Vec::new(), joins: 0, columns: None, depth: 0 }
+    }
+
+    /// All pipes of the query.
+    fn pipes(&mut self) -> Result<Vec<Pipe>, ParseError> {
+        while let Some(token) = self.next() {
+            if !token.is_sign("|") {
+                return Err(unexpected(token).suggest("a pipe ends where the next `|` begins"));
+            }
+            if self.pipes.len() == MAX_PIPES {
+                return Err(ParseError::new(
+                    token.span.clone(),
+                    format!("a query has {MAX_PIPES} pipes at most"),
+                ));
+            }
+            let pipe = self.pipe()?;
+            self.pipes.push(pipe);
+        }
+        Ok(std::mem::take(&mut self.pipes))
+    }
+
     fn peek(&self) -> Option<&'a Token> {
         self.tokens.get(self.at)
     }
@@ -95,7 +112,7 @@ impl<'a> Parser<'a> {
     }
 
     fn here(&self) -> Range<usize> {
-        self.peek().map_or(self.query.len()..self.query.len(), |token| token.span.clone())
+        self.peek().map_or(self.end..self.end, |token| token.span.clone())
     }
 
     fn take_sign(&mut self, sign: &str) -> bool {
@@ -125,9 +142,8 @@ impl<'a> Parser<'a> {
 
     fn pipe(&mut self) -> Result<Pipe, ParseError> {
         let Some(token) = self.next() else {
-            let end = self.query.len();
-            return Err(ParseError::new(end.saturating_sub(1)..end, "a pipe is missing behind the `|`")
-                .suggest(known_pipes()));
+            let span = self.tokens.last().map_or_else(|| self.here(), |last| last.span.clone());
+            return Err(ParseError::new(span, "a pipe is missing behind the `|`").suggest(known_pipes()));
         };
         let Kind::Name(name) = &token.kind else { return Err(unexpected(token).suggest(known_pipes())) };
         let pipe = match name.to_ascii_lowercase().as_str() {
@@ -180,6 +196,7 @@ impl<'a> Parser<'a> {
             "where" => Pipe::Where(self.expression()?),
             "eval" => Pipe::Eval(self.list(Self::assignment)?),
             "extract" => Pipe::Extract(self.extract()?),
+            "join" => self.join(token)?,
             "parse" => self.parse()?,
             other => {
                 let error = ParseError::new(token.span.clone(), format!("there is no pipe {other}"));
@@ -224,6 +241,7 @@ impl<'a> Parser<'a> {
             }
             Pipe::Eval(columns) => self.add(columns.iter().map(|column| column.name.as_str())),
             Pipe::Extract(extract) => self.add(extract.names().iter().map(String::as_str)),
+            Pipe::Join(join) => self.add(join.columns().iter().map(String::as_str)),
             // It may say anything.
             Pipe::Parse { .. } => self.columns = None,
             Pipe::Where(_) | Pipe::Sort(_) | Pipe::Limit(_) | Pipe::Dedup(_) => {}

@@ -3,18 +3,19 @@
 
 use crate::{
     Column, Fragment, Fragments, Partial, Partials, Table, TooLarge,
-    ast::{Aggregate, AggregateKind, Named, Pipe, SortKey},
+    ast::{Aggregate, AggregateKind, Join, Named, Pipe, SortKey},
     expression::{Expr, is_time_field},
     fragment::{Gather, Step},
     functions::Function,
     groups::GroupBy,
+    join::{Joined, Lookup},
     memory::Memory,
     ordered::{LATEST, OrderBy},
     runs::{RunsBy, SPAN},
 };
 use millrace_model::{TimeRange, Timestamp, Value};
 use millrace_template::{Canonical, Miner, TemplateId};
-use std::{collections::HashMap, slice, time::Duration};
+use std::{collections::HashMap, slice, time::Duration, vec};
 
 /// What is shown of records where nothing else is said; what pipes add stands before the last.
 const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
@@ -39,6 +40,8 @@ const INTERVALS: [i64; 15] =
     [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000];
 /// `timechart` makes at most about so many where no interval is said.
 const FEW_INTERVALS: i64 = 100;
+/// What is joined where records lie has no more bytes than this on its way to them, all tables together: leaves take 2 MiB.
+const TRAVELS: usize = 1 << 20;
 
 /// What a query is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +93,16 @@ impl Plan {
     /// # Errors
     /// What cannot be planned, and why.
     pub fn new(pipes: &[Pipe], context: &Context) -> Result<Self, String> {
+        Self::joining(pipes, context, Vec::new())
+    }
+
+    /// The same with what was answered to the queries that are joined, in the order of the joins.
+    ///
+    /// # Errors
+    /// What cannot be planned, and why.
+    pub fn joining(pipes: &[Pipe], context: &Context, joined: Vec<Joined>) -> Result<Self, String> {
         let shown = shown(pipes);
-        let mut planner = Planner::new(context);
+        let mut planner = Planner::new(context, joined);
         let needs = needs(pipes, &shown);
         let mut at = 0;
         while let Some(pipe) = pipes.get(at) {
@@ -176,12 +187,16 @@ struct Planner<'c> {
     times: HashMap<String, bool>,
     cut: Option<(usize, u64)>,
     masks: Option<usize>,
+    joined: vec::IntoIter<Joined>,
+    /// How many bytes of these are joined where records lie.
+    travelling: usize,
 }
 
 impl<'c> Planner<'c> {
-    fn new(context: &'c Context) -> Self {
+    fn new(context: &'c Context, joined: Vec<Joined>) -> Self {
         let (fragments, steps, times) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { context, fragments, steps, times, cut: None, masks: None }
+        let joined = joined.into_iter();
+        Self { context, fragments, steps, times, cut: None, masks: None, joined, travelling: 0 }
     }
 }
 
@@ -233,6 +248,7 @@ impl Planner<'_> {
                 self.times.extend(names.iter().map(|name| (name.clone(), false)));
                 self.steps.push(Step::Parse { format: format.clone(), from: from.clone(), names });
             }
+            Pipe::Join(join) => self.join(join, pipe, needed)?,
             // What is not needed is not read.
             Pipe::Fields(_) => {}
             Pipe::Stats { aggregates, by } => {
@@ -291,6 +307,24 @@ impl Planner<'_> {
             Pipe::Limit(limit) => self.rows(Vec::new(), Vec::new(), Some(*limit), rest, needed),
             Pipe::Dedup(unique) => self.rows(Vec::new(), unique.clone(), None, rest, needed),
         }
+        Ok(())
+    }
+
+    /// What is joined goes to where records lie, unless it is too large for that: then they are gathered before it.
+    fn join(&mut self, join: &Join, pipe: &Pipe, needed: &[String]) -> Result<(), String> {
+        let joined = self.joined.next().ok_or("a query is joined that has not been answered")?;
+        let (lookup, times) = Lookup::new(join, joined);
+        if self.fragments.is_empty() {
+            let length = self.travelling + lookup.length();
+            if length <= TRAVELS {
+                self.travelling = length;
+            } else {
+                let columns = needed_before(pipe, needed);
+                self.rows(Vec::new(), Vec::new(), None, slice::from_ref(pipe), &columns);
+            }
+        }
+        self.times.extend(times);
+        self.steps.push(Step::Join(lookup));
         Ok(())
     }
 
@@ -405,23 +439,24 @@ fn add(names: &mut Vec<String>, name: &str) {
 }
 
 /// The columns of the answer.
-fn shown(pipes: &[Pipe]) -> Vec<String> {
+pub(crate) fn shown(pipes: &[Pipe]) -> Vec<String> {
     let mut shown: Vec<String> = SHOWN.iter().map(|name| (*name).to_owned()).collect();
     let mut is_open = true;
     for pipe in pipes {
-        let more: Vec<&str> = match pipe {
-            Pipe::Sort(keys) if is_open => keys.iter().map(|key| key.name.as_str()).collect(),
-            Pipe::Dedup(names) if is_open => names.iter().map(String::as_str).collect(),
+        let more: Vec<String> = match pipe {
+            Pipe::Sort(keys) if is_open => keys.iter().map(|key| key.name.clone()).collect(),
+            Pipe::Dedup(names) if is_open => names.clone(),
             Pipe::Where(_) | Pipe::Limit(_) | Pipe::Sort(_) | Pipe::Dedup(_) | Pipe::Parse { .. } => continue,
-            Pipe::Eval(columns) => columns.iter().map(|column| column.name.as_str()).collect(),
-            Pipe::Extract(extract) => extract.names().iter().map(String::as_str).collect(),
+            Pipe::Eval(columns) => columns.iter().map(|column| column.name.clone()).collect(),
+            Pipe::Extract(extract) => extract.names().to_vec(),
+            Pipe::Join(join) => join.columns(),
             closing => {
                 (shown, is_open) = (columns_of(closing), false);
                 continue;
             }
         };
         let behind = if is_open { shown.pop() } else { None };
-        for name in more.into_iter().filter(|name| behind.as_deref() != Some(*name)) {
+        for name in more.iter().filter(|name| behind.as_ref() != Some(*name)) {
             add(&mut shown, name);
         }
         shown.extend(behind);
@@ -452,54 +487,65 @@ pub(crate) fn columns_of(pipe: &Pipe) -> Vec<String> {
 fn needs(pipes: &[Pipe], shown: &[String]) -> Vec<Vec<String>> {
     let mut all = vec![shown.to_vec()];
     for pipe in pipes.iter().rev() {
-        let mut needed = all.last().cloned().unwrap_or_default();
-        let of = |expr: &Expr, needed: &mut Vec<String>| expr.each_column(&mut |name| add(needed, name));
-        let of_all = |by: &[Named<Expr>], needed: &mut Vec<String>| {
-            for by in by {
-                of(&by.what, needed);
-            }
-        };
-        match pipe {
-            Pipe::Where(condition) => of(condition, &mut needed),
-            Pipe::Eval(columns) => {
-                for column in columns.iter().rev() {
-                    needed.retain(|name| *name != column.name);
-                    of(&column.what, &mut needed);
-                }
-            }
-            Pipe::Extract(extract) => {
-                needed.retain(|name| !extract.names().contains(name));
-                add(&mut needed, &extract.from);
-            }
-            Pipe::Parse { from, .. } => add(&mut needed, from),
-            Pipe::Fields(_) | Pipe::Limit(_) => {}
-            Pipe::Sort(keys) => keys.iter().for_each(|key| add(&mut needed, &key.name)),
-            Pipe::Dedup(names) => names.iter().for_each(|name| add(&mut needed, name)),
-            Pipe::Stats { aggregates, by }
-            | Pipe::Timechart { aggregates, by, .. }
-            | Pipe::Transaction { aggregates, by, .. } => {
-                needed.clear();
-                of_all(by, &mut needed);
-                for aggregate in aggregates {
-                    aggregate.what.of.iter().for_each(|expr| of(expr, &mut needed));
-                }
-                // What is first and last is told by the one, intervals and runs by the other.
-                add(&mut needed, LATEST[0]);
-                if !matches!(pipe, Pipe::Stats { .. }) {
-                    add(&mut needed, TIME);
-                }
-            }
-            Pipe::Patterns => {
-                needed.clear();
-                add(&mut needed, "body");
-            }
-            Pipe::Top { by, .. } => {
-                needed.clear();
-                of_all(by, &mut needed);
-            }
-        }
-        all.push(needed);
+        let behind = all.last().map_or(&[][..], Vec::as_slice);
+        all.push(needed_before(pipe, behind));
     }
     all.reverse();
     all
+}
+
+/// The columns that a pipe and what follows need, of which what follows needs these.
+fn needed_before(pipe: &Pipe, behind: &[String]) -> Vec<String> {
+    let mut needed = behind.to_vec();
+    let of = |expr: &Expr, needed: &mut Vec<String>| expr.each_column(&mut |name| add(needed, name));
+    let of_all = |by: &[Named<Expr>], needed: &mut Vec<String>| {
+        for by in by {
+            of(&by.what, needed);
+        }
+    };
+    match pipe {
+        Pipe::Where(condition) => of(condition, &mut needed),
+        Pipe::Eval(columns) => {
+            for column in columns.iter().rev() {
+                needed.retain(|name| *name != column.name);
+                of(&column.what, &mut needed);
+            }
+        }
+        Pipe::Extract(extract) => {
+            needed.retain(|name| !extract.names().contains(name));
+            add(&mut needed, &extract.from);
+        }
+        Pipe::Parse { from, .. } => add(&mut needed, from),
+        Pipe::Join(join) => {
+            let made = join.columns();
+            needed.retain(|name| !made.contains(name));
+            join.by.iter().for_each(|name| add(&mut needed, name));
+        }
+        Pipe::Fields(_) | Pipe::Limit(_) => {}
+        Pipe::Sort(keys) => keys.iter().for_each(|key| add(&mut needed, &key.name)),
+        Pipe::Dedup(names) => names.iter().for_each(|name| add(&mut needed, name)),
+        Pipe::Stats { aggregates, by }
+        | Pipe::Timechart { aggregates, by, .. }
+        | Pipe::Transaction { aggregates, by, .. } => {
+            needed.clear();
+            of_all(by, &mut needed);
+            for aggregate in aggregates {
+                aggregate.what.of.iter().for_each(|expr| of(expr, &mut needed));
+            }
+            // What is first and last is told by the one, intervals and runs by the other.
+            add(&mut needed, LATEST[0]);
+            if !matches!(pipe, Pipe::Stats { .. }) {
+                add(&mut needed, TIME);
+            }
+        }
+        Pipe::Patterns => {
+            needed.clear();
+            add(&mut needed, "body");
+        }
+        Pipe::Top { by, .. } => {
+            needed.clear();
+            of_all(by, &mut needed);
+        }
+    }
+    needed
 }

@@ -209,6 +209,12 @@ impl Display for Step {
                 }
                 write!(f, " from {}", Name(&extract.from))
             }
+            Self::Join(lookup) => {
+                let by: Vec<Name<'_>> = lookup.by.iter().map(|name| Name(name)).collect();
+                let added: Vec<Name<'_>> = lookup.names().map(Name).collect();
+                let kind = if lookup.left { "left" } else { "inner" };
+                write!(f, "join {kind} by {}, {} rows: {}", List(&by), lookup.rows(), List(&added))
+            }
             Self::Parse { format, from, names } => {
                 let names: Vec<Name<'_>> = names.iter().map(|name| Name(name)).collect();
                 write!(f, "parse {format} from {}: {}", Name(from), List(&names))

@@ -1,7 +1,7 @@
 //! Queries over rows in memory: what pipes give, and that it does not depend on how rows are spread.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::{Cells, Context, Fragments, Plan, Rows, parse};
+use crate::{Answer, Cells, Context, Fragments, Joined, Pipe, Plan, Query, Rows, parse};
 use millrace_model::{TimeRange, Timestamp, Value};
 use millrace_template::Miner;
 use proptest::prelude::*;
@@ -43,7 +43,22 @@ fn ask(
     context: &Context,
 ) -> Result<(Vec<String>, Vec<Json>, u64), String> {
     let query = parse(query).map_err(|error| error.render(query))?;
-    let plan = Plan::new(&query.pipes, context)?;
+    let answer = answer(&query, leaves, context)?;
+    let names = answer.table.columns.iter().map(|column| column.name.clone()).collect();
+    let row = |row: usize| answer.table.columns.iter().map(|column| json!(column.shown(row))).collect();
+    Ok((names, (0..answer.table.rows).map(row).collect(), answer.rows))
+}
+
+/// The same as a table. What queries join is found first, as a query node does.
+fn answer(query: &Query, leaves: &[&[Record]], context: &Context) -> Result<Answer, String> {
+    let mut joined = Vec::new();
+    for pipe in &query.pipes {
+        if let Pipe::Join(join) = pipe {
+            let right = answer(&join.right, leaves, &Context { limit: Joined::LIMIT, ..*context })?;
+            joined.push(Joined::of(right, context.memory).map_err(|error| error.to_string())?);
+        }
+    }
+    let plan = Plan::joining(&query.pipes, context, joined)?;
     let fragment = plan.leaf();
     let mut gathered = None;
     for records in leaves {
@@ -59,10 +74,7 @@ fn ask(
             Some(all) => fragment.merge(all, partial),
         }
     }
-    let answer = plan.finish(gathered, &Miner::new()).map_err(|error| error.to_string())?;
-    let names = answer.table.columns.iter().map(|column| column.name.clone()).collect();
-    let row = |row: usize| answer.table.columns.iter().map(|column| json!(column.shown(row))).collect();
-    Ok((names, (0..answer.table.rows).map(row).collect(), answer.rows))
+    plan.finish(gathered, &Miner::new()).map_err(|error| error.to_string())
 }
 
 fn record(second: i64, fields: &[(&'static str, Json)]) -> Record {
@@ -474,6 +486,18 @@ fn any_value() -> impl Strategy<Value = Option<Value>> {
     ]
 }
 
+/// A record a second, with these values.
+fn of_values(values: &[[Option<Value>; 3]]) -> Vec<Record> {
+    let of = |(second, values): (usize, &[Option<Value>; 3])| {
+        let mut record = record(second as i64, &[]);
+        for (name, value) in ["a", "b", "c"].iter().zip(values) {
+            record.extend(value.clone().map(|value| (*name, value)));
+        }
+        record
+    };
+    values.iter().enumerate().map(of).collect()
+}
+
 proptest! {
     #[test]
     fn how_rows_are_spread_does_not_matter(
@@ -495,15 +519,14 @@ proptest! {
             "* | where a * 2 > c or b = \"a\" | eval d = concat(a, b) | stats count() by d",
             "* | limit 7 | stats sum(a) by b",
             "* | eval a = coalesce(a, b, 0) | sort a | dedup c | fields a, c",
+            "* | join by b (* | stats count() as n, max(a) as most by b) | stats sum(n), first(most) by c",
+            "* | join left by a (* | where b > 0 | fields a, b, _id | eval d = b, i = _id | fields a, d, i) | fields a, b, c, d, i",
+            "* | join by a (* | join by c (* | stats count() as n by c) | stats sum(n) as n by a) | sort n, -b | limit 5 | fields a, b, n",
+            "* | stats count() as n by a | join left by a (* | fields a, b) | dedup b | fields a, b, n",
+            "* | join by c (* | eval d = a | fields c, d) | where d != b | top 3 d, b",
         ][..]),
     ) {
-        let records: Vec<Record> = values.iter().enumerate().map(|(second, values)| {
-            let mut record = record(second as i64, &[]);
-            for (name, value) in ["a", "b", "c"].iter().zip(values) {
-                record.extend(value.clone().map(|value| (*name, value)));
-            }
-            record
-        }).collect();
+        let records = of_values(&values);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(records.len() + 1)).collect();
         cuts.extend([0, records.len()]);
         cuts.sort_unstable();
@@ -554,4 +577,127 @@ fn rounded((names, rows, count): (Vec<String>, Vec<Json>, u64)) -> (Vec<String>,
     };
     let rows = rows.iter().map(|row| row.as_array().unwrap().iter().map(round).collect()).collect();
     (names, rows, count)
+}
+
+/// Are two values the same key? As `stats by` has it: a number is the same with and without a fraction, what is lacking is none.
+fn same_key(a: &Json, b: &Json) -> bool {
+    !a.is_null() && if a.is_number() && b.is_number() { a.as_f64() == b.as_f64() } else { a == b }
+}
+
+proptest! {
+    #[test]
+    fn a_join_is_two_loops(
+        values in prop::collection::vec([any_value(), any_value(), any_value()], 0..20),
+        left in any::<bool>(), two in any::<bool>(), cut in any::<prop::sample::Index>(),
+        first in prop::sample::select(&["fields a, b, c", "stats count() as c by a, b", "sort b | limit 7 | fields a, b, c"][..]),
+    ) {
+        let records = of_values(&values);
+        let cut = cut.index(records.len() + 1);
+        let leaves = [&records[..cut], &records[cut..]];
+        let ask = |query: &str| ask(query, &leaves, &CONTEXT).unwrap().1;
+        let (kind, keys) = (if left { "left " } else { "" }, if two { "a, b" } else { "a" });
+        let right = format!("* | where a != 1 | eval d = c, e = timestamp | fields {keys}, d, e");
+        let found = ask(&format!("* | {first} | join {kind}by {keys} ({right}) | fields a, b, c, d, e"));
+        let (rows, others) = (ask(&format!("* | {first} | fields a, b, c")), ask(&right));
+        let count = if two { 2 } else { 1 };
+        let mut expected = Vec::new();
+        for row in &rows {
+            let beside = |other: &&Json| (0..count).all(|key| same_key(&row[key], &other[key]));
+            let mut beside: Vec<Json> = others.iter().filter(beside).cloned().collect();
+            if beside.is_empty() && left {
+                beside.push(json!([null, null, null, null]));
+            }
+            expected.extend(beside.iter().map(|other| {
+                json!([row[0], row[1], row[2], other[count], other[count + 1]])
+            }));
+        }
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_join_has_columns_of_both_sides_and_times_stay_times() {
+    assert_eq!(
+        rows(
+            "* | stats count() as n by host | join by host (* | stats max(timestamp) as t, sum(bytes) by host)"
+        ),
+        json!([
+            ["db1", 1, "1970-01-01T00:01:01.000000000Z", 2.5],
+            ["web1", 2, "1970-01-01T00:00:03.000000000Z", 40],
+            ["web2", 1, "1970-01-01T00:00:02.000000000Z", 20],
+        ])
+    );
+    let records = some();
+    let names = |query: &str| ask(query, &[&records], &CONTEXT).unwrap().0;
+    assert_eq!(
+        names("* | join left by host (* | stats count() as n by host)"),
+        ["timestamp", "level", "host", "service", "n", "body"]
+    );
+    assert_eq!(
+        rows("* | join left by host (nothing | where host = 1 | fields host, x) | stats count(), count(x)"),
+        json!([[5, 0]])
+    );
+    assert_eq!(rows("* | join by host (* | where host = 1 | fields host, x) | stats count()"), json!([[0]]));
+    // What is joined comes before what records have of that name.
+    assert_eq!(
+        rows("* | join by host (* | eval bytes = 1 | fields host, bytes) | stats sum(bytes)"),
+        json!([[6]])
+    );
+}
+
+#[test]
+fn what_is_too_large_to_travel_is_joined_where_it_is_answered() {
+    let records: Vec<Record> = (0..6000)
+        .map(|n| {
+            record(n % 900, &[("k", json!(n)), ("text", json!(format!("{n:0200}"))), ("g", json!(n % 3))])
+        })
+        .collect();
+    let context = Context { memory: 64 << 20, ..CONTEXT };
+    let leaves = [&records[..1000], &records[1000..]];
+    let query =
+        parse("* | where k < 10 | join by k (* | fields k, text) | stats count(), max(text) by g").unwrap();
+    let answered = answer(&query, &leaves, &context).unwrap();
+    let Pipe::Join(join) = &query.pipes[1] else { panic!() };
+    let right = answer(&join.right, &leaves, &Context { limit: Joined::LIMIT, ..context }).unwrap();
+    let joined = vec![Joined::of(right, context.memory).unwrap()];
+    let told = Plan::joining(&query.pipes, &context, joined).unwrap().told();
+    assert_eq!((told.len(), told[1].steps[0].as_str()), (2, "join inner by k, 6000 rows: text"), "{told:?}");
+    let row = |row: usize| -> Json {
+        answered.table.columns.iter().map(|column| json!(column.shown(row))).collect()
+    };
+    let most = |n: i64| json!(format!("{n:0200}"));
+    assert_eq!(
+        [row(0), row(1), row(2)],
+        [json!([0, 4, most(9)]), json!([1, 3, most(7)]), json!([2, 3, most(8)])]
+    );
+}
+
+#[test]
+fn what_a_join_may_take_is_bounded() {
+    let many: Vec<Record> =
+        (0..50_001).map(|n| record(n % 900, &[("k", json!(n)), ("g", json!(n % 2))])).collect();
+    let context = Context { memory: 256 << 20, ..CONTEXT };
+    let ask = |query: &str, records: &[Record], context: &Context| {
+        ask(query, &[records], context).map(|(_, rows, _)| rows)
+    };
+    let fine = ask("* | join by k (* | fields k, g) | stats count()", &many[..50_000], &context).unwrap();
+    assert_eq!(fine, [json!([50_000])]);
+    let problem = ask("* | join by k (* | fields k, g) | stats count()", &many, &context).unwrap_err();
+    assert!(
+        problem.contains("has 50001 rows, and may have 50000") && problem.contains("`stats`"),
+        "{problem}"
+    );
+    // Each of many beside each of many: never a smaller answer.
+    let problem = ask("* | join by g (* | fields g) | stats count()", &many[..20_000], &context).unwrap_err();
+    assert!(problem.contains("10000000 rows") && problem.contains("more columns"), "{problem}");
+    let both = ask("* | join by g (* | fields g) | stats count()", &many[..2000], &context).unwrap();
+    assert_eq!(both, [json!([2_000_000])]);
+    let little = Context { memory: 100_000, ..CONTEXT };
+    let problem =
+        ask("* | join by k (* | stats count() by k) | stats count()", &many[..3000], &little).unwrap_err();
+    assert!(problem.contains("memory"), "{problem}");
+    assert!(
+        Plan::new(&parse("* | join by g (* | fields g)").unwrap().pipes, &CONTEXT).is_err(),
+        "it is answered first"
+    );
 }

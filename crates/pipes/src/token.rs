@@ -1,8 +1,12 @@
 //! From characters to tokens, each with its span in the whole query. Pipes have other tokens than filters: here `a-b` is a
-//! difference, and a name that is none of letters, digits, `_`, `.` and `@` stands in backquotes.
+//! difference, and a name that is none of letters, digits, `_`, `.` and `@` stands in backquotes. A query in parentheses, which
+//! a `join` is followed by, is one token.
 
-use millrace_filter::{ParseError, delimited};
+use millrace_filter::{Filter, ParseError, delimited};
 use std::ops::Range;
+
+/// How deep queries may stand in one another.
+const MAX_NESTED: usize = 2;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
@@ -19,6 +23,15 @@ pub(crate) enum Kind {
     Regex(String),
     /// One of [`SIGNS`].
     Sign(&'static str),
+    /// A query in parentheses.
+    Inner(Box<Inner>),
+}
+
+/// What stands in these parentheses: a filter, which has tokens of its own, and those of the pipes behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Inner {
+    pub(crate) filter: Filter,
+    pub(crate) tokens: Vec<Token>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -55,22 +68,54 @@ pub(crate) const UNITS: &[(&str, i64)] = &[
 
 /// The tokens of `query` from the byte `from` on.
 pub(crate) fn tokens(query: &str, from: usize) -> Result<Vec<Token>, ParseError> {
-    let mut lexer = Lexer { query, at: from, tokens: Vec::new() };
-    while lexer.token()? {}
-    Ok(lexer.tokens)
+    Ok(Lexer::run(query, from, 0)?.tokens)
 }
 
 struct Lexer<'a> {
     query: &'a str,
     at: usize,
     tokens: Vec<Token>,
+    /// In how many queries this one stands.
+    depth: usize,
+    /// How many parentheses are open.
+    open: usize,
+    /// In a `join`, before its query.
+    joins: bool,
 }
 
 fn in_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '.' | '@')
 }
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a> {
+    /// Up to the end, or inside of another query to the parenthesis that closes this one.
+    fn run(query: &'a str, at: usize, depth: usize) -> Result<Self, ParseError> {
+        let mut lexer = Self { query, at, tokens: Vec::new(), depth, open: 0, joins: false };
+        while lexer.token()? {}
+        Ok(lexer)
+    }
+
+    /// The query in the parentheses that are opened here.
+    fn inner(&mut self) -> Result<(), ParseError> {
+        self.joins = false;
+        let opens = self.at..self.at + 1;
+        if self.depth == MAX_NESTED {
+            return Err(ParseError::new(
+                opens,
+                format!("queries are joined in one another {MAX_NESTED} deep at most"),
+            )
+            .suggest("join one after the other: `| join … | join …`"));
+        }
+        let (filter, end) = millrace_filter::parse_inside(self.query, opens.end)?;
+        let Lexer { tokens, at: end, .. } = Lexer::run(self.query, end, self.depth + 1)?;
+        if end == self.query.len() {
+            return Err(ParseError::new(opens, "the parenthesis is not closed")
+                .suggest("add a `)` behind the query that is joined"));
+        }
+        self.push(Kind::Inner(Box::new(Inner { filter, tokens })), end + 1 - self.at);
+        Ok(())
+    }
+
     fn rest(&self) -> &str {
         &self.query[self.at..]
     }
@@ -96,6 +141,8 @@ impl Lexer<'_> {
         self.at += self.rest().len() - self.rest().trim_start().len();
         let Some(first) = self.rest().chars().next() else { return Ok(false) };
         match first {
+            '(' if self.joins => self.inner()?,
+            ')' if self.depth > 0 && self.open == 0 => return Ok(false),
             '"' | '\'' => {
                 let (text, length) = self.quoted(first)?;
                 self.push(Kind::Text(text), length);
@@ -113,11 +160,21 @@ impl Lexer<'_> {
             c if in_name(c) => {
                 let length = self.rest().find(|c| !in_name(c)).unwrap_or(self.rest().len());
                 let name = self.rest()[..length].to_owned();
+                let is_pipe = self.tokens.last().is_some_and(|token| token.is_sign("|"));
+                self.joins |= is_pipe && name.eq_ignore_ascii_case("join");
                 self.push(Kind::Name(name), length);
             }
             c => {
                 match SIGNS.iter().find(|sign| self.rest().starts_with(**sign)) {
-                    Some(sign) => self.push(Kind::Sign(sign), sign.len()),
+                    Some(sign) => {
+                        self.open = match *sign {
+                            "(" => self.open + 1,
+                            ")" => self.open.saturating_sub(1),
+                            _ => self.open,
+                        };
+                        self.joins &= *sign != "|";
+                        self.push(Kind::Sign(sign), sign.len());
+                    }
                     None => {
                         return Err(ParseError::new(self.at..self.at + c.len_utf8(), "this does not belong here")
                         .suggest("write a name with other characters in backquotes, `user-agent`, and texts in quotes"));

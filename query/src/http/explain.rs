@@ -8,8 +8,13 @@ use millrace_store::Order;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// See the module.
-pub(super) fn told(request: &SearchRequest, plan: Option<&Plan>, seen: &Explanation) -> Value {
+/// See the module. `joined` are the explanations of the queries that were joined.
+pub(super) fn told(
+    request: &SearchRequest,
+    plan: Option<&Plan>,
+    seen: &Explanation,
+    joined: Vec<Value>,
+) -> Value {
     let fragments = plan.map_or_else(|| vec![without_pipes(request)], Plan::told);
     let mut names = BTreeMap::new();
     each_name(request.filter.root(), &mut |name| add(&mut names, name));
@@ -21,6 +26,7 @@ pub(super) fn told(request: &SearchRequest, plan: Option<&Plan>, seen: &Explanat
         "filter": request.filter.to_string(),
         "names": names,
         "range": request.range,
+        "joined": joined,
         "streams": request.streams.as_ref().map(|asked| request.grant.within(Some(asked))),
         "where_records_lie": fragments.first(),
         "where_it_is_answered": here,
@@ -86,8 +92,9 @@ mod tests {
         let of = |query: &str| {
             let parameters = Parameters { q: Some(query.to_owned()), ..Parameters::default() };
             let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, grant: Grant::All };
-            let (request, plan) = parameters.request(&asking).unwrap();
-            told(&request, plan.as_ref(), &Explanation::default())
+            let (request, pipes) = parameters.request(&asking).unwrap();
+            let plan = pipes.map(|pipes| pipes.plan(Vec::new()).unwrap());
+            told(&request, plan.as_ref(), &Explanation::default(), Vec::new())
         };
         let plain = of("message:x  (host:web1 OR NOT  status:>=500) own:1");
         assert_eq!(plain["filter"], "x (host:web1 OR NOT status:>=500) own:1");

@@ -7,6 +7,7 @@ use super::{
     Api, ApiError, csv,
     hit::{Body as Show, hit},
     parameters::{Parameters, wrong},
+    piped::{Made, piped},
     search::{self, object},
 };
 use crate::{Hits, Missing, search::walk::Walk};
@@ -60,9 +61,9 @@ pub async fn export<L: Leaf + 'static>(
         Some(other) => return Err(wrong("format", format!("ndjson or csv expected, found {other:?}"))),
     };
     let parameters = Parameters { q, from, to, sort, stream, ..Parameters::default() };
-    let (request, plan) = parameters.unlimited(&api.asking(&caller))?;
-    if let Some(plan) = plan {
-        let (hits, Answer { table, .. }) = search::piped(&api, &request, &plan).await?;
+    let (request, pipes) = parameters.unlimited(&api.asking(&caller))?;
+    if let Some(pipes) = pipes {
+        let Made { hits, answer: Answer { table, .. }, .. } = piped(&api, &request, &pipes, false).await?;
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let text =
             format.write(&columns, true, (0..table.rows).map(|row| object(&table, row))).map_err(broken)?;

@@ -3,7 +3,12 @@
 //! Counts are exact for what records say of themselves, for attributes and for the resource. What lies inside of maps, and the
 //! types of values, are known of the latest records alone, and said to be.
 
-use super::{Api, ApiError, parameters::Parameters, search};
+use super::{
+    Api, ApiError,
+    parameters::Parameters,
+    piped::{Made, piped},
+    search,
+};
 use crate::SearchRequest;
 use axum::{
     Json,
@@ -54,8 +59,8 @@ pub async fn list<L: Leaf + 'static>(
     let parameters = search::given(parameters)?;
     let (mut request, pipes) =
         parameters.summary(&api.asking(&caller), counts_by_names(), Some(usize::MAX))?;
-    let (hits, counted) = search::piped(&api, &request, &pipes).await?;
-    request = SearchRequest { gather: None, limit: SAMPLE, order: Order::NewestFirst, ..request };
+    let Made { hits, answer: counted, .. } = piped(&api, &request, &pipes, false).await?;
+    request = SearchRequest { limit: SAMPLE, order: Order::NewestFirst, ..request };
     let sample = search::search(&api, &request).await?;
     // A line would be rebuilt to be counted; whether there is one is known without.
     let with_body = SearchRequest { filter: and_body(&request.filter), limit: 0, ..request.clone() };

@@ -4,7 +4,7 @@ use super::ApiError;
 use crate::SearchRequest;
 use millrace_filter::Filter;
 use millrace_model::{Grant, RecordId, StreamName, TimeRange, Timestamp};
-use millrace_pipes::{Context, Pipe, Plan};
+use millrace_pipes::{Context, Joined, Pipe, Plan};
 use millrace_store::Order;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
@@ -56,6 +56,22 @@ pub struct Parameters {
     pub explain: Option<bool>,
 }
 
+/// Pipes, and what they are asked with.
+#[derive(Debug, Clone)]
+pub struct Pipes {
+    /// One after the other.
+    pub each: Vec<Pipe>,
+    /// When, of which time, and within which bounds.
+    pub context: Context,
+}
+
+impl Pipes {
+    /// How they are carried out, once the queries that they join are answered.
+    pub fn plan(&self, joined: Vec<Joined>) -> Result<Plan, ApiError> {
+        Plan::joining(&self.each, &self.context, joined).map_err(|problem| wrong("q", problem))
+    }
+}
+
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -71,12 +87,12 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 
 impl Parameters {
     /// What they ask for.
-    pub fn request(&self, asking: &Asking) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+    pub fn request(&self, asking: &Asking) -> Result<(SearchRequest, Option<Pipes>), ApiError> {
         self.limited(asking, None)
     }
 
     /// What they ask for, and all of it.
-    pub fn unlimited(&self, asking: &Asking) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+    pub fn unlimited(&self, asking: &Asking) -> Result<(SearchRequest, Option<Pipes>), ApiError> {
         self.limited(asking, Some(usize::MAX))
     }
 
@@ -84,16 +100,15 @@ impl Parameters {
         &self,
         asking: &Asking,
         limit: Option<usize>,
-    ) -> Result<(SearchRequest, Option<Plan>), ApiError> {
+    ) -> Result<(SearchRequest, Option<Pipes>), ApiError> {
         let query = millrace_pipes::parse(self.q.as_deref().unwrap_or("*"))?;
         let mut request = self.found(query.filter, asking)?;
         request.limit = limit.unwrap_or(request.limit);
         if query.pipes.is_empty() {
             return Ok((request, None));
         }
-        let plan = self.plan(&query.pipes, &request, asking)?;
-        request.gather = Some(plan.leaf());
-        Ok((request, Some(plan)))
+        let pipes = self.pipes(query.pipes, &request, asking)?;
+        Ok((request, Some(pipes)))
     }
 
     /// What they ask for with a pipe behind their query, which is a filter alone; of its rows as many as they say, or `limit`.
@@ -102,18 +117,17 @@ impl Parameters {
         asking: &Asking,
         pipe: Pipe,
         limit: Option<usize>,
-    ) -> Result<(SearchRequest, Plan), ApiError> {
+    ) -> Result<(SearchRequest, Pipes), ApiError> {
         if self.explain.is_some() {
             return Err(wrong("explain", "only /api/v1/search explains what it does".to_owned()));
         }
         let mut request = self.found(millrace_filter::parse(self.q.as_deref().unwrap_or("*"))?, asking)?;
         request.limit = limit.unwrap_or(request.limit);
-        let plan = self.plan(&[pipe], &request, asking)?;
-        request.gather = Some(plan.leaf());
-        Ok((request, plan))
+        let pipes = self.pipes(vec![pipe], &request, asking)?;
+        Ok((request, pipes))
     }
 
-    fn plan(&self, pipes: &[Pipe], request: &SearchRequest, asking: &Asking) -> Result<Plan, ApiError> {
+    fn pipes(&self, each: Vec<Pipe>, request: &SearchRequest, asking: &Asking) -> Result<Pipes, ApiError> {
         let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
         if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
             let instead = "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
@@ -121,7 +135,7 @@ impl Parameters {
         }
         let Asking { now, memory, .. } = *asking;
         let context = Context { now, range: request.range, limit: request.limit, memory };
-        Plan::new(pipes, &context).map_err(|problem| wrong("q", problem))
+        Ok(Pipes { each, context })
     }
 
     /// The search alone.
@@ -264,7 +278,9 @@ mod tests {
 
     fn ask(json: &str) -> Result<SearchRequest, ApiError> {
         let asking = Asking { now: NOW, memory: 1 << 20, grant: Grant::All };
-        Ok(serde_json::from_str::<Parameters>(json).unwrap().request(&asking)?.0)
+        let (request, pipes) = serde_json::from_str::<Parameters>(json).unwrap().request(&asking)?;
+        pipes.map(|pipes| pipes.plan(Vec::new())).transpose()?;
+        Ok(request)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{
     Api, ApiError, explain,
     hit::{Body, hit},
     parameters::{Parameters, write_cursor},
+    piped::{Made, piped},
 };
 use crate::{Hits, SearchRequest};
 use axum::{
@@ -13,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use millrace_listen::Caller;
 use millrace_model::{RecordId, TimeRange, Timestamp};
-use millrace_pipes::{Answer, Plan, Table};
+use millrace_pipes::{Answer, Table};
 use millrace_store::{Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
 use std::{sync::Arc, time::Instant};
@@ -50,37 +51,26 @@ async fn answer<L: Leaf>(
     parameters: &Parameters,
 ) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
-    let (request, plan) = parameters.request(&api.asking(caller))?;
-    let (mut hits, seen) = if parameters.explain == Some(true) {
-        let (hits, seen) = in_time(api, api.searcher.explain(&request)).await?;
-        (hits, Some(seen))
+    let explain = parameters.explain == Some(true);
+    let (request, pipes) = parameters.request(&api.asking(caller))?;
+    let (mut body, explanation) = if let Some(pipes) = pipes {
+        let Made { hits, answer, explanation } = piped(api, &request, &pipes, explain).await?;
+        let mut body = body(&request, &hits, &Templates::new(), started);
+        body["table"] = table(&answer);
+        (body, explanation)
     } else {
-        (search(api, &request).await?, None)
+        let (hits, explanation) = if explain {
+            let (hits, seen) = in_time(api, api.searcher.explain(&request)).await?;
+            (hits, Some(explain::told(&request, None, &seen, Vec::new())))
+        } else {
+            (search(api, &request).await?, None)
+        };
+        (body(&request, &hits, &*api.searcher.templates().await, started), explanation)
     };
-    let mut body = match &plan {
-        None => body(&request, &hits, &*api.searcher.templates().await, started),
-        Some(plan) => {
-            let made = api.searcher.finish(plan.clone(), hits.gathered.take()).await?;
-            let mut body = body(&request, &hits, &Templates::new(), started);
-            body["table"] = table(&made);
-            body
-        }
-    };
-    if let Some(seen) = seen {
-        body["explain"] = explain::told(&request, plan.as_ref(), &seen);
+    if let Some(explanation) = explanation {
+        body["explain"] = explanation;
     }
     Ok(Json(body))
-}
-
-/// Searches, and makes of what was found what the request's pipes say.
-pub(super) async fn piped<L: Leaf>(
-    api: &Api<L>,
-    request: &SearchRequest,
-    plan: &Plan,
-) -> Result<(Hits, Answer), ApiError> {
-    let mut hits = search(api, request).await?;
-    let made = api.searcher.finish(plan.clone(), hits.gathered.take()).await?;
-    Ok((hits, made))
 }
 
 pub(super) async fn search<L: Leaf>(api: &Api<L>, request: &SearchRequest) -> Result<Hits, ApiError> {

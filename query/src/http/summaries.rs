@@ -1,6 +1,11 @@
 //! `/api/v1/fields/{name}/values` and `/api/v1/patterns`: what there is, and how often. Each is a pipe behind the query.
 
-use super::{Api, ApiError, parameters::Parameters, search};
+use super::{
+    Api, ApiError,
+    parameters::Parameters,
+    piped::{Made, piped},
+    search,
+};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
@@ -45,7 +50,7 @@ async fn answer<L: Leaf>(
     let started = Instant::now();
     let parameters = search::given(parameters)?;
     let (request, pipes) = parameters.summary(&api.asking(caller), pipe, None)?;
-    let (hits, Answer { table, rows }) = search::piped(api, &request, &pipes).await?;
+    let Made { hits, answer: Answer { table, rows }, .. } = piped(api, &request, &pipes, false).await?;
     let mut body = search::head(&hits, started);
     body[key] = (0..table.rows).map(|row| search::object(&table, row)).collect();
     body[format!("total_{key}")] = json!(rows);

@@ -140,7 +140,7 @@ impl Parser<'_> {
                 Err(ParseError::new(token.span.clone(), "a regular expression stands in `matches` only")
                     .suggest("write `matches(field, /expression/)`"))
             }
-            Kind::Sign(_) => {
+            Kind::Sign(_) | Kind::Inner(_) => {
                 Err(unexpected(token)
                     .suggest("a field, a number, a text in quotes or a function was expected"))
             }

@@ -97,6 +97,39 @@ fn operators_bind_as_one_expects() {
 }
 
 #[test]
+fn a_query_in_parentheses_is_a_query() {
+    let inner =
+        r#"path:/^\/a|b(c)/ (x OR "y)") | where matches(z, /\)/) | stats count() as n, max(t) by a, `b c`"#;
+    let [Pipe::Join(join), Pipe::Limit(3)] =
+        &pipes(&format!("* | join left by a, `b c`, a ({inner}) | limit 3"))[..]
+    else {
+        panic!("two pipes")
+    };
+    assert_eq!(join.right, parse(inner).unwrap());
+    assert_eq!((join.by.join(","), join.left), ("a,b c".to_owned(), true));
+    assert_eq!(join.columns(), ["n", "max(t)"]);
+    let of = |query: &str| match &pipes(query)[..] {
+        [Pipe::Join(join)] => (join.left, join.right.filter.to_string(), join.columns()),
+        other => panic!("{other:?}"),
+    };
+    // Of records those columns that are shown, and the keys.
+    let Pipe::Join(join) = &pipes("* | stats count() by u | join by u (x | eval v = 1)")[1] else { panic!() };
+    assert_eq!(join.columns(), ["timestamp", "level", "host", "service", "v", "body"]);
+    assert_eq!(join.right.pipes.len(), 2, "{join:?}");
+    for (written, left) in [("join by u", false), ("JOIN inner by u", false), ("join LEFT BY u", true)] {
+        assert_eq!(
+            of(&format!("* | {written} (k:(a OR b) | fields u, v)")),
+            (left, "k:a OR k:b".to_owned(), vec!["v".to_owned()])
+        );
+    }
+    assert_eq!(of("* | join by u(|fields u)").1, "*");
+    let deep = pipes("* | join by u (x | join by u (y | fields u, v) | fields u, v)");
+    assert_eq!(deep.len(), 1);
+    // What is called so stays a column.
+    assert_eq!(pipes("* | where join > (2 + 3) | fields join").len(), 2);
+}
+
+#[test]
 fn what_is_wrong_is_marked_and_mended() {
     for (query, marked, message, suggestion) in [
         ("* |", "|", "a pipe is missing", "stats"),
@@ -129,6 +162,41 @@ fn what_is_wrong_is_marked_and_mended() {
         ("* | transaction 30m by duration", "transaction", "two columns are called duration", "`as`"),
         ("* | stats count() by user | transaction 30m by user", "transaction", "no column timestamp", "user"),
         ("* | transaction 30m by user | where lenght > 1m", "lenght", "no column", ""),
+        ("* | join user (x)", "user", "columns that both sides have", "join by user"),
+        ("* | join by user", "", "in parentheses", "join by user ("),
+        ("* | join by user x", "x", "in parentheses", "join by user ("),
+        ("* | join by user (x | stats count()", "(", "not closed", "`)`"),
+        ("* | join by user (x | stats cout() by user)", "cout", "no aggregate", "`count`"),
+        ("* | join by user (x |)", "|", "a pipe is missing", ""),
+        ("* | join by user (x | where )", "", "a value was expected", ""),
+        ("* | join by user (x:>) | limit 1", "", "a value must follow", ""),
+        ("* | join by uesr (x | stats count() by user)", "uesr", "no column uesr", "did you mean user"),
+        ("* | stats count() by host | join by hots (x)", "hots", "no column hots any more", "host"),
+        ("* | join by user (x)", "join", "both sides have a column timestamp", "| fields"),
+        (
+            "* | stats count() by user | join by user (* | stats count() by user)",
+            "join",
+            "both sides have a column count()",
+            "`as`",
+        ),
+        (
+            "* | join by a (x | fields a, b) | join by a (x | fields a, b)",
+            "join",
+            "both sides have a column b",
+            "",
+        ),
+        (
+            "* | stats count() by a | join by a (x | fields a, b) | where zebra = 1",
+            "zebra",
+            "no column zebra",
+            "there are a, count(), b",
+        ),
+        (
+            "* | join by a (x | join by a (y | join by a (z | fields a)))",
+            "(",
+            "2 deep",
+            "one after the other",
+        ),
         ("* | limit many", "many", "a number", "limit 20"),
         ("* | extract \"<a><b>\"", "\"<a><b>\"", "between", "extract"),
         ("* | parse jsn", "jsn", "a format", "`json`"),
@@ -156,6 +224,10 @@ fn bombs_are_refused() {
     assert!(parse(&sum).unwrap_err().message.contains("deep"));
     let list = format!("* | fields {}", vec!["a"; 1000].join(","));
     assert!(parse(&list).unwrap_err().message.contains("64 entries"));
+    let joins = format!("* {}", "| join by a (* | join by a (* | fields a) | fields a)".repeat(5));
+    assert!(parse(&joins).unwrap_err().message.contains("joins 8"));
+    let nested = format!("* {}", "| join by a (".repeat(10_000));
+    assert!(parse(&nested).unwrap_err().message.contains("2 deep"));
     let nots = format!("* | where {}a", "not ".repeat(1000));
     assert!(parse(&nots).unwrap_err().message.contains("deep"));
 }
@@ -167,7 +239,7 @@ mod random {
     proptest! {
         #[test]
         fn any_text_is_a_query_or_an_error_that_lies_in_it(text in r#"[-a-c0-9 |,()<>=!+*/%"'`.&]{0,60}"#) {
-            for query in [text.clone(), format!("* | where {text}"), format!("* | stats {text}"), format!("* | eval {text}")] {
+            for query in [text.clone(), format!("* | where {text}"), format!("* | stats {text}"), format!("* | eval {text}"), format!("* | join by a ({text}) {text}")] {
                 if let Err(error) = parse(&query) {
                     prop_assert!(error.span.start <= error.span.end && error.span.end <= query.len(), "{query}: {error:?}");
                     prop_assert!(query.is_char_boundary(error.span.start) && query.is_char_boundary(error.span.end), "{query}: {error:?}");
@@ -177,7 +249,7 @@ mod random {
 
         #[test]
         fn so_is_any_text_of_any_characters(text in ".{0,40}") {
-            for query in [text.clone(), format!("* | {text}"), format!("* | where {text}"), format!("* | extract {text}")] {
+            for query in [text.clone(), format!("* | {text}"), format!("* | where {text}"), format!("* | extract {text}"), format!("* | join by a ({text}) | {text}")] {
                 if let Err(error) = parse(&query) {
                     prop_assert!(error.render(&query).len() >= query.len());
                 }
