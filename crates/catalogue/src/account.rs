@@ -93,7 +93,8 @@ impl Catalogue {
     /// Has nothing ever been done with it? Then no partition has had an owner, no shard was published, nothing was written down.
     pub async fn is_new(&self) -> Result<bool, Error> {
         let used: i64 = sqlx::query_scalar(
-            "SELECT (SELECT COUNT(*) FROM partitions) + (SELECT COUNT(*) FROM shards) + (SELECT COUNT(*) FROM documents)",
+            "SELECT (SELECT COUNT(*) FROM partitions) + (SELECT COUNT(*) FROM shards) + (SELECT COUNT(*) FROM documents) \
+             + (SELECT COUNT(*) FROM collections)",
         )
         .fetch_one(&self.readers)
         .await

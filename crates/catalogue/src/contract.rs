@@ -2,6 +2,7 @@
 //! empty catalogue, as two processes would have them, and the clock that both go by.
 
 pub(crate) mod aliases;
+pub(crate) mod collections;
 pub(crate) mod expiry;
 pub(crate) mod going_back;
 pub(crate) mod holes;
@@ -103,6 +104,12 @@ macro_rules! tests {
             holes: a_former_owner_steps_nowhere;
             holes: what_has_been_published_is_known;
             holes: a_changed_hole_is_named;
+            collections: documents_are_written_changed_and_deleted;
+            collections: a_decision_sees_what_came_before_it;
+            collections: changes_of_two_are_numbered_once;
+            collections: what_has_changed_since_is_told;
+            collections: a_full_collection_lets_old_documents_go_and_no_others;
+            collections: a_collection_that_is_deleted_is_gone;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;

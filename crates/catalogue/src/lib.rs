@@ -18,6 +18,7 @@
 mod account;
 mod alerts;
 mod aliases;
+mod collections;
 mod cut;
 mod database;
 mod deletions;
@@ -46,6 +47,9 @@ mod verify;
 
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
 pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
+pub use collections::{
+    Became, Bounds, Change, Collection, CollectionDocument, Decide, Edited, Edits, NotEdited,
+};
 pub use cut::{Cut, DocumentWrite, Move, SourceWrite};
 pub use deletions::{Deletion, DeletionRequest};
 pub use documents::Document;

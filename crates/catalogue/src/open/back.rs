@@ -22,7 +22,7 @@ pub(crate) struct WayBack {
 }
 
 /// What only this version and later ones know, and must not be forgotten: how it is counted, and what it is.
-const NEEDED: [(i64, &str, &str); 3] = [
+const NEEDED: [(i64, &str, &str); 4] = [
     (
         3,
         "SELECT COUNT(*) FROM deletions WHERE purged_ns IS NULL",
@@ -33,6 +33,11 @@ const NEEDED: [(i64, &str, &str); 3] = [
         5,
         "SELECT COUNT(*) FROM holes",
         "holes in the topic are known, of which the audit would say nothing any more",
+    ),
+    (
+        8,
+        "SELECT COUNT(*) FROM collection_documents",
+        "documents that clients wrote and change are kept, and would be lost: delete their indices first",
     ),
 ];
 

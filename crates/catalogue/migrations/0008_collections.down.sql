@@ -1,0 +1,2 @@
+DROP TABLE collection_documents;
+DROP TABLE collections;
