@@ -21,7 +21,7 @@ use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
     alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
     dead_letters::DeadLetters,
-    elastic::{self, IndexKeeper, Put, Scrolls},
+    elastic::{self, Collections, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
     http::{
         Api,
@@ -380,8 +380,14 @@ async fn start_query<L: Leaf + Clone + 'static>(
         greeting.await;
         Ok(())
     });
-    let searcher =
-        Searcher::new(catalogue, shards, leaves, base.cores.clone(), Arc::clone(&base.clock), metrics);
+    let searcher = Searcher::new(
+        catalogue,
+        shards,
+        leaves,
+        base.cores.clone(),
+        Arc::clone(&base.clock),
+        metrics.clone(),
+    );
     let streams = &settings.indexer.streams;
     let kept = Kept {
         others: streams.others.age,
@@ -394,7 +400,15 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let (timeout, query_memory) = (settings.query.timeout, settings.query.query_memory);
     let topic = verified;
     let elastic = elastic::Kept {
-        indices: IndexKeeper::new(searcher.catalogue().clone()),
+        indices: IndexKeeper::new(
+            searcher.catalogue().clone(),
+            Collections::new(
+                searcher.catalogue().clone(),
+                &settings.query.elastic,
+                settings.query.query_memory,
+                &metrics,
+            ),
+        ),
         scrolls: Scrolls::default(),
         put: settings.ingest.as_ref().map(|_| {
             let ingest = base.ingest.clone();

@@ -30,18 +30,19 @@ const CALLERS: &[(&str, &[&str], &[&str])] = &[
     ("write_app", &["write"], &["app"]),
     ("write_all", &["write"], &["*"]),
     ("both_app", &["read", "write"], &["app"]),
+    ("both_all", &["read", "write"], &["*"]),
     ("admin", &["admin"], &[]),
 ];
 
 fn may(caller: &str, needs: Needs) -> bool {
-    let reads = ["read_app", "read_all", "both_app", "admin"].contains(&caller);
-    let writes = ["write_app", "write_all", "both_app", "admin"].contains(&caller);
+    let reads = ["read_app", "read_all", "both_app", "both_all", "admin"].contains(&caller);
+    let writes = ["write_app", "write_all", "both_app", "both_all", "admin"].contains(&caller);
     match needs {
         Nothing | Known => true,
         Read => reads,
-        ReadAll => reads && ["read_all", "admin"].contains(&caller),
+        ReadAll => reads && ["read_all", "both_all", "admin"].contains(&caller),
         Write => writes,
-        WriteAll => writes && ["write_all", "admin"].contains(&caller),
+        WriteAll => writes && ["write_all", "both_all", "admin"].contains(&caller),
         Admin => caller == "admin",
     }
 }
@@ -146,6 +147,11 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/elastic/_bulk", "", "{\"index\":{\"_index\":\"app\"}}\n{\"message\":\"three\"}\n", Write),
     ("PUT", "/elastic/other", "", "{}", WriteAll),
     ("POST", "/elastic/other/_doc", "", r#"{"message":"one"}"#, WriteAll),
+    ("PUT", "/elastic/elastalert_status", "", "{}", WriteAll),
+    ("PUT", "/elastic/elastalert_status/_doc/1", "", r#"{"rule_name":"one"}"#, WriteAll),
+    ("POST", "/elastic/elastalert_status/_update/1", "", r#"{"doc":{"rule_name":"two"}}"#, WriteAll),
+    ("DELETE", "/elastic/elastalert_status/_doc/1", "", "", WriteAll),
+    ("DELETE", "/elastic/elastalert_status", "ignore_unavailable=true", "", Admin),
     ("PUT", "/elastic/_cluster/settings", "", "{}", Admin),
     ("POST", "/elastic/app/_delete_by_query", "", r#"{"query":{"term":{"nothing":"x"}}}"#, Admin),
     ("DELETE", "/elastic/gone", "ignore_unavailable=true", "", Admin),
@@ -236,7 +242,7 @@ fn no_endpoint_is_forgotten_in_the_table() {
 }
 
 /// What nobody must see who may see `app` alone.
-const SECRETS: [&str; 5] = ["hidden", "webster", "web_only", "webserver1", "\"web\""];
+const SECRETS: [&str; 6] = ["hidden", "webster", "web_only", "webserver1", "\"web\"", "elastalert_web"];
 
 struct Reader<'a> {
     up: &'a Up<'a>,
@@ -333,6 +339,9 @@ fn looks_at_app_alone(reader: &Reader<'_>, foreign_id: &str) {
         (format!("/api/v1/context?id={foreign_id}"), 404),
         ("/elastic/web/_search".to_owned(), 404),
         (format!("/elastic/*/_doc/{foreign_id}"), 404),
+        ("/elastic/elastalert_web/_search".to_owned(), 404),
+        ("/elastic/elastalert_web/_doc/1".to_owned(), 404),
+        ("/elastic/elastalert_web/_source/1".to_owned(), 404),
     ] {
         assert_eq!(reader.ask("GET", &path, "").status, status, "{path}");
         reader.harmless("GET", &path, "");
@@ -350,6 +359,12 @@ fn a_token_of_one_stream_never_sees_another() {
         .repeat(3);
     admin.json("POST", "/api/v1/ingest?stream=app", &app);
     admin.json("POST", "/api/v1/ingest?stream=web", &web);
+    // Documents that clients change are under the same rule.
+    for id in ["1", "2"] {
+        let hidden = r#"{"user":"webster","web_only":1,"message":"hidden"}"#;
+        let path = format!("/elastic/elastalert_web/_doc/{id}");
+        assert_eq!(admin.ask("PUT", &path, hidden).status, 201);
+    }
     let everything = "/api/v1/search?from=0&q=*";
     let whole = || admin.json("GET", everything, "");
     wait::until_true("all is found", DEADLINE, || whole()["total"] == json!(5));
@@ -417,6 +432,21 @@ fn a_token_of_one_stream_never_sees_another() {
     let items = writer.json("POST", "/elastic/_bulk", bulk);
     let status = |at: usize| items["items"][at]["index"]["status"].clone();
     assert_eq!((status(0), status(1)), (json!(403), json!(201)), "{items}");
+    let bulk = "{\"delete\":{\"_index\":\"elastalert_web\",\"_id\":\"1\"}}\n{\"index\":{\"_index\":\"app\"}}\n{\"message\":\"z\"}\n";
+    let items = writer.json("POST", "/elastic/_bulk", bulk);
+    assert_eq!(items["items"][0]["delete"]["status"], json!(403), "{items}");
+    assert_eq!(items["items"][1]["index"]["status"], json!(201), "{items}");
+    // By what is in them they are deleted by those who may change them and see them, and by nobody who has one of these roles.
+    let by_query = |who: &str| {
+        let query = r#"{"query":{"term":{"user":"webster"}}}"#;
+        with(who).ask("POST", "/elastic/elastalert_web/_delete_by_query", query)
+    };
+    for (who, status) in [("read_all", 403), ("write_all", 403), ("both_app", 404)] {
+        assert_eq!(by_query(who).status, status, "{who}");
+    }
+    assert_eq!(admin.json("GET", "/elastic/elastalert_web/_count", "")["count"], json!(2));
+    assert_eq!(by_query("both_all").status, 200);
+    assert_eq!(admin.json("GET", "/elastic/elastalert_web/_count", "")["count"], json!(0));
     for stream in ["web", "millrace.audit"] {
         let path = format!("/api/v1/ingest?stream={stream}");
         assert_eq!(writer.ask("POST", &path, LINE).status, 403);

@@ -4,17 +4,29 @@
 //! - A document that is written keeps the id that its client gave it, or one that is made for it, in [`ID`]; a record that came another
 //!   way has the id that it has everywhere.
 //! - A point in time hides what was observed later. A scroll is kept by the node that began it.
+//! - Documents that clients change lie in the catalogue: those of the indices that settings name. Nothing of them is in a shard.
 
+mod change;
+mod collections;
 mod indices;
 mod scrolls;
 mod search;
 mod write;
 
+pub(crate) use change::{decide, shown};
+pub use collections::{Collections, MAX_DOCUMENT};
 pub use indices::{Index, IndexKeeper};
 pub use scrolls::{Scroll, Scrolls};
-pub(crate) use search::with_ids;
 pub use search::{Elastic, Failed};
+pub(crate) use search::{id_of, with_ids};
 pub use write::{Put, Write};
+
+/// What clients are told where the catalogue fails.
+pub(crate) fn unreadable(error: &millrace_catalogue::Error) -> millrace_elastic::Error {
+    tracing::error!(%error, "the catalogue cannot be read");
+    let told = format!("the catalogue cannot be read: {error}");
+    millrace_elastic::Error { status: 503, ..millrace_elastic::Error::unavailable(told) }
+}
 
 /// What is kept for all requests.
 pub struct Kept {

@@ -44,6 +44,8 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// Notifications by outcome.
     pub notifications: Family<Delivery, Counter>,
+    /// Documents of clients that went because their index had no room.
+    pub documents_let_go: Counter,
     /// Rules in use.
     pub rules: Gauge,
     /// Rules that could not be loaded.
@@ -61,6 +63,7 @@ impl Default for Metrics {
             findings: Counter::default(),
             duplicates: Counter::default(),
             notifications: Family::default(),
+            documents_let_go: Counter::default(),
             rules: Gauge::default(),
             broken_rules: Gauge::default(),
         }
@@ -87,6 +90,11 @@ impl Metrics {
             self.duplicates.clone(),
         );
         registry.register("notifications", "Notifications by outcome", self.notifications.clone());
+        registry.register(
+            "documents_let_go",
+            "Documents that clients had written and that made room for others in a full index",
+            self.documents_let_go.clone(),
+        );
         registry.register("rules", "Rules in use", self.rules.clone());
         registry.register("broken_rules", "Rules that could not be loaded", self.broken_rules.clone());
     }

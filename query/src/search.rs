@@ -20,7 +20,7 @@ use millrace_cores::{Cores, Piece};
 use millrace_filter::Filter;
 use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Answer, Partials, Plan, TooLarge};
-use millrace_store::{Leaf, Order, Templates};
+use millrace_store::{HotRows, Leaf, LeafResponse, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
 use serde::Serialize;
@@ -90,6 +90,20 @@ pub struct Hits {
     pub scanned_bytes: u64,
     /// What was gathered for the pipes, where there are some.
     pub gathered: Option<Partials>,
+}
+
+impl Hits {
+    /// Of what all leaves said together.
+    fn of(all: LeafResponse, missing: Vec<Missing>) -> Self {
+        Self {
+            hits: all.hits,
+            total: all.total,
+            histogram: all.histogram,
+            missing,
+            scanned_bytes: all.scanned_bytes,
+            gathered: all.gathered,
+        }
+    }
 }
 
 /// How often a search begins anew because rows were published and let go of while it was under way.
@@ -172,6 +186,50 @@ impl<L: Leaf> Searcher<L> {
         }
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
         Ok((answer, told))
+    }
+
+    /// Answers one search, of rows that lie neither in shards nor at indexers as well: the caller has seen that all of these may
+    /// be seen. Where no stream is asked for, no indexer is either.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub async fn search_beside(
+        &self,
+        request: &SearchRequest,
+        beside: &[HotRows],
+    ) -> Result<Hits, millrace_catalogue::Error> {
+        if beside.is_empty() {
+            return self.search(request).await;
+        }
+        let mut answer = match request.streams.as_deref() {
+            Some([]) => Hits::default(),
+            _ => self.search(request).await?,
+        };
+        let (leaf, beside) = (plan::leaf_request(request), beside.to_vec());
+        let (search, _waiting) = self.cores.search();
+        let turn = search.turn(Piece::Near).await;
+        let joining = tokio::task::spawn_blocking(move || {
+            let found = LeafResponse {
+                hits: std::mem::take(&mut answer.hits),
+                total: answer.total,
+                histogram: std::mem::take(&mut answer.histogram),
+                scanned_bytes: answer.scanned_bytes,
+                gathered: answer.gathered.take(),
+            };
+            let joined = beside.iter().try_fold(found, |all, rows| {
+                Ok::<_, millrace_store::Error>(all.merge(rows.search(&leaf, i64::MIN, Some(&turn))?, &leaf))
+            });
+            joined.map(|all| Hits::of(all, answer.missing))
+        });
+        let broken_off = |error: String| Hits {
+            missing: vec![Missing::of(format!("a search broke off: {error}"))],
+            ..Hits::default()
+        };
+        Ok(match joining.await {
+            Ok(Ok(hits)) => hits,
+            Ok(Err(error)) => broken_off(error.to_string()),
+            Err(error) => broken_off(error.to_string()),
+        })
     }
 
     async fn search_once(

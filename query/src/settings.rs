@@ -19,8 +19,20 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much memory each part of a query's pipes may take: `query_memory`, default 256 MiB.
     pub query_memory: usize,
+    /// Elasticsearch's API: `[query.elastic]`.
+    pub elastic: ElasticSettings,
     /// Rules and receivers: `[query.alerts]`.
     pub alerts: AlertSettings,
+}
+
+/// `[query.elastic]`.
+#[derive(Debug, Clone)]
+pub struct ElasticSettings {
+    /// Indices whose documents clients change, by name; `*` stands for any characters: `documents`, default those of `ElastAlert`.
+    pub documents: Vec<String>,
+    /// Where such an index is full, documents that nobody has written for so long make room: `make_room_after`. `None`, the default:
+    /// what does not fit is refused.
+    pub make_room_after: Option<Duration>,
 }
 
 /// `[query.alerts]`.
@@ -55,8 +67,26 @@ impl Default for Settings {
             max_connections: 1_000,
             timeout: Duration::from_secs(30),
             query_memory: 256 << 20,
+            elastic: ElasticSettings::default(),
             alerts: AlertSettings::default(),
         }
+    }
+}
+
+impl Default for ElasticSettings {
+    fn default() -> Self {
+        Self { documents: ["elastalert", "elastalert_*"].map(str::to_owned).to_vec(), make_room_after: None }
+    }
+}
+
+impl ElasticSettings {
+    fn read(section: &mut Section<'_>) -> Self {
+        let documents: Vec<String> = section.or("documents", Self::default().documents);
+        if documents.iter().any(|name| name.trim_matches('*').is_empty()) {
+            let help = "name the indices, as in [\"elastalert_*\"]";
+            section.error_with_help("documents", "what fits every index would hide all streams", help);
+        }
+        Self { documents, make_room_after: section.optional("make_room_after").map(|Age(age)| age) }
     }
 }
 
@@ -83,6 +113,9 @@ impl Settings {
             listen: section.listen(default.listen, (!is_guarded).then_some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
             query_memory: section.or("query_memory", ByteSize(default.query_memory as u64)).0 as usize,
+            elastic: section
+                .section("elastic")
+                .map_or(default.elastic, |mut elastic| ElasticSettings::read(&mut elastic)),
             alerts: section
                 .section("alerts")
                 .map_or(default.alerts, |mut alerts| AlertSettings::read(&mut alerts)),

@@ -116,6 +116,22 @@ impl Error {
         Self::new("version_conflict_engine_exception", 409, reason)
     }
 
+    /// A document that is to be changed is not there.
+    pub fn missing_document(id: &str) -> Self {
+        Self::new("document_missing_exception", 404, format!("[{id}]: document missing"))
+    }
+
+    /// An index takes nothing more.
+    pub fn full(index: &str, why: &str) -> Self {
+        let reason = format!("index [{index}] blocked by: {why}");
+        Self { index: Some(index.to_owned()), ..Self::new("cluster_block_exception", 429, reason) }
+    }
+
+    /// More than may be there.
+    pub fn limit(reason: impl Into<String>) -> Self {
+        Self::new("validation_exception", 400, reason)
+    }
+
     /// Something does not go at present.
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self::new("es_rejected_execution_exception", 429, reason)

@@ -1,5 +1,6 @@
 //! Which indices there are, and what is known of their fields.
 
+use super::Collections;
 use crate::{INDEXER_GROUP, SearchRequest, Searcher};
 use millrace_catalogue::{Catalogue, Error};
 use millrace_elastic::{
@@ -8,11 +9,14 @@ use millrace_elastic::{
     request::AutoCreate,
 };
 use millrace_filter::Filter;
-use millrace_model::{Grant, StreamName, TimeRange, Value};
+use millrace_model::{Grant, Row, StreamName, TimeRange, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Context, Expr, Named, Pipe, Plan};
 use millrace_store::{Leaf, Order};
 use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What indices that were made are called in the catalogue.
 const KIND: &str = "elastic.index";
@@ -32,18 +36,26 @@ pub struct Index {
     pub bytes: u64,
     /// In how many shards.
     pub shards: u64,
+    /// Its documents lie in the catalogue, and clients change them.
+    pub is_mutable: bool,
 }
 
 /// Keeps what was said of indices.
 #[derive(Clone)]
 pub struct IndexKeeper {
     catalogue: Catalogue,
+    collections: Arc<Collections>,
 }
 
 impl IndexKeeper {
-    /// In this catalogue.
-    pub fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue }
+    /// In this catalogue, where the documents lie that clients change.
+    pub fn new(catalogue: Catalogue, collections: Collections) -> Self {
+        Self { catalogue, collections: Arc::new(collections) }
+    }
+
+    /// Documents that clients change.
+    pub fn collections(&self) -> &Collections {
+        &self.collections
     }
 
     async fn made(&self) -> Result<BTreeMap<String, Mapping>, Error> {
@@ -120,6 +132,39 @@ impl IndexKeeper {
         Ok(())
     }
 
+    /// The indices whose documents clients change, by name: those that were made, and those that hold something.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn mutable(&self, grant: &Grant) -> Result<Vec<Index>, Error> {
+        let made = self.made().await?;
+        self.mutable_of(made, grant).await
+    }
+
+    async fn mutable_of(
+        &self,
+        mut made: BTreeMap<String, Mapping>,
+        grant: &Grant,
+    ) -> Result<Vec<Index>, Error> {
+        made.retain(|name, _| self.collections.holds(name));
+        let collections = self.catalogue.collections().await?;
+        let names: BTreeSet<String> =
+            made.keys().cloned().chain(collections.iter().map(|one| one.name.clone())).collect();
+        let index = |name: String| {
+            let stream: StreamName = name.parse().ok().filter(|stream| grant.covers(stream))?;
+            let collection = collections.iter().find(|one| one.name == name);
+            Some(Index {
+                records: collection.map_or(0, |one| one.documents),
+                bytes: collection.map_or(0, |one| one.bytes),
+                mapping: made.remove(&name).unwrap_or_else(Mapping::of_documents),
+                ..Index::mutable(stream)
+            })
+        };
+        // What is not named any more is not shown, and comes back when it is.
+        let named = names.into_iter().filter(|name| self.collections.holds(name));
+        Ok(named.filter_map(index).collect())
+    }
+
     /// All indices that may be seen, by name: those that were made, and the streams that hold something.
     ///
     /// # Errors
@@ -131,10 +176,13 @@ impl IndexKeeper {
         memory: usize,
     ) -> Result<Vec<Index>, Error> {
         let mut made = self.made().await?;
+        let mut mutable = self.mutable_of(made.clone(), grant).await?;
+        made.retain(|name, _| !self.collections.holds(name));
         let counts = counts(searcher, grant, memory).await?;
         let usage = self.catalogue.stream_usage(INDEXER_GROUP).await?;
         let declared = self.catalogue.stream_fields(INDEXER_GROUP).await?;
         let names: BTreeSet<String> = made.keys().chain(counts.keys()).cloned().collect();
+        let names = names.into_iter().filter(|name| !self.collections.holds(name));
         let index = |name: String| {
             let stream: StreamName = name.parse().ok().filter(|stream| grant.covers(stream))?;
             let usage = usage.iter().find(|usage| usage.stream == stream);
@@ -148,10 +196,12 @@ impl IndexKeeper {
                 records: counts.get(&name).copied().unwrap_or(0),
                 bytes: usage.map_or(0, |usage| usage.bytes),
                 shards: usage.map_or(0, |usage| usage.shards),
-                stream,
+                ..Index::of_stream(stream)
             })
         };
-        Ok(names.into_iter().filter_map(index).collect())
+        mutable.extend(names.filter_map(index));
+        mutable.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        Ok(mutable)
     }
 }
 
@@ -205,25 +255,21 @@ async fn grouped<L: Leaf>(
 }
 
 impl Index {
-    /// Notes which fields its records have that nobody declared.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub async fn look<L: Leaf>(&mut self, searcher: &Searcher<L>, grant: &Grant) -> Result<(), Error> {
-        let request = SearchRequest {
-            filter: Filter::ALL,
-            range: TimeRange::ALL,
-            streams: Some(vec![self.stream.clone()]),
-            grant: grant.clone(),
-            limit: SAMPLE,
-            order: Order::NewestFirst,
-            after: None,
-            histogram: None,
-            gather: None,
-        };
-        let rows = searcher.search(&request).await?.hits;
+    /// One of documents about which nothing is known, and of which there are none.
+    pub fn of_stream(stream: StreamName) -> Self {
+        let mapping = Mapping::of_documents();
+        Self { stream, mapping, records: 0, bytes: 0, shards: 0, is_mutable: false }
+    }
+
+    /// The same, of documents that clients change.
+    pub fn mutable(stream: StreamName) -> Self {
+        Self { is_mutable: true, ..Self::of_stream(stream) }
+    }
+
+    /// Notes which fields some of its records have that nobody declared.
+    pub fn look(&mut self, rows: &[Row]) {
         let is_documents = self.mapping.is_documents();
-        for row in &rows {
+        for row in rows {
             let mut see = |name: &str, value: &Value| {
                 let kind = match value {
                     Value::Int(_) => Kind::Long,
@@ -241,9 +287,5 @@ impl Index {
                 row.record.resource.each_leaf(&mut see);
             }
         }
-        Ok(())
     }
 }
-
-/// So many of the latest records are looked into for their fields.
-const SAMPLE: usize = 1000;

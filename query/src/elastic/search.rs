@@ -1,7 +1,7 @@
 //! Carrying searches out.
 
-use super::{ID, Index};
-use crate::{Missing, SearchRequest, Searcher};
+use super::{Collections, ID, Index, collections};
+use crate::{Hits, Missing, SearchRequest, Searcher};
 use millrace_elastic::{
     Error as ElasticError,
     aggs::MAX_ROWS,
@@ -12,7 +12,7 @@ use millrace_elastic::{
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate, Text};
 use millrace_model::{FieldRef, Grant, RecordId, Row, StreamName, TimeRange, Timestamp, text};
 use millrace_pipes::{Context, Pipe, Plan, Table, TooLarge};
-use millrace_store::{Leaf, Order as RowOrder};
+use millrace_store::{HotRows, Leaf, Order as RowOrder};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
@@ -20,6 +20,8 @@ use std::collections::HashMap;
 pub struct Elastic<'s, L> {
     /// Finds records.
     pub searcher: &'s Searcher<L>,
+    /// Has the documents that clients change.
+    pub collections: &'s Collections,
     /// What may be seen.
     pub grant: Grant,
     /// How many bytes of memory what is gathered may take.
@@ -40,9 +42,11 @@ pub enum Failed {
     TooLarge(#[from] TooLarge),
 }
 
-/// What is searched: records of some streams that a filter matches.
+/// What is searched: records of some streams, and documents that clients change, that a filter matches.
+#[derive(Clone)]
 struct Scope {
     streams: Vec<StreamName>,
+    documents: Vec<HotRows>,
     filter: Expr,
     range: TimeRange,
 }
@@ -59,14 +63,21 @@ impl<L: Leaf> Elastic<'_, L> {
         pinned: Option<i64>,
     ) -> Result<Answer, Failed> {
         let now = self.searcher.now();
-        let Some(first) = indices.first() else {
+        let Some(first) = leading(indices) else {
             return Ok(Answer { total: Some(Total { value: 0, is_exact: true }), ..Answer::default() });
         };
+        for other in indices.iter().filter(|other| other.is_mutable != first.is_mutable) {
+            search.check_fields(
+                (first.stream.as_str(), &first.mapping),
+                (other.stream.as_str(), &other.mapping),
+            )?;
+        }
         let order = search.order(&first.mapping)?;
         let mut missing = Vec::new();
         let mut answer = Answer { shards: indices.len(), is_sorted: order.is_sorted, ..Answer::default() };
-        let found = found_of(search, indices, pinned, now)?;
-        let shown = shown_of(search, indices, pinned, now)?;
+        let documents = self.documents(indices).await?;
+        let found = found_of(search, indices, &documents, pinned, now)?;
+        let shown = shown_of(search, indices, &documents, pinned, now)?;
         let (hits, total) = self.hits(search, &order, indices, &shown, &mut missing).await?;
         (answer.hits, answer.total) = (hits, Some(Total { value: total, is_exact: true }));
         if search.has_aggregations() {
@@ -98,7 +109,7 @@ impl<L: Leaf> Elastic<'_, L> {
                     after: order.position().map(|position| (position.time, position.id)),
                     ..self.request(scope, &narrowed)
                 };
-                let hits = self.searcher.search(&request).await?;
+                let hits = self.find(&request, scope).await?;
                 note(missing, hits.missing);
                 // What lies before the hits is counted as well.
                 let total =
@@ -122,21 +133,57 @@ impl<L: Leaf> Elastic<'_, L> {
     ///
     /// # Errors
     /// The catalogue cannot be read.
-    pub async fn counted(
-        &self,
-        filters: &[(StreamName, Expr)],
-    ) -> Result<(u64, Vec<(String, String)>), Failed> {
-        let of_ids = |(stream, filter): &(StreamName, Expr)| (stream.clone(), with_ids(filter.clone()));
-        let scope = joined(&filters.iter().map(of_ids).collect::<Vec<_>>());
+    pub async fn counted(&self, filters: &[(&Index, Expr)]) -> Result<(u64, Vec<(String, String)>), Failed> {
+        let documents = self.documents(filters.iter().map(|(index, _)| *index)).await?;
+        let of_ids = |(index, filter): &(_, Expr)| (*index, with_ids(filter.clone()));
+        let scope = joined(&filters.iter().map(of_ids).collect::<Vec<_>>(), &documents);
         let mut missing = Vec::new();
         let count = self.count(&scope, &mut missing).await?;
         Ok((count, missing.into_iter().map(|one| ("_local".to_owned(), one.reason)).collect()))
     }
 
     async fn count(&self, scope: &Scope, missing: &mut Vec<Missing>) -> Result<u64, Failed> {
-        let hits = self.searcher.search(&self.request(scope, &Expr::All)).await?;
+        let hits = self.find(&self.request(scope, &Expr::All), scope).await?;
         note(missing, hits.missing);
         Ok(hits.total)
+    }
+
+    /// Some records of an index that a filter matches, the latest first.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn records(&self, index: &Index, filter: Expr, limit: usize) -> Result<Vec<Row>, Failed> {
+        let documents = self.documents([index]).await?;
+        let scope = joined(&[(index, with_ids(filter))], &documents);
+        let request = SearchRequest { limit, ..self.request(&scope, &Expr::All) };
+        Ok(self.find(&request, &scope).await?.hits)
+    }
+
+    /// The documents of those indices whose documents clients change, all as they are now.
+    async fn documents<'i>(
+        &self,
+        indices: impl IntoIterator<Item = &'i Index>,
+    ) -> Result<Vec<HotRows>, Failed> {
+        let seen = |index: &&Index| index.is_mutable && self.grant.covers(&index.stream);
+        let mutable: Vec<&Index> = indices.into_iter().filter(seen).collect();
+        let bytes: u64 = mutable.iter().map(|index| index.bytes).sum();
+        if bytes > self.memory as u64 {
+            let reason = format!(
+                "[{bytes}] bytes of documents would be searched, which is more than [{}]: name fewer indices",
+                self.memory
+            );
+            let kind = "circuit_breaking_exception";
+            return Err(ElasticError { kind, ..ElasticError::unavailable(reason) }.into());
+        }
+        let mut documents = Vec::with_capacity(mutable.len());
+        for index in mutable {
+            documents.push(self.collections.rows(index).await?);
+        }
+        Ok(documents)
+    }
+
+    async fn find(&self, request: &SearchRequest, scope: &Scope) -> Result<Hits, Failed> {
+        Ok(self.searcher.search_beside(request, &scope.documents).await?)
     }
 
     fn request(&self, scope: &Scope, more: &Expr) -> SearchRequest {
@@ -171,7 +218,7 @@ impl<L: Leaf> Elastic<'_, L> {
         }
         let request =
             SearchRequest { gather: Some(Plan::leaf_of(&plans)), ..self.request(scope, &Expr::All) };
-        let found = self.searcher.search(&request).await?;
+        let found = self.find(&request, scope).await?;
         note(missing, found.missing);
         let answers = self.searcher.finish_all(plans, found.gathered).await?;
         Ok((answers.into_iter().map(|answer| answer.table).collect(), found.total))
@@ -189,12 +236,12 @@ impl<L: Leaf> Elastic<'_, L> {
         let (tables, total) = self.tables(scope, &[&pipes], missing).await?;
         let found = tables.first().map(|table| order.found(table)).unwrap_or_default();
         let ids = found.iter().map(|hit| equals("_id", &hit.id)).collect();
-        let of_them = Scope { streams: scope.streams.clone(), filter: Expr::any_of(ids), range: scope.range };
+        let of_them = Scope { filter: Expr::any_of(ids), ..scope.clone() };
         let request = SearchRequest { limit: found.len(), ..self.request(&of_them, &Expr::All) };
         let mut rows: HashMap<String, Row> = if found.is_empty() {
             HashMap::new()
         } else {
-            let hits = self.searcher.search(&request).await?;
+            let hits = self.find(&request, &of_them).await?;
             hits.hits.into_iter().map(|row| (row.id.to_string(), row)).collect()
         };
         let hits = found.into_iter().filter_map(|hit| Some((rows.remove(&hit.id)?, Some(hit.sort))));
@@ -208,11 +255,11 @@ impl<L: Leaf> Elastic<'_, L> {
         found: &Scope,
         missing: &mut Vec<Missing>,
     ) -> Result<Json, Failed> {
-        let Some(first) = indices.first() else { return Ok(Json::Null) };
+        let Some(first) = leading(indices) else { return Ok(Json::Null) };
         let Some(aggregated) = search.aggregations(&first.mapping, self.searcher.now())? else {
             return Ok(Json::Null);
         };
-        let everything = Scope { streams: found.streams.clone(), filter: Expr::All, range: TimeRange::ALL };
+        let everything = Scope { filter: Expr::All, range: TimeRange::ALL, ..found.clone() };
         let pipelines = aggregated.pipelines();
         let of = |is_global: bool| -> Vec<&[Pipe]> {
             pipelines
@@ -231,8 +278,7 @@ impl<L: Leaf> Elastic<'_, L> {
         for hits in responded.top_hits.clone() {
             let of = if hits.is_global { &everything } else { found };
             let both = [of.filter.clone(), hits.filter.clone()].into_iter().filter(|one| *one != Expr::All);
-            let scope =
-                Scope { streams: of.streams.clone(), filter: Expr::all_of(both.collect()), range: of.range };
+            let scope = Scope { filter: Expr::all_of(both.collect()), ..of.clone() };
             let shown = self.top(&hits.search, indices, &scope, missing).await?;
             responded.fill(hits.number, &shown);
         }
@@ -247,7 +293,7 @@ impl<L: Leaf> Elastic<'_, L> {
         scope: &Scope,
         missing: &mut Vec<Missing>,
     ) -> Result<Json, Failed> {
-        let Some(first) = indices.first() else { return Ok(Json::Null) };
+        let Some(first) = leading(indices) else { return Ok(Json::Null) };
         let order = search.order(&first.mapping)?;
         let (hits, total) = self.hits(search, &order, indices, scope, missing).await?;
         let answer = Answer {
@@ -260,34 +306,44 @@ impl<L: Leaf> Elastic<'_, L> {
     }
 }
 
+/// The index by whose fields hits are ordered and aggregated: a stream, where there is one. A name finds an attribute in it as well
+/// as in documents.
+fn leading(indices: &[Index]) -> Option<&Index> {
+    indices.iter().find(|index| !index.is_mutable).or(indices.first())
+}
+
 /// What a search finds: each index by its own fields.
 fn found_of(
     search: &Search,
     indices: &[Index],
+    documents: &[HotRows],
     pinned: Option<i64>,
     now: Timestamp,
 ) -> Result<Scope, ElasticError> {
-    let one = |index: &Index| {
+    let one = |index| {
+        let index: &Index = index;
         let filter = search.filter(&index.mapping, now)?;
-        Ok((index.stream.clone(), with_pin(with_ids(filter), pinned)))
+        Ok((index, with_pin(index, with_ids(filter), pinned)))
     };
-    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?))
+    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?, documents))
 }
 
 /// What of that is shown.
 fn shown_of(
     search: &Search,
     indices: &[Index],
+    documents: &[HotRows],
     pinned: Option<i64>,
     now: Timestamp,
 ) -> Result<Scope, ElasticError> {
-    let one = |index: &Index| {
+    let one = |index| {
+        let index: &Index = index;
         let filter = search.filter(&index.mapping, now)?;
         let more = search.post_filter(&index.mapping, now)?;
         let both = Expr::all_of(vec![filter, more].into_iter().filter(|one| *one != Expr::All).collect());
-        Ok((index.stream.clone(), with_pin(with_ids(both), pinned)))
+        Ok((index, with_pin(index, with_ids(both), pinned)))
     };
-    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?))
+    Ok(joined(&indices.iter().map(one).collect::<Result<Vec<_>, ElasticError>>()?, documents))
 }
 
 /// The words that a filter looks for, folded.
@@ -305,29 +361,45 @@ fn words_of(filter: &Expr, words: &mut Vec<String>) {
     }
 }
 
+/// The id of a record, as clients know it.
+pub(crate) fn id_of(row: &Row) -> String {
+    let given = row.record.attributes.get(ID).and_then(millrace_model::Value::as_str);
+    given.map_or_else(|| row.id.to_string(), str::to_owned)
+}
+
 /// A record as a hit of its index.
 fn hit(row: &Row, indices: &[Index], sort: Vec<Json>) -> Hit {
     let index = indices.iter().find(|index| index.stream == row.stream);
     let is_documents = index.is_some_and(|index| index.mapping.is_documents());
-    let id = row.record.attributes.get(ID).and_then(millrace_model::Value::as_str);
+    let (version, sequence) = match index {
+        Some(index) if index.is_mutable => collections::edition(row),
+        _ => (1, 0),
+    };
     Hit {
         index: row.stream.to_string(),
-        id: id.map_or_else(|| row.id.to_string(), str::to_owned),
+        id: id_of(row),
+        version,
+        sequence,
         source: source_of(row, is_documents),
         sort,
     }
 }
 
-/// Streams, each with its own filter, as one.
-fn joined(filters: &[(StreamName, Expr)]) -> Scope {
+/// Indices, each with its own filter, as one.
+fn joined(filters: &[(&Index, Expr)], documents: &[HotRows]) -> Scope {
     let same = filters.windows(2).all(|two| two[0].1 == two[1].1);
     let filter = match filters {
         [] => Expr::Not(Box::new(Expr::All)),
         [(_, first), ..] if same => first.clone(),
-        several => Expr::any_of(several.iter().map(|(stream, filter)| of_stream(stream, filter)).collect()),
+        several => {
+            Expr::any_of(several.iter().map(|(index, filter)| of_stream(&index.stream, filter)).collect())
+        }
     };
     let range = Search::range(&filter);
-    Scope { streams: filters.iter().map(|(stream, _)| stream.clone()).collect(), filter, range }
+    // What shards have of a name that is for documents came before it was.
+    let streams = filters.iter().filter(|(index, _)| !index.is_mutable);
+    let streams = streams.map(|(index, _)| index.stream.clone()).collect();
+    Scope { streams, documents: documents.to_vec(), filter, range }
 }
 
 fn of_stream(stream: &StreamName, filter: &Expr) -> Expr {
@@ -339,9 +411,9 @@ fn equals(field: &str, value: &str) -> Expr {
     Expr::Field(Box::new(FieldTest::new(field, Predicate::Equals(Literal::new(value)))))
 }
 
-/// Hides what was observed after a time.
-fn with_pin(filter: Expr, pinned: Option<i64>) -> Expr {
-    let Some(pinned) = pinned else { return filter };
+/// Hides what was observed after a time. A document that is changed then is shown as it is: what it was is nowhere any more.
+fn with_pin(index: &Index, filter: Expr, pinned: Option<i64>) -> Expr {
+    let Some(pinned) = pinned.filter(|_| !index.is_mutable) else { return filter };
     let bound = Literal::new(&Timestamp(pinned).to_string());
     let before = Predicate::Compare(millrace_filter::Comparison::LessOrEqual, bound);
     let before = Expr::Field(Box::new(FieldTest::new("observed_timestamp", before)));

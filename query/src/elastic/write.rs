@@ -19,6 +19,26 @@ const LOOK: Duration = Duration::from_millis(50);
 /// For so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// An id for a document that was given none, as hard to guess as a source.
+pub(crate) fn new_id() -> String {
+    millrace_model::SourceId::random().to_string()
+}
+
+/// A document's record as an indexer expects it.
+pub(super) fn finished(
+    mut record: LogRecord,
+    declared: &Declarations,
+    id: &str,
+    observed: millrace_model::Timestamp,
+) -> LogRecord {
+    // What is not of its type was refused.
+    declared.coerce(&mut record.attributes, |_| {});
+    record.observed_timestamp = observed;
+    record.attributes.set(ID, id);
+    say_words(&mut record.attributes);
+    record
+}
+
 /// Documents on their way.
 #[derive(Debug, Default)]
 pub struct Write {
@@ -42,21 +62,22 @@ impl Write {
         document: &Json,
         now: millrace_model::Timestamp,
     ) -> Result<String, ElasticError> {
-        let mut record = record_of(&index.mapping, line, document)?;
+        let record = record_of(&index.mapping, line, document)?;
         let declared = self.declared.entry(index.stream.clone());
         let declared = declared.or_insert_with(|| index.mapping.declarations());
-        // What is not of its type was refused.
-        declared.coerce(&mut record.attributes, |_| {});
-        record.observed_timestamp = now;
-        let id = id.map_or_else(|| millrace_model::SourceId::random().to_string(), str::to_owned);
-        record.attributes.set(ID, id.as_str());
-        say_words(&mut record.attributes);
+        let id = id.map_or_else(new_id, str::to_owned);
+        let record = finished(record, declared, &id, now);
         self.records.push((index.stream.clone(), record));
         match self.last.iter_mut().find(|(stream, _)| *stream == index.stream) {
             Some((_, last)) => last.clone_from(&id),
             None => self.last.push((index.stream.clone(), id.clone())),
         }
         Ok(id)
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 
     /// Makes all of them durable.

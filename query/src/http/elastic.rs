@@ -1,11 +1,12 @@
 //! Elasticsearch's API over our records, under `/elastic`: the paths, and what each of them asks for.
 
+mod changes;
 mod documents;
 mod indices;
 mod searches;
 
 use super::{Api, ApiError};
-use crate::elastic::{Elastic, Failed, Index};
+use crate::elastic::{Elastic, Failed, Index, unreadable};
 use axum::{
     Router,
     body::Bytes,
@@ -52,11 +53,7 @@ impl From<Error> for Problem {
 
 impl From<millrace_catalogue::Error> for Problem {
     fn from(error: millrace_catalogue::Error) -> Self {
-        tracing::error!(%error, "the catalogue cannot be read");
-        Self::Elastic(Error {
-            status: 503,
-            ..Error::unavailable(format!("the catalogue cannot be read: {error}"))
-        })
+        Self::Elastic(unreadable(&error))
     }
 }
 
@@ -134,7 +131,7 @@ async fn answer<L: Leaf + 'static>(
         parameters: Parameters::new(pairs),
         body,
     };
-    let needed = needed(&asked.method, &asked.segments());
+    let needed = asked.needed();
     let answered = tokio::time::timeout(api.timeout, asked.admitted(needed));
     let answered = answered.await.unwrap_or_else(|_| {
         Err(Problem::Elastic(Error { status: 504, ..Error::unavailable("the search took too long") }))
@@ -163,11 +160,14 @@ async fn answer<L: Leaf + 'static>(
 }
 
 /// What somebody must be who asks for this; `None`: known. Names of streams are held against the grant where they are used.
-fn needed(method: &Method, segments: &[String]) -> Option<Role> {
+/// `is_documents` says of indices whether clients change what is in all of them.
+fn needed(method: &Method, segments: &[String], is_documents: impl Fn(&str) -> bool) -> Option<Role> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (method.as_str(), segments.as_slice()) {
         // Clients begin with these, before they know what they may.
         (_, [] | ["_nodes", ..] | ["_cluster", "health", ..]) => None,
+        // Whoever may change such documents one by one may delete them by what is in them, if they may also see that.
+        ("POST", [names, "_delete_by_query"]) if is_documents(names) => Some(Role::Write),
         ("PUT", ["_cluster", ..]) | ("POST", [_, "_delete_by_query"]) => Some(Role::Admin),
         ("DELETE", [name]) if !name.starts_with('_') || *name == "_all" => Some(Role::Admin),
         (_, ["_bulk"] | [_, "_bulk"] | [_, "_create" | "_update", ..])
@@ -206,6 +206,11 @@ impl<L: Leaf> Asked<'_, L> {
         self.path.split('/').filter(|segment| !segment.is_empty()).map(decoded).collect()
     }
 
+    fn needed(&self) -> Option<Role> {
+        let collections = self.api.elastic.indices.collections();
+        needed(&self.method, &self.segments(), |names| names.split(',').all(|name| collections.holds(name)))
+    }
+
     /// The answer, for those who may ask.
     async fn admitted(&self, needed: Option<Role>) -> Answered {
         if let Some(role) = needed {
@@ -232,6 +237,7 @@ impl<L: Leaf> Asked<'_, L> {
             ("DELETE", ["_search", "scroll", ids]) => Ok(self.close_scrolls(Some(ids))),
             ("GET" | "POST", ["_msearch"]) => self.multi("").await,
             ("GET" | "POST", ["_count"]) => self.count("").await,
+            ("GET" | "POST", ["_mget"]) => self.several(None).await,
             ("DELETE", ["_pit"]) => self.close_pit(),
             ("POST" | "PUT", ["_bulk"]) => self.bulk(None).await,
             ("GET" | "POST", ["_field_caps"]) => self.field_caps("").await,
@@ -260,6 +266,9 @@ impl<L: Leaf> Asked<'_, L> {
             ("POST", [name, "_doc"]) => self.index(name, None, false).await,
             ("PUT" | "POST", [name, "_doc", id]) => self.index(name, Some(id), false).await,
             ("PUT" | "POST", [name, "_create", id]) => self.index(name, Some(id), true).await,
+            ("POST", [name, "_update", id]) => self.update(name, id).await,
+            ("DELETE", [name, "_doc", id]) => self.remove(name, id).await,
+            ("GET" | "POST", [name, "_mget"]) => self.several(Some(name)).await,
             ("GET" | "HEAD", [name, "_doc" | "_source", id]) => self.get(name, id, segments[1]).await,
             ("GET" | "POST", [names, "_field_caps"]) => self.field_caps(names).await,
             ("GET", [names, "_mapping" | "_mappings"]) => self.mapping(names).await,
@@ -279,8 +288,12 @@ impl<L: Leaf> Asked<'_, L> {
     }
 
     fn elastic(&self) -> Elastic<'_, L> {
-        let grant = self.caller.grant().clone();
-        Elastic { searcher: &self.api.searcher, grant, memory: self.api.query_memory }
+        Elastic {
+            searcher: &self.api.searcher,
+            collections: self.api.elastic.indices.collections(),
+            grant: self.caller.grant().clone(),
+            memory: self.api.query_memory,
+        }
     }
 
     /// All indices that may be seen.
@@ -295,8 +308,25 @@ impl<L: Leaf> Asked<'_, L> {
         self.meant(&indices).await
     }
 
+    /// Those that are named, where something is asked of what is in them. Everything is all streams: documents that clients change
+    /// are the state of some tool, and their fields mean something else.
+    async fn looked_into(&self, indices: &Indices) -> Result<Vec<Index>, Problem> {
+        let mut meant = self.meant(indices).await?;
+        if indices.is_everything() {
+            meant.retain(|index| !index.is_mutable);
+        }
+        Ok(meant)
+    }
+
     async fn meant(&self, indices: &Indices) -> Result<Vec<Index>, Problem> {
-        let all = self.all().await?;
+        let keeper = &self.api.elastic.indices;
+        let is_mutable = |name: &String| !name.contains('*') && keeper.collections().holds(name);
+        // Those who keep their own state here ask for it often: nothing needs to be counted for that.
+        let all = if !indices.patterns.is_empty() && indices.patterns.iter().all(is_mutable) {
+            keeper.mutable(&self.elastic().grant).await?
+        } else {
+            self.all().await?
+        };
         let known: Vec<&str> = all.iter().map(|index| index.stream.as_str()).collect();
         let meant = indices.resolve(&known)?;
         Ok(meant

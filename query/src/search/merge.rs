@@ -50,14 +50,7 @@ pub fn merge(plan: &Plan, sealed: Sealed, hot: Vec<LeafAnswer>) -> Hits {
     }));
 
     let all = parts.into_values().fold(sealed.response, |all, part| all.merge(part.response, &plan.sealed));
-    Hits {
-        hits: all.hits,
-        total: all.total,
-        histogram: all.histogram,
-        missing,
-        scanned_bytes: all.scanned_bytes,
-        gathered: all.gathered,
-    }
+    Hits::of(all, missing)
 }
 
 /// Was it asked for what pipes gather, and did it only count?

@@ -21,15 +21,7 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
     let seen = request.grant.within(request.streams.as_deref());
     let mut snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, seen.as_deref()).await?;
     snapshot.shards.retain(|shard| request.grant.shows(request.streams.as_deref(), &shard.stream));
-    let sealed = LeafRequest {
-        filter: request.filter.clone(),
-        range: request.range,
-        limit: request.limit,
-        order: request.order,
-        after: request.after,
-        histogram: request.histogram.map(|interval| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)),
-        fragments: request.gather.clone(),
-    };
+    let sealed = leaf_request(request);
     let published = snapshot
         .partitions
         .iter()
@@ -50,4 +42,17 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
         publish: false,
     };
     Ok(Plan { snapshot, sealed, hot })
+}
+
+/// What every holder of rows is asked.
+pub fn leaf_request(request: &SearchRequest) -> LeafRequest {
+    LeafRequest {
+        filter: request.filter.clone(),
+        range: request.range,
+        limit: request.limit,
+        order: request.order,
+        after: request.after,
+        histogram: request.histogram.map(|interval| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)),
+        fragments: request.gather.clone(),
+    }
 }

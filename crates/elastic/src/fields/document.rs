@@ -83,6 +83,7 @@ fn place(
     }
     match value {
         Json::Null => Ok(()),
+        _ if mapping.is_disabled(path) => Ok(()),
         Json::Object(entries) => {
             if mapping.declared(path).is_some_and(|kind| *kind != Kind::Object && *kind != Kind::Unknown) {
                 return Err(failed(path, mapping.declared(path).map_or("", Kind::name), value));

@@ -202,6 +202,12 @@ impl Mapping {
         self.declared.get(path).map(|field| &field.kind)
     }
 
+    /// Is what lies there in the document alone (`enabled: false`)?
+    pub(crate) fn is_disabled(&self, path: &str) -> bool {
+        let given = self.declared.get(path).and_then(|field| field.given.get("enabled"));
+        given.and_then(scalar).is_some_and(|enabled| enabled == "false")
+    }
+
     /// May a field be there that is not declared?
     pub(crate) fn refuses(&self, path: &str) -> bool {
         self.dynamic == Dynamic::Strict && self.declared(path).is_none()

@@ -1,9 +1,7 @@
 //! `_bulk`: lines that say what is done, and documents.
 
-use crate::{
-    Error, Wildcard,
-    json::{self, Object, Style},
-};
+use super::{Condition, Update};
+use crate::{Error, Wildcard, json};
 use serde_json::Value as Json;
 
 /// What is done.
@@ -40,17 +38,10 @@ pub struct Operation<'b> {
     pub index: String,
     /// Which document, where it says so.
     pub id: Option<String>,
+    /// What has to be so.
+    pub condition: Condition,
     /// The document, or what is changed of it, as it was sent. Whether it is JSON is its own matter.
     pub source: Option<&'b str>,
-}
-
-/// What an update changes.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Update {
-    /// What is put over what is there.
-    pub doc: Option<Json>,
-    /// What is written where nothing is there.
-    pub upsert: Option<Json>,
 }
 
 impl Operation<'_> {
@@ -72,29 +63,8 @@ impl Operation<'_> {
     /// # Errors
     /// It says what is not carried out.
     pub fn update(&self) -> Result<Update, Error> {
-        let given = self.document()?;
-        update(&given)
+        Update::read(&self.document()?)
     }
-}
-
-/// What the body of an update says.
-pub(crate) fn update(given: &Json) -> Result<Update, Error> {
-    let mut object = Object::of(given, "UpdateRequest", Style::Content)?;
-    object.ignore(&["detect_noop", "_source"]);
-    if object.value("script").is_some() {
-        return Err(Error::argument("[script] updates are not supported here"));
-    }
-    let doc = object.value("doc").cloned();
-    let upsert = if object.flag("doc_as_upsert")?.unwrap_or(false) {
-        doc.clone()
-    } else {
-        object.value("upsert").cloned()
-    };
-    object.finish()?;
-    if doc.is_none() && upsert.is_none() {
-        return Err(Error::validation(&["script or doc is missing".to_owned()]));
-    }
-    Ok(Update { doc, upsert })
 }
 
 /// The operations of a body; `index` is that of the path.
@@ -112,7 +82,7 @@ pub fn bulk<'b>(body: &'b [u8], index: Option<&str>) -> Result<Vec<Operation<'b>
     let (mut operations, mut problems) = (Vec::new(), Vec::new());
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     while let Some((at, line)) = lines.next() {
-        let (action, named, id) = metadata(line, at + 1)?;
+        let Metadata { action, index: named, id, condition } = metadata(line, at + 1)?;
         let source = if action == Action::Delete { None } else { lines.next().map(|(_, line)| line) };
         if source.is_none() && action != Action::Delete {
             return Err(Error::argument("The bulk request must be terminated by a newline [\\n]"));
@@ -124,7 +94,7 @@ pub fn bulk<'b>(body: &'b [u8], index: Option<&str>) -> Result<Vec<Operation<'b>
         if id.is_none() && matches!(action, Action::Delete | Action::Update) {
             problems.push("id is missing".to_owned());
         }
-        operations.push(Operation { action, index, id, source });
+        operations.push(Operation { action, index, id, condition, source });
     }
     if problems.is_empty() {
         Ok(operations)
@@ -133,7 +103,15 @@ pub fn bulk<'b>(body: &'b [u8], index: Option<&str>) -> Result<Vec<Operation<'b>
     }
 }
 
-fn metadata(line: &str, number: usize) -> Result<(Action, Option<String>, Option<String>), Error> {
+/// What the line before a document says.
+struct Metadata {
+    action: Action,
+    index: Option<String>,
+    id: Option<String>,
+    condition: Condition,
+}
+
+fn metadata(line: &str, number: usize) -> Result<Metadata, Error> {
     let malformed =
         |what: String| Error::argument(format!("Malformed action/metadata line [{number}], {what}"));
     let given: Json = serde_json::from_str(line)
@@ -144,7 +122,7 @@ fn metadata(line: &str, number: usize) -> Result<(Action, Option<String>, Option
     let Some((name, options)) = json::single(map) else {
         return Err(malformed("expected one action".to_owned()));
     };
-    let action = match name {
+    let mut action = match name {
         "index" => Action::Index,
         "create" => Action::Create,
         "update" => Action::Update,
@@ -160,21 +138,26 @@ fn metadata(line: &str, number: usize) -> Result<(Action, Option<String>, Option
         return Err(malformed(format!("expected START_OBJECT but found [{}]", json::token(options))));
     };
     let (mut index, mut id) = (None, None);
+    let (mut sequence, mut term, mut is_versioned) = (None, None, false);
+    let whole = |key: &str, value: &Json| match json::scalar(value).and_then(|text| text.parse::<i64>().ok())
+    {
+        Some(whole) => Ok(Some(whole)),
+        None => Err(malformed(format!("expected a whole number in [{key}]"))),
+    };
     for (key, value) in options {
         match key.as_str() {
             "_index" => index = json::scalar(value),
             "_id" => id = json::scalar(value),
+            "if_seq_no" => sequence = whole(key, value)?,
+            "if_primary_term" => term = whole(key, value)?,
+            "version" | "_version" | "version_type" => is_versioned = true,
+            "op_type" if action == Action::Index && value == "create" => action = Action::Create,
             "_type"
             | "routing"
             | "_routing"
-            | "version"
-            | "_version"
-            | "version_type"
             | "pipeline"
             | "require_alias"
             | "require_data_stream"
-            | "if_seq_no"
-            | "if_primary_term"
             | "retry_on_conflict"
             | "dynamic_templates"
             | "list_executed_pipelines"
@@ -195,7 +178,8 @@ fn metadata(line: &str, number: usize) -> Result<(Action, Option<String>, Option
             &id.unwrap_or_default().chars().take(50).collect::<String>()
         )]));
     }
-    Ok((action, index, id))
+    let condition = Condition::new(sequence, term, is_versioned)?;
+    Ok(Metadata { action, index, id, condition })
 }
 
 /// `action.auto_create_index`: which indices are made by writing to them.

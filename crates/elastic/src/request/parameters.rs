@@ -155,6 +155,11 @@ impl Indices {
             .collect()
     }
 
+    /// Is nothing named but everything?
+    pub fn is_everything(&self) -> bool {
+        self.patterns.iter().all(|pattern| pattern == "*" || pattern.starts_with('-'))
+    }
+
     /// Those that are meant, of those that there are.
     ///
     /// # Errors

@@ -392,6 +392,11 @@ impl Search {
     pub fn has_aggregations(&self) -> bool {
         self.aggs.is_some()
     }
+
+    /// Its aggregations, as they were sent.
+    pub(super) fn aggs(&self) -> Option<&Json> {
+        self.aggs.as_ref()
+    }
 }
 
 /// What is asked of `_count`, `_delete_by_query` and their like: a query alone.

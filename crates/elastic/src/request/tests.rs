@@ -139,6 +139,12 @@ fn indices_are_resolved() {
     assert_eq!(of("a-*,x", false), Err(404));
     assert_eq!(of("a-*,x", true), Ok(vec!["a-1", "a-2"]));
     assert_eq!(of("b,a-1", false), Ok(vec!["b", "a-1"]));
+    for (path, is_everything) in
+        [("", true), ("_all", true), ("*", true), ("*,-b", true), ("a-*", false), ("*,b", false)]
+    {
+        let indices = Indices { patterns: Indices::names(path), ..Indices::default() };
+        assert_eq!(indices.is_everything(), is_everything, "{path}");
+    }
 }
 
 fn index() -> Index {

@@ -27,6 +27,10 @@ pub struct Hit {
     pub index: String,
     /// Its id.
     pub id: String,
+    /// How often it was written.
+    pub version: u64,
+    /// The number of its last change.
+    pub sequence: u64,
     /// Its document.
     pub source: Json,
     /// Its sort values; nothing, where no order was asked for.
@@ -41,10 +45,10 @@ impl Hit {
         shown.insert("_id".to_owned(), json!(self.id));
         shown.insert("_score".to_owned(), if is_sorted { Json::Null } else { json!(1.0) });
         if search.version {
-            shown.insert("_version".to_owned(), json!(1));
+            shown.insert("_version".to_owned(), json!(self.version));
         }
         if search.seq_no_primary_term {
-            shown.insert("_seq_no".to_owned(), json!(0));
+            shown.insert("_seq_no".to_owned(), json!(self.sequence));
             shown.insert("_primary_term".to_owned(), json!(1));
         }
         let fields = fields(&search.fields, &self.source);
@@ -228,15 +232,16 @@ pub fn count(count: u64, shards_asked: usize, failures: &[(String, String)]) -> 
     json!({ "count": count, "_shards": shards(shards_asked, failures) })
 }
 
-/// One document that was written: `created`, `updated`, `deleted`, `not_found` or `noop`.
-pub fn written(index: &str, id: &str, result: &str, version: u64) -> Json {
+/// One document that was written: `created`, `updated`, `deleted`, `not_found` or `noop`; its version, and the number of the
+/// change.
+pub fn written(index: &str, id: &str, result: &str, version: u64, sequence: u64) -> Json {
     json!({
         "_index": index,
         "_id": id,
         "_version": version,
         "result": result,
         "_shards": { "total": 1, "successful": 1, "failed": 0 },
-        "_seq_no": 0,
+        "_seq_no": sequence,
         "_primary_term": 1,
     })
 }

@@ -18,6 +18,8 @@ fn hits_are_shown() {
     let hit = Hit {
         index: "a".to_owned(),
         id: "1".to_owned(),
+        version: 3,
+        sequence: 7,
         source: json!({ "m": "An error", "t": "2024-01-01T00:00:00Z", "l": [{ "x": 1 }] }),
         sort: vec![json!(5)],
     };
@@ -27,9 +29,11 @@ fn hits_are_shown() {
     );
     assert_eq!(
         hit.clone().shown(&asked, true, &["error".to_owned()]),
-        json!({ "_index": "a", "_id": "1", "_score": null, "_version": 1, "_source": { "m": "An error" }, "sort": [5],
+        json!({ "_index": "a", "_id": "1", "_score": null, "_version": 3, "_source": { "m": "An error" }, "sort": [5],
             "fields": { "l.x": [1], "t": ["1704067200000"], "m.keyword": ["An error"] }, "highlight": { "m": ["An <b>error</b>"] } })
     );
+    let numbered = hit.clone().shown(&search(&json!({ "seq_no_primary_term": true })), false, &[]);
+    assert_eq!((&numbered["_seq_no"], &numbered["_primary_term"]), (&json!(7), &json!(1)));
     assert_eq!(hit.shown(&search(&json!({ "_source": false })), false, &[])["_source"], Json::Null);
 }
 
@@ -60,8 +64,8 @@ fn totals_say_what_they_are() {
 #[test]
 fn bulk_says_what_became_of_each() {
     let items = vec![
-        bulk_item(Action::Index, "a", Some("1"), Ok(written("a", "1", "created", 1))),
-        bulk_item(Action::Delete, "a", Some("2"), Ok(written("a", "2", "not_found", 1))),
+        bulk_item(Action::Index, "a", Some("1"), Ok(written("a", "1", "created", 1, 0))),
+        bulk_item(Action::Delete, "a", Some("2"), Ok(written("a", "2", "not_found", 1, 3))),
         bulk_item(Action::Create, "b", None, Err(Error::no_index("b"))),
     ];
     let body = bulk(1, &items);

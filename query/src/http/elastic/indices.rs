@@ -1,7 +1,7 @@
 //! What there is: indices, their fields, and the cluster.
 
-use super::{Answered, Asked, CLUSTER, Reply};
-use crate::elastic::Index;
+use super::{Answered, Asked, CLUSTER, Reply, forbidden};
+use crate::elastic::{Collections, Index};
 use axum::http::StatusCode;
 use millrace_elastic::{
     Error,
@@ -9,11 +9,15 @@ use millrace_elastic::{
     request::Indices,
     response::{self, CatTable, IndexFacts, IndexFields, Node},
 };
-use millrace_filter::Filter;
-use millrace_model::{StreamName, TimeRange};
+use millrace_filter::{Expr, Filter};
+use millrace_listen::Role;
+use millrace_model::{Grant, StreamName, TimeRange};
 use millrace_store::Leaf;
 use serde_json::{Value as Json, json};
 use std::time::Instant;
+
+/// So many of the latest records are looked into for their fields.
+const SAMPLE: usize = 1000;
 
 fn facts(indices: &[Index]) -> Vec<IndexFacts> {
     let one = |index: &Index| IndexFacts {
@@ -63,7 +67,7 @@ impl<L: Leaf> Asked<'_, L> {
     }
 
     pub(super) async fn describe(&self, names: &str) -> Answered {
-        let indices = self.looked(names).await?;
+        let indices = self.looked(self.named(names).await?).await?;
         let one = |index: &Index| {
             let settings = json!({ "index": { "provided_name": index.stream, "number_of_shards": "1", "number_of_replicas": "0" } });
             (
@@ -83,24 +87,25 @@ impl<L: Leaf> Asked<'_, L> {
         Ok(Json::Object(indices.iter().map(one).collect()).into())
     }
 
-    /// Those that are named, with the fields that their records have.
-    async fn looked(&self, names: &str) -> Result<Vec<Index>, super::Problem> {
-        let mut indices = self.named(names).await?;
+    /// The same, with the fields that their records have.
+    async fn looked(&self, mut indices: Vec<Index>) -> Result<Vec<Index>, super::Problem> {
         for index in &mut indices {
-            index.look(&self.api.searcher, self.caller.grant()).await?;
+            let rows = self.elastic().records(index, Expr::All, SAMPLE).await?;
+            index.look(&rows);
         }
         Ok(indices)
     }
 
     pub(super) async fn mapping(&self, names: &str) -> Answered {
-        let indices = self.looked(names).await?;
+        let indices = self.looked(self.named(names).await?).await?;
         let all: Vec<(&str, &Mapping)> =
             indices.iter().map(|index| (index.stream.as_str(), &index.mapping)).collect();
         Ok(response::mappings(&all).into())
     }
 
     pub(super) async fn field_caps(&self, names: &str) -> Answered {
-        let mut indices = self.looked(names).await?;
+        let mut indices =
+            self.looked(self.looked_into(&Indices::read(names, &self.parameters)?).await?).await?;
         let mut patterns = self.parameters.list("fields");
         let body: Json = if self.body.is_empty() {
             json!({})
@@ -117,7 +122,7 @@ impl<L: Leaf> Asked<'_, L> {
             let mut kept = Vec::new();
             for index in indices {
                 let filter = millrace_elastic::query::query(filter, &index.mapping, now)?;
-                if self.elastic().counted(&[(index.stream.clone(), filter)]).await?.0 > 0 {
+                if self.elastic().counted(&[(&index, filter)]).await?.0 > 0 {
                     kept.push(index);
                 }
             }
@@ -187,9 +192,16 @@ impl<L: Leaf> Asked<'_, L> {
             Some(mappings) => Mapping::parse(mappings)?,
             None => Mapping::of_documents(),
         };
-        if self.all().await?.iter().any(|index| index.stream == stream)
-            || !self.api.elastic.indices.make(&stream, &mapping).await?
-        {
+        let keeper = &self.api.elastic.indices;
+        let is_mutable = keeper.collections().holds(name);
+        let all = if is_mutable { keeper.mutable(&Grant::All).await? } else { self.all().await? };
+        if all.iter().any(|index| index.stream == stream) {
+            return Err(Error::index_exists(name).into());
+        }
+        if is_mutable {
+            Collections::room_beside(all.len())?;
+        }
+        if !keeper.make(&stream, &mapping).await? {
             return Err(Error::index_exists(name).into());
         }
         Ok(json!({ "acknowledged": true, "shards_acknowledged": true, "index": name }).into())
@@ -226,8 +238,10 @@ impl<L: Leaf> Asked<'_, L> {
 
     /// Forgets indices, and deletes what is in them.
     pub(super) async fn delete(&self, names: &str) -> Answered {
-        for index in self.named(names).await? {
-            if index.records > 0 {
+        for index in self.looked_into(&Indices::read(names, &self.parameters)?).await? {
+            if index.is_mutable {
+                self.api.elastic.indices.collections().delete(&index.stream).await?;
+            } else if index.records > 0 {
                 let reason = "its index was deleted".to_owned();
                 super::super::streams::ask(
                     self.api,
@@ -245,13 +259,21 @@ impl<L: Leaf> Asked<'_, L> {
 
     pub(super) async fn delete_by_query(&self, names: &str) -> Answered {
         let started = Instant::now();
-        let indices = self.named(names).await?;
+        let indices = self.looked_into(&Indices::read(names, &self.parameters)?).await?;
         let query = millrace_elastic::request::Count::read(&self.body, &self.parameters)?;
         let now = self.api.searcher.now();
-        let mut deleted = 0;
+        if indices.iter().any(|index| !index.is_mutable) {
+            self.caller.may(Role::Admin).map_err(forbidden)?;
+        }
+        let (mut deleted, mut conflicts) = (0, 0);
         for index in &indices {
             let filter = query.filter(&index.mapping, now)?;
-            deleted += self.elastic().counted(&[(index.stream.clone(), filter.clone())]).await?.0;
+            if index.is_mutable {
+                let (gone, changed) = self.remove_found(index, filter).await?;
+                (deleted, conflicts) = (deleted + gone, conflicts + changed);
+                continue;
+            }
+            deleted += self.elastic().counted(&[(index, filter.clone())]).await?.0;
             let reason = "_delete_by_query".to_owned();
             let filter = Filter::new(crate::elastic::with_ids(filter));
             super::super::streams::ask(self.api, index.stream.clone(), &filter, TimeRange::ALL, reason)
@@ -259,10 +281,12 @@ impl<L: Leaf> Asked<'_, L> {
         }
         let took = started.elapsed().as_millis() as u64;
         let body = json!({
-            "took": took, "timed_out": false, "total": deleted, "deleted": deleted, "batches": 1,
-            "version_conflicts": 0, "noops": 0, "retries": { "bulk": 0, "search": 0 },
+            "took": took, "timed_out": false, "total": deleted + conflicts, "deleted": deleted, "batches": 1,
+            "version_conflicts": conflicts, "noops": 0, "retries": { "bulk": 0, "search": 0 },
             "throttled_millis": 0, "requests_per_second": -1.0, "throttled_until_millis": 0, "failures": [],
         });
-        Ok(Reply::Json(StatusCode::OK, body))
+        let may_conflict = self.parameters.get("conflicts") == Some("proceed");
+        let status = if conflicts > 0 && !may_conflict { StatusCode::CONFLICT } else { StatusCode::OK };
+        Ok(Reply::Json(status, body))
     }
 }

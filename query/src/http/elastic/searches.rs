@@ -39,9 +39,9 @@ impl<L: Leaf> Asked<'_, L> {
             Some(pit) => {
                 let (names, pinned) = read_pit(&pit.id)?;
                 let indices = Indices { patterns: names, ignore_unavailable: true, refuse_none: false };
-                (self.meant(&indices).await?, Some(pinned), Some(pit.id.clone()))
+                (self.looked_into(&indices).await?, Some(pinned), Some(pit.id.clone()))
             }
-            None => (self.meant(indices).await?, None, None),
+            None => (self.looked_into(indices).await?, None, None),
         };
         let now = self.api.searcher.now().0;
         let pinned = pinned.or_else(|| search.scroll.map(|_| now));
@@ -82,10 +82,13 @@ impl<L: Leaf> Asked<'_, L> {
     }
 
     pub(super) async fn count(&self, names: &str) -> Answered {
-        let indices = self.named(names).await?;
+        let indices = self.looked_into(&Indices::read(names, &self.parameters)?).await?;
         let count = Count::read(&self.body, &self.parameters)?;
         let now = self.api.searcher.now();
-        let of = |index: &Index| Ok((index.stream.clone(), count.filter(&index.mapping, now)?));
+        let of = |index| {
+            let index: &Index = index;
+            Ok((index, count.filter(&index.mapping, now)?))
+        };
         let filters = indices.iter().map(of).collect::<Result<Vec<_>, Error>>()?;
         let (count, failures) = self.elastic().counted(&filters).await?;
         Ok(response::count(count, indices.len(), &failures).into())
@@ -137,7 +140,7 @@ impl<L: Leaf> Asked<'_, L> {
     }
 
     pub(super) async fn open_pit(&self, names: &str) -> Answered {
-        let indices = self.named(names).await?;
+        let indices = self.looked_into(&Indices::read(names, &self.parameters)?).await?;
         let keep: Option<Duration> = self.parameters.duration("keep_alive")?;
         if keep.is_none() {
             return Err(Error::validation(&["[keep_alive] is not specified".to_owned()]).into());
