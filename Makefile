@@ -8,6 +8,7 @@ JARS := tests/kafka/target/dependency/.complete
 VENV := target/venv/.complete
 # Clients of another age, which do not go with those of the first.
 VENV_9 := target/venv-9/.complete
+VENV_ELASTALERT := target/venv-elastalert/.complete
 CARGO_DENY := 0.20.2
 FUZZ_CASES ?= 10000
 FUZZ_MINUTES ?= 30
@@ -29,7 +30,7 @@ test: parts ## install what is missing and run all tests, a real Kafka included
 
 parts:
 	@tests/setup.sh test
-	@$(MAKE) --no-print-directory $(JARS) $(VENV) $(VENV_9)
+	@$(MAKE) --no-print-directory $(JARS) $(VENV) $(VENV_9) $(VENV_ELASTALERT)
 
 $(JARS): tests/kafka/pom.xml
 	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies
@@ -41,6 +42,10 @@ $(VENV): tests/requirements.txt
 
 $(VENV_9): tests/requirements-9.txt
 	@tests/setup.sh venv target/venv-9 tests/requirements-9.txt
+	@touch $@
+
+$(VENV_ELASTALERT): tests/requirements-elastalert.txt
+	@tests/setup.sh venv target/venv-elastalert tests/requirements-elastalert.txt
 	@touch $@
 
 check: ## formatting, clippy without warnings, licences and banned crates
