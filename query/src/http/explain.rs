@@ -13,7 +13,7 @@ pub(super) fn told(
     request: &SearchRequest,
     plan: Option<&Plan>,
     seen: &Explanation,
-    joined: Vec<Value>,
+    joined: &[Value],
 ) -> Value {
     let fragments = plan.map_or_else(|| vec![without_pipes(request)], Plan::told);
     let mut names = BTreeMap::new();
@@ -94,7 +94,7 @@ mod tests {
             let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, grant: Grant::All };
             let (request, pipes) = parameters.request(&asking).unwrap();
             let plan = pipes.map(|pipes| pipes.plan(Vec::new()).unwrap());
-            told(&request, plan.as_ref(), &Explanation::default(), Vec::new())
+            told(&request, plan.as_ref(), &Explanation::default(), &[])
         };
         let plain = of("message:x  (host:web1 OR NOT  status:>=500) own:1");
         assert_eq!(plain["filter"], "x (host:web1 OR NOT status:>=500) own:1");

@@ -52,7 +52,7 @@ async fn carry_out<L: Leaf>(
     let request = SearchRequest { gather: Some(plan.leaf()), ..request.clone() };
     let (mut hits, explanation) = if explain {
         let (hits, seen) = api.searcher.explain(&request).await?;
-        (hits, Some(explain::told(&request, Some(&plan), &seen, told)))
+        (hits, Some(explain::told(&request, Some(&plan), &seen, &told)))
     } else {
         (api.searcher.search(&request).await?, None)
     };

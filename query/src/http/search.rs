@@ -61,7 +61,7 @@ async fn answer<L: Leaf>(
     } else {
         let (hits, explanation) = if explain {
             let (hits, seen) = in_time(api, api.searcher.explain(&request)).await?;
-            (hits, Some(explain::told(&request, None, &seen, Vec::new())))
+            (hits, Some(explain::told(&request, None, &seen, &[])))
         } else {
             (search(api, &request).await?, None)
         };
