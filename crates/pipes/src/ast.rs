@@ -64,6 +64,13 @@ pub enum Pipe {
     Where(Expr),
     /// More columns.
     Eval(Vec<Named<Expr>>),
+    /// A row for each element of an array.
+    Expand {
+        /// The column that has it.
+        of: String,
+        /// Of elements that are equal, one.
+        different: bool,
+    },
     /// Beside each row those of another query that have the same values.
     Join(Join),
     /// Parts of a text as columns.

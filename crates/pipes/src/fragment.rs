@@ -4,6 +4,7 @@
 use crate::{
     ast::Named,
     cells::{ABSENT, Cells, cell_of},
+    expand,
     expression::{Expr, float},
     extract::Extract,
     frame::{Frame, Rows},
@@ -41,6 +42,11 @@ pub(crate) enum Step {
     Where(Expr),
     Eval(Vec<Named<Expr>>),
     Extract(Extract),
+    /// A row for each element of an array: or for each that is different from those before.
+    Expand {
+        of: String,
+        different: bool,
+    },
     Join(Lookup),
     /// Columns of these names: of what the text says, or else what they were before.
     Parse {
@@ -68,7 +74,7 @@ pub(crate) enum Gather {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Partial {
     state: State,
-    /// How many rows joins have added to those that they were given.
+    /// How many rows joins have added to those that they were given, and arrays to those that were there more than once.
     #[serde(default)]
     added: u64,
     /// After so many rows its memory is looked at.
@@ -114,8 +120,8 @@ pub enum TooLarge {
     Joined(u64),
     /// Rows have many others beside them.
     #[error(
-        "joins would add more than {MOST_ADDED} rows, because many rows have the same values; join by more columns, or make one row of those \
-         that have them in common, such as by `stats` or `dedup`"
+        "joins, or several arrays of a row, would add more than {MOST_ADDED} rows; join by more columns, or make one row of those that have \
+         them in common, such as by `stats` or `dedup`"
     )]
     Added,
 }
@@ -144,6 +150,10 @@ impl Fragment {
                 Step::Extract(extract) => {
                     need(&extract.from, &made);
                     made.extend(extract.names().iter().map(String::as_str));
+                }
+                Step::Expand { of, .. } => {
+                    need(of, &made);
+                    made.push(of);
                 }
                 Step::Join(lookup) => {
                     lookup.by.iter().for_each(|name| need(name, &made));
@@ -251,16 +261,20 @@ impl Fragment {
         steps: &[Step],
     ) -> Result<(), R::Error> {
         for (at, step) in steps.iter().enumerate() {
-            if let Step::Join(lookup) = step {
-                return lookup.each_part(frame, &mut |part, added| {
-                    partial.add(added);
-                    if partial.is_too_large() {
-                        return Ok(());
-                    }
-                    self.add_frame(partial, part, &steps[at + 1..])
-                });
+            let mut go_on = |part: Frame<'_, R>, added: u64| {
+                partial.add(added);
+                if partial.is_too_large() {
+                    return Ok(());
+                }
+                self.add_frame(partial, part, &steps[at + 1..])
+            };
+            match step {
+                Step::Join(lookup) => return lookup.each_part(frame, &mut go_on),
+                Step::Expand { of, different } => {
+                    return expand::each_part(frame, of, *different, &mut go_on);
+                }
+                step => step.apply(&mut frame)?,
             }
-            step.apply(&mut frame)?;
             if frame.rows() == 0 {
                 return Ok(());
             }
@@ -408,7 +422,7 @@ impl Step {
             }
             Self::Parse { format, from, names } => parse(format, from, names, frame)?,
             // A frame becomes many: see `Fragment::add_frame`.
-            Self::Join(_) => {}
+            Self::Expand { .. } | Self::Join(_) => {}
             Self::Share { of, name } => {
                 let counts = frame.cells(of)?;
                 let rows = (0..frame.rows()).filter_map(|row| counts.get(row).and_then(float));

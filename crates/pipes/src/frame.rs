@@ -21,6 +21,12 @@ pub trait Rows {
     fn cells(&self, column: usize, rows: &[u32]) -> Result<Cells, Self::Error>;
 }
 
+/// What is called with some rows, and how many of them were not there before.
+pub(crate) type Visit<'v, 'r, R> = dyn FnMut(Frame<'r, R>, u64) -> Result<(), <R as Rows>::Error> + 'v;
+
+/// So many rows are made at a time of those that are to be there more than once, and as many more as one of them makes.
+const PART: usize = 1 << 14;
+
 /// See the module.
 pub(crate) struct Frame<'r, R> {
     source: &'r R,
@@ -86,10 +92,40 @@ impl<'r, R: Rows> Frame<'r, R> {
     }
 
     /// A frame of these, by their numbers among those that are still there, which never fall and may repeat.
-    pub(crate) fn taken(&self, rows: &[u32]) -> Self {
+    fn taken(&self, rows: &[u32]) -> Self {
         let (selected, repeats) = self.places(rows);
         let made = self.made.iter().map(|(name, cells)| (name.clone(), Rc::new(cells.pick(rows)))).collect();
         Self { source: self.source, names: self.names, selected, repeats, made }
+    }
+
+    /// Are some rows there more than once?
+    pub(crate) fn repeats(&self) -> bool {
+        self.repeats.is_some()
+    }
+
+    /// Calls `visit` with rows, some at a time, each as often as something stands `beside` it, which is `put` there.
+    pub(crate) fn spread<'b>(
+        &self,
+        beside: impl Fn(u32) -> &'b [u32],
+        put: impl Fn(&mut Self, &[u32]),
+        visit: &mut Visit<'_, 'r, R>,
+    ) -> Result<(), R::Error> {
+        let (mut rows, mut others, mut added) = (Vec::new(), Vec::new(), 0);
+        for row in 0..self.rows() as u32 {
+            let beside = beside(row);
+            added += beside.len().saturating_sub(1) as u64;
+            rows.extend(beside.iter().map(|_| row));
+            others.extend(beside);
+            if rows.len() >= PART || (row as usize + 1 == self.rows() && !rows.is_empty()) {
+                let mut part = self.taken(&rows);
+                put(&mut part, &others);
+                visit(part, added)?;
+                rows.clear();
+                others.clear();
+                added = 0;
+            }
+        }
+        Ok(())
     }
 
     fn places(&self, rows: &[u32]) -> (Vec<u32>, Option<Vec<u32>>) {

@@ -4,7 +4,7 @@
 use crate::{
     ABSENT, Answer, Cells, Table, TooLarge,
     ast::Join,
-    frame::{Frame, Rows},
+    frame::{Frame, Rows, Visit},
     key::Exact,
     keys::Keys,
     states::text_bytes,
@@ -16,8 +16,6 @@ use std::{fmt, io, rc::Rc, sync::Arc};
 pub(crate) const MOST_JOINED: u64 = 50_000;
 /// The most rows that joins may add to those that they are given, where a row has many beside it: of one query.
 pub(crate) const MOST_ADDED: u64 = 10_000_000;
-/// So many rows are made at a time, and as many more as one row has beside it.
-const PART: usize = 1 << 14;
 
 /// The rows of a query that is joined, once it is answered.
 #[derive(Debug, Clone)]
@@ -176,9 +174,8 @@ impl Lookup {
     /// How many bytes it has on its way.
     pub(crate) fn length(&self) -> usize {
         let mut length = Length(0);
-        // Counting cannot fail.
-        let _ = serde_json::to_writer(&mut length, self);
-        length.0
+        // Counting does not fail; and what cannot be written does not travel.
+        serde_json::to_writer(&mut length, self).map_or(usize::MAX, |()| length.0)
     }
 
     /// How many rows there are to stand beside others.
@@ -201,35 +198,19 @@ impl Lookup {
     pub(crate) fn each_part<'r, R: Rows>(
         &self,
         mut frame: Frame<'r, R>,
-        visit: &mut dyn FnMut(Frame<'r, R>, u64) -> Result<(), R::Error>,
+        visit: &mut Visit<'_, 'r, R>,
     ) -> Result<(), R::Error> {
         let keys: Vec<Rc<Cells>> = self.by.iter().map(|name| frame.cells(name)).collect::<Result<_, _>>()?;
         let groups = self.keyed.groups.find(&keys, frame.rows());
-        let (mut rows, mut others, mut added) = (Vec::new(), Vec::new(), 0);
-        for (row, group) in (0..).zip(groups) {
-            let beside = self.beside(group);
-            added += beside.len().saturating_sub(1) as u64;
-            rows.extend(beside.iter().map(|_| row));
-            others.extend(beside);
-            if beside.is_empty() && self.left {
-                rows.push(row);
-                others.push(ABSENT);
+        let beside = |row: u32| match self.beside(groups[row as usize]) {
+            [] if self.left => &[ABSENT],
+            beside => beside,
+        };
+        let put = |part: &mut Frame<'r, R>, rows: &[u32]| {
+            for (name, cells) in &self.keyed.columns {
+                part.put(name, Rc::new(cells.pick(rows)));
             }
-            if rows.len() >= PART {
-                visit(self.part(&frame, &rows, &others), added)?;
-                rows.clear();
-                others.clear();
-                added = 0;
-            }
-        }
-        if rows.is_empty() { Ok(()) } else { visit(self.part(&frame, &rows, &others), added) }
-    }
-
-    fn part<'r, R: Rows>(&self, frame: &Frame<'r, R>, rows: &[u32], others: &[u32]) -> Frame<'r, R> {
-        let mut part = frame.taken(rows);
-        for (name, cells) in &self.keyed.columns {
-            part.put(name, Rc::new(cells.pick(others)));
-        }
-        part
+        };
+        frame.spread(beside, put, visit)
     }
 }

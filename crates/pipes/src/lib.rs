@@ -12,6 +12,7 @@
 
 mod ast;
 mod cells;
+mod expand;
 mod expression;
 mod extract;
 mod fragment;

@@ -29,6 +29,7 @@ const DEFAULT_TOP: usize = 10;
 const PIPES: &[(&str, &str)] = &[
     ("dedup", "dedup user"),
     ("eval", "eval kb = bytes / 1024"),
+    ("expand", "expand tags"),
     ("extract", "extract \"user=<user> ip=<ip>\""),
     ("fields", "fields host, body"),
     ("join", "join by user (level:error | stats count() by user)"),
@@ -196,6 +197,7 @@ impl<'a> Parser<'a> {
             "where" => Pipe::Where(self.expression()?),
             "eval" => Pipe::Eval(self.list(Self::assignment)?),
             "extract" => Pipe::Extract(self.extract()?),
+            "expand" => Pipe::Expand { of: self.name()?, different: false },
             "join" => self.join(token)?,
             "parse" => self.parse()?,
             other => {
@@ -244,7 +246,7 @@ impl<'a> Parser<'a> {
             Pipe::Join(join) => self.add(join.columns().iter().map(String::as_str)),
             // It may say anything.
             Pipe::Parse { .. } => self.columns = None,
-            Pipe::Where(_) | Pipe::Sort(_) | Pipe::Limit(_) | Pipe::Dedup(_) => {}
+            Pipe::Where(_) | Pipe::Expand { .. } | Pipe::Sort(_) | Pipe::Limit(_) | Pipe::Dedup(_) => {}
         }
         Ok(())
     }

@@ -248,6 +248,9 @@ impl Planner<'_> {
                 self.times.extend(names.iter().map(|name| (name.clone(), false)));
                 self.steps.push(Step::Parse { format: format.clone(), from: from.clone(), names });
             }
+            Pipe::Expand { of, different } => {
+                self.steps.push(Step::Expand { of: of.clone(), different: *different });
+            }
             Pipe::Join(join) => self.join(join, pipe, needed)?,
             // What is not needed is not read.
             Pipe::Fields(_) => {}
@@ -315,7 +318,7 @@ impl Planner<'_> {
         let joined = self.joined.next().ok_or("a query is joined that has not been answered")?;
         let (lookup, times) = Lookup::new(join, joined);
         if self.fragments.is_empty() {
-            let length = self.travelling + lookup.length();
+            let length = self.travelling.saturating_add(lookup.length());
             if length <= TRAVELS {
                 self.travelling = length;
             } else {
@@ -446,7 +449,13 @@ pub(crate) fn shown(pipes: &[Pipe]) -> Vec<String> {
         let more: Vec<String> = match pipe {
             Pipe::Sort(keys) if is_open => keys.iter().map(|key| key.name.clone()).collect(),
             Pipe::Dedup(names) if is_open => names.clone(),
-            Pipe::Where(_) | Pipe::Limit(_) | Pipe::Sort(_) | Pipe::Dedup(_) | Pipe::Parse { .. } => continue,
+            Pipe::Expand { of, .. } if is_open => vec![of.clone()],
+            Pipe::Where(_)
+            | Pipe::Limit(_)
+            | Pipe::Sort(_)
+            | Pipe::Dedup(_)
+            | Pipe::Expand { .. }
+            | Pipe::Parse { .. } => continue,
             Pipe::Eval(columns) => columns.iter().map(|column| column.name.clone()).collect(),
             Pipe::Extract(extract) => extract.names().to_vec(),
             Pipe::Join(join) => join.columns(),
@@ -515,7 +524,7 @@ fn needed_before(pipe: &Pipe, behind: &[String]) -> Vec<String> {
             needed.retain(|name| !extract.names().contains(name));
             add(&mut needed, &extract.from);
         }
-        Pipe::Parse { from, .. } => add(&mut needed, from),
+        Pipe::Parse { from: name, .. } | Pipe::Expand { of: name, .. } => add(&mut needed, name),
         Pipe::Join(join) => {
             let made = join.columns();
             needed.retain(|name| !made.contains(name));

@@ -209,6 +209,8 @@ impl Display for Step {
                 }
                 write!(f, " from {}", Name(&extract.from))
             }
+            Self::Expand { of, different: false } => write!(f, "expand {}", Name(of)),
+            Self::Expand { of, different: true } => write!(f, "expand what is different in {}", Name(of)),
             Self::Join(lookup) => {
                 let by: Vec<Name<'_>> = lookup.by.iter().map(|name| Name(name)).collect();
                 let added: Vec<Name<'_>> = lookup.names().map(Name).collect();

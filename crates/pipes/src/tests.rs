@@ -483,6 +483,7 @@ fn any_value() -> impl Strategy<Value = Option<Value>> {
         2 => prop::sample::select(&["a", "b", "2", "-1.5", ""][..]).prop_map(|text| Some(Value::from(text))),
         1 => prop::sample::select(&[0.5, 2.0, -0.25][..]).prop_map(|number| Some(Value::Double(number))),
         1 => any::<bool>().prop_map(|flag| Some(Value::Bool(flag))),
+        1 => prop::collection::vec(0i64..3, 0..3).prop_map(|all| Some(Value::Array(all.into_iter().map(Value::Int).collect()))),
     ]
 }
 
@@ -519,6 +520,8 @@ proptest! {
             "* | where a * 2 > c or b = \"a\" | eval d = concat(a, b) | stats count() by d",
             "* | limit 7 | stats sum(a) by b",
             "* | eval a = coalesce(a, b, 0) | sort a | dedup c | fields a, c",
+            "* | expand a | stats count(), sum(a) by a, b",
+            "* | where exists(b) | expand a | join by a (* | expand a | stats count() as n by a) | fields a, n, c",
             "* | join by b (* | stats count() as n, max(a) as most by b) | stats sum(n), first(most) by c",
             "* | join left by a (* | where b > 0 | fields a, b, _id | eval d = b, i = _id | fields a, d, i) | fields a, b, c, d, i",
             "* | join by a (* | join by c (* | stats count() as n by c) | stats sum(n) as n by a) | sort n, -b | limit 5 | fields a, b, n",
@@ -700,4 +703,57 @@ fn what_a_join_may_take_is_bounded() {
         Plan::new(&parse("* | join by g (* | fields g)").unwrap().pipes, &CONTEXT).is_err(),
         "it is answered first"
     );
+}
+
+proptest! {
+    #[test]
+    fn an_expanded_array_is_a_row_an_element(values in prop::collection::vec([any_value(), any_value(), any_value()], 0..20), cut in any::<prop::sample::Index>()) {
+        let records = of_values(&values);
+        let cut = cut.index(records.len() + 1);
+        let ask = |query: &str| ask(query, &[&records[..cut], &records[cut..]], &CONTEXT).unwrap().1;
+        let mut expected = Vec::new();
+        for row in ask("* | fields a, b, timestamp") {
+            let elements = |cell: &Json| match cell {
+                Json::Array(elements) if elements.is_empty() => vec![Json::Null],
+                Json::Array(elements) => elements.clone(),
+                other => vec![other.clone()],
+            };
+            for a in elements(&row[0]) {
+                expected.extend(elements(&row[1]).iter().map(|b| json!([a, b, row[2]])));
+            }
+        }
+        prop_assert_eq!(ask("* | expand a | expand b | fields a, b, timestamp"), expected);
+    }
+}
+
+#[test]
+fn elements_are_counted_and_arrays_that_multiply_are_bounded() {
+    let tags = |all: Json| [("tags", all)];
+    let records =
+        [tags(json!(["a", "b", "a", null])), tags(json!([])), tags(json!("b")), tags(json!([["a"]]))];
+    let records: Vec<Record> =
+        records.iter().enumerate().map(|(second, fields)| record(second as i64, fields)).collect();
+    let rows = |pipes: &[Pipe]| {
+        let plan = Plan::new(pipes, &CONTEXT).unwrap();
+        let mut partial = plan.leaf().begin();
+        plan.leaf()
+            .add(&mut partial, &Records { records: &records, names: plan.leaf().columns().to_vec() })
+            .unwrap();
+        let table = plan.finish(Some(partial), &Miner::new()).unwrap().table;
+        (0..table.rows)
+            .map(|row| json!([table.columns[0].shown(row), table.columns[1].shown(row)]))
+            .collect::<Vec<_>>()
+    };
+    let mut pipes = parse("* | expand tags | stats count() by tags").unwrap().pipes;
+    let all = [json!([["a"], 1]), json!(["a", 2]), json!(["b", 2]), json!([null, 2])];
+    assert_eq!(rows(&pipes), all);
+    pipes[0] = Pipe::Expand { of: "tags".to_owned(), different: true };
+    let different = [json!([["a"], 1]), json!(["a", 1]), json!(["b", 2]), json!([null, 2])];
+    assert_eq!(rows(&pipes), different);
+
+    let many = json!((0..4000).collect::<Vec<_>>());
+    let wide = [record(1, &[("a", many.clone()), ("b", many)])];
+    let ask = |query: &str| ask(query, &[&wide], &CONTEXT).map(|(_, rows, _)| rows);
+    assert_eq!(ask("* | expand a | stats count()"), Ok(vec![json!([4000])]));
+    assert!(ask("* | expand a | expand b | stats count()").unwrap_err().contains("several arrays"));
 }

@@ -43,7 +43,11 @@ pub(super) enum KeyKind {
 
 /// Values of a field as columns give them; lacking ones as `missing` says.
 pub(super) fn values(field: &Resolved, missing: Option<&Json>) -> Result<Expr, Error> {
-    let name = column(&field.path);
+    values_of(column(&field.path), field, missing)
+}
+
+/// The same, where something else gives what the field has.
+fn values_of(name: Expr, field: &Resolved, missing: Option<&Json>) -> Result<Expr, Error> {
     let values = match &field.kind {
         // As an index of words would have it.
         Kind::Text => call(Function::Lower, vec![name]),
@@ -81,10 +85,14 @@ fn constant(field: &Resolved, given: &Json) -> Result<Value, Error> {
 }
 
 impl Key {
-    /// Of the values themselves, and the expression.
-    pub(super) fn of_values(mapping: &Mapping, source: &Source) -> Result<(Self, Expr), Error> {
+    /// Of the values themselves, and the expression, where a column has the elements of the field's arrays.
+    pub(super) fn of_values(
+        mapping: &Mapping,
+        source: &Source,
+        elements: &str,
+    ) -> Result<(Self, Expr), Error> {
         let field = mapping.field(&source.field);
-        let values = values(&field, source.missing.as_ref())?;
+        let values = values_of(column(elements), &field, source.missing.as_ref())?;
         let kind = match &field.kind {
             Kind::Boolean => KeyKind::Flag,
             Kind::Date { stored: Stored::Time, format } => {

@@ -3,12 +3,11 @@
 //! - [`matches`]: does a record pass a filter? It is said with the functions that there are, test by test. Arrays are matched as
 //!   their JSON reads, and levels by their names, which differs from the filter language; a function of pipes that carries out
 //!   one test of a filter on one value would not.
-//! - [`expand`]: a row for each different element of an array. There is nothing like it: arrays are keys as a whole.
 
 use crate::query::{escape, side_by_side};
 use millrace_filter::{Comparison, Expr as Filter, Glob, GlobPart, Literal, Pattern, Predicate, Text};
 use millrace_model::{FieldRef, Number, Severity, Value, text::fold};
-use millrace_pipes::{Expr, Function, Pipe};
+use millrace_pipes::{Expr, Function};
 
 pub(super) fn call(function: Function, arguments: Vec<Expr>) -> Expr {
     Expr::Call(function, arguments)
@@ -28,11 +27,6 @@ pub(super) fn int(number: i64) -> Expr {
 
 pub(super) fn flag(flag: bool) -> Expr {
     Expr::Constant(Value::Bool(flag))
-}
-
-/// A row for each different element of the arrays of a column, in their place.
-pub(super) fn expand(_column: &str) -> Option<Pipe> {
-    None
 }
 
 /// Does a record pass a filter?

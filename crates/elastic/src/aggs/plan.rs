@@ -5,8 +5,8 @@ use super::{
     branches::{self, Branches},
     keys::Key,
     metric::Measured,
-    needs::{call, column, expand},
-    spec::{Bucket, Composite, DateHistogram, Entry, Histogram, PartKind, Piped, Terms, What},
+    needs::{call, column},
+    spec::{Bucket, Composite, DateHistogram, Entry, Histogram, PartKind, Piped, Source, Terms, What},
 };
 use crate::{
     Error, Zone,
@@ -151,7 +151,7 @@ impl<'m> Planner<'m> {
             Bucket::Histogram(histogram) => {
                 let (key, values) = Key::of_numbers(self.mapping, histogram)?;
                 let mut path = path.clone();
-                path.key(values, true, false);
+                path.key(values, true);
                 self.keyed(inner, vec![key], Style::Numbers(histogram.clone()), &path)
             }
             Bucket::Global => {
@@ -182,9 +182,7 @@ impl<'m> Planner<'m> {
     fn terms(&mut self, inner: &[Entry], terms: &Terms, path: &Path) -> Result<ChildKind, Error> {
         let (mut path, mut keys) = (path.clone(), Vec::new());
         for source in &terms.sources {
-            let (key, values) = Key::of_values(self.mapping, source)?;
-            path.key(values, true, true);
-            keys.push(key);
+            keys.push(path.elements(self.mapping, source, true)?);
         }
         self.keyed(inner, keys, Style::Terms(terms.clone()), &path)
     }
@@ -194,21 +192,17 @@ impl<'m> Planner<'m> {
         for part in &composite.sources {
             let is_needed = !part.missing_bucket;
             let key = match &part.kind {
-                PartKind::Terms(source) => {
-                    let (key, values) = Key::of_values(self.mapping, source)?;
-                    path.key(values, is_needed, true);
-                    key
-                }
+                PartKind::Terms(source) => path.elements(self.mapping, source, is_needed)?,
                 PartKind::Histogram(histogram) => {
                     let (key, values) = Key::of_numbers(self.mapping, histogram)?;
-                    path.key(values, is_needed, false);
+                    path.key(values, is_needed);
                     key
                 }
                 PartKind::DateHistogram(histogram) => {
                     let prefix = path.prefix();
                     let (key, steps, values) = Key::of_times(self.mapping, histogram, &prefix, self.range)?;
                     path.steps.extend(steps);
-                    path.key(values, is_needed, false);
+                    path.key(values, is_needed);
                     key
                 }
             };
@@ -235,7 +229,7 @@ impl<'m> Planner<'m> {
         let prefix = path.prefix();
         let (key, steps, values) = Key::of_times(self.mapping, given, &prefix, self.range)?;
         path.steps.extend(steps);
-        path.key(values, true, false);
+        path.key(values, true);
         let zone = given.zone.as_deref().map_or(Ok(Zone::UTC), Zone::parse)?;
         let format = match given.format.as_deref() {
             Some(text) => Format::new(text)?,
@@ -281,11 +275,20 @@ impl Path {
         format!("_agg_t{}_", self.keys.len())
     }
 
-    /// One key more. `is_needed`: records without it are in no bucket. `is_many`: each element of an array is a key.
-    fn key(&mut self, values: Expr, is_needed: bool, is_many: bool) {
+    /// One key more: the values of a field, of its arrays each element. A record that has one twice is in its bucket once.
+    fn elements(&mut self, mapping: &Mapping, source: &Source, is_needed: bool) -> Result<Key, Error> {
+        let name = format!("{}element", self.prefix());
+        let (key, values) = Key::of_values(mapping, source, &name)?;
+        self.steps.push(Pipe::Eval(vec![Named { name: name.clone(), what: column(&key.field.path) }]));
+        self.steps.push(Pipe::Expand { of: name, different: true });
+        self.key(values, is_needed);
+        Ok(key)
+    }
+
+    /// One key more. `is_needed`: records without it are in no bucket.
+    fn key(&mut self, values: Expr, is_needed: bool) {
         let name = format!("_agg_k{}", self.keys.len());
         self.steps.push(Pipe::Eval(vec![Named { name: name.clone(), what: values }]));
-        self.steps.extend(expand(&name).filter(|_| is_many));
         if is_needed {
             self.steps.push(Pipe::Where(call(Function::Exists, vec![column(&name)])));
         }

@@ -59,6 +59,34 @@ fn terms_are_counted_ordered_and_cut() {
 }
 
 #[test]
+fn each_element_of_an_array_is_a_key_once() {
+    let mappings = json!({ "properties": {
+        "tags": { "type": "keyword" }, "codes": { "type": "long" }, "took": { "type": "long" },
+    } });
+    let documents = [
+        json!({ "tags": ["a", "b", "a"], "codes": [1, 2], "took": 5 }),
+        json!({ "tags": "a", "codes": 2, "took": 7 }),
+        json!({ "tags": [], "codes": [], "took": 9 }),
+        json!({ "took": 11 }),
+    ];
+    let index = Index::new(&mappings, &documents);
+    let of = |aggs: Json| index.aggs(&json!({ "a": aggs }))["a"].clone();
+    let tags = of(json!({ "terms": { "field": "tags" }, "aggs": { "all": { "sum": { "field": "took" } } } }));
+    assert_eq!(keys(&tags), json!([["a", 2], ["b", 1]]));
+    assert_eq!(tags["buckets"][0]["all"], json!({ "value": 12.0 }), "{tags}");
+    assert_eq!(keys(&of(json!({ "terms": { "field": "codes" } }))), json!([[2, 2], [1, 1]]));
+    assert_eq!(
+        keys(&of(json!({ "terms": { "field": "tags", "missing": "none" } }))),
+        json!([["a", 2], ["none", 2], ["b", 1]])
+    );
+    let both = of(json!({ "multi_terms": { "terms": [{ "field": "tags" }, { "field": "codes" }] } }));
+    assert_eq!(keys(&both), json!([[["a", 2], 2], [["a", 1], 1], [["b", 1], 1], [["b", 2], 1]]));
+    let inner =
+        of(json!({ "terms": { "field": "codes" }, "aggs": { "t": { "terms": { "field": "tags" } } } }));
+    assert_eq!(keys(&inner["buckets"][0]["t"]), json!([["a", 2], ["b", 1]]));
+}
+
+#[test]
 fn metrics_hang_below_buckets_and_order_them() {
     let index = index();
     let aggs = json!({ "a": {
