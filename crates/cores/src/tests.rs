@@ -6,7 +6,7 @@ use std::sync::{
 };
 use tokio::task;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn no_more_cores_are_lent_than_are_free() {

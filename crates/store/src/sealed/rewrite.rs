@@ -169,6 +169,7 @@ impl<'s> Rewriter<'s> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 impl SealedShard {
     /// Every row with the number of its chunk.
     pub(crate) fn each_row_with_chunk(&self, visit: &mut dyn FnMut(u32, &millrace_model::Row)) {
