@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What pipes cost over 2,000,000 records: CPU and time a query, and what of it goes on when whoever asked has gone.
+"""What pipes cost over 2,000,000 records, in shards or (`--hot`) in memory: CPU and time a query, and what of it goes on when whoever asked has gone.
 
-    bench/pipes.py --corpus FILE [--runs 5]     FILE: JSON lines with timestamp, host, service, level and message
+    bench/pipes.py --corpus FILE [--runs 5] [--hot]     FILE: JSON lines with timestamp, host, service, level and message
 """
 
 import argparse
@@ -77,14 +77,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hot", action="store_true", help="all records stay in memory, and nothing is sealed")
     options = parser.parse_args()
     need_binary()
-    with up_with(options.corpus) as (up, port, _):
+    more = '[indexer]\nseal_age = "1d"\nseal_bytes = "16GiB"\nmemory = "16GiB"\n' if options.hot else ""
+    with up_with(options.corpus, more=more) as (up, port, _):
         rows = [cost(up, port, query, options.runs) for query in QUERIES]
         rows.append(("memory at most, taking the corpus in included", mib(up.memory("VmHWM"))))
         rows += [given_up(up, port, query) for query in LONG]
     rows.append(("machine", machine()))
-    table("Pipes over records in shards", rows)
+    table(f"Pipes over records in {'memory' if options.hot else 'shards'}", rows)
 
 
 if __name__ == "__main__":
