@@ -16,7 +16,7 @@ use crate::{
 };
 use explain::Explanation;
 use millrace_catalogue::Catalogue;
-use millrace_cores::{Cores, Piece};
+use millrace_cores::{Cores, Piece, Turn};
 use millrace_filter::Filter;
 use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Answer, Partials, Plan, TooLarge};
@@ -25,6 +25,7 @@ use millrace_transport::Topic;
 use partitions::Partitions;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 /// What is asked.
@@ -206,9 +207,7 @@ impl<L: Leaf> Searcher<L> {
             _ => self.search(request).await?,
         };
         let (leaf, beside) = (plan::leaf_request(request), beside.to_vec());
-        let (search, _waiting) = self.cores.search();
-        let turn = search.turn(Piece::Near).await;
-        let joining = tokio::task::spawn_blocking(move || {
+        let joining = self.try_on_a_core(move |turn| {
             let found = LeafResponse {
                 hits: std::mem::take(&mut answer.hits),
                 total: answer.total,
@@ -217,7 +216,7 @@ impl<L: Leaf> Searcher<L> {
                 gathered: answer.gathered.take(),
             };
             let joined = beside.iter().try_fold(found, |all, rows| {
-                Ok::<_, millrace_store::Error>(all.merge(rows.search(&leaf, i64::MIN, Some(&turn))?, &leaf))
+                Ok::<_, millrace_store::Error>(all.merge(rows.search(&leaf, i64::MIN, Some(turn))?, &leaf))
             });
             joined.map(|all| Hits::of(all, answer.missing))
         });
@@ -259,7 +258,8 @@ impl<L: Leaf> Searcher<L> {
     /// # Errors
     /// It would take too much memory.
     pub async fn finish(&self, plan: Plan, gathered: Option<Partials>) -> Result<Answer, TooLarge> {
-        self.on_a_core(move |templates| plan.finish(gathered, templates.merges())).await
+        let templates = self.templates().await;
+        self.on_a_core(move |_| plan.finish(gathered, templates.merges())).await
     }
 
     /// Makes what plans say of what was gathered for them together, when there is a core for it.
@@ -271,23 +271,30 @@ impl<L: Leaf> Searcher<L> {
         plans: Vec<Plan>,
         gathered: Option<Partials>,
     ) -> Result<Vec<Answer>, TooLarge> {
-        self.on_a_core(move |templates| Plan::finish_all(&plans, gathered, templates.merges())).await
+        let templates = self.templates().await;
+        self.on_a_core(move |_| Plan::finish_all(&plans, gathered, templates.merges())).await
     }
 
-    /// Does what takes a while, when there is a core for it.
+    /// Does what takes a while, when there is a core for it. What breaks off there breaks off here.
     pub(crate) async fn on_a_core<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Templates) -> T + Send + 'static,
+        work: impl FnOnce(&Turn) -> T + Send + 'static,
     ) -> T {
-        let templates = self.templates().await;
+        let worked = self.try_on_a_core(work).await;
+        worked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub(crate) async fn try_on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Turn) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
         let (search, _waiting) = self.cores.search();
         let turn = search.turn(Piece::Near).await;
-        let working = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work(&templates)
-        });
-        // What breaks off there breaks off here.
-        working.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        tokio::task::spawn_blocking(move || work(&turn)).await
     }
 
     /// Has what the topic holds now published, so that the ledger tells of it. What was not in time is returned.

@@ -118,7 +118,8 @@ impl<L: Leaf> Pages<L> {
             return self.break_off(&new.reason);
         }
         let format = self.format;
-        let written = self.api.searcher.on_a_core(move |templates| {
+        let templates = self.api.searcher.templates().await;
+        let written = self.api.searcher.on_a_core(move |_| {
             let mut namer = templates.namer();
             let rows = hits.hits.iter().map(|row| hit(row, Show::Whole, &mut namer));
             format.write(&csv::HIT, header, rows)

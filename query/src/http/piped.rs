@@ -46,8 +46,8 @@ async fn carry_out<L: Leaf>(
         pipes.plan(joined)?
     } else {
         // Tables are sorted by what they are looked up by.
-        let planning = tokio::task::spawn_blocking(move || pipes.plan(joined));
-        planning.await.map_err(|error| ApiError::unavailable("a join broke off", &error.into()))??
+        let planning = api.searcher.try_on_a_core(move |_| pipes.plan(joined)).await;
+        planning.map_err(|error| ApiError::unavailable("a join broke off", &error.into()))??
     };
     let request = SearchRequest { gather: Some(plan.leaf()), ..request.clone() };
     let (mut hits, explanation) = if explain {

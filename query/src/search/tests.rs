@@ -70,8 +70,8 @@ fn everything(grant: Grant) -> SearchRequest {
     }
 }
 
-/// Searches where so many are outrun; returns how often the leaf was asked and what the answer lacks.
-async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
+/// A leaf that owns the one partition of a catalogue in which these shards are published, which is outrun so often.
+async fn fleeting(shards: Vec<ShardMeta>, outruns: u32) -> (tempfile::TempDir, Arc<dyn Clock>, Fleeting) {
     let folder = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp(1_000)));
     let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
@@ -80,9 +80,15 @@ async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
     let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
     let moved = Move { partition: Partition(0), epoch: owned.epoch, from: None, to: 5 };
     let (group, topic) = (INDEXER_GROUP.to_owned(), TOPIC.to_owned());
-    catalogue.publish(&Cut { group, topic, moves: vec![moved], ..Cut::default() }).await.unwrap();
-    let fleeting =
-        Fleeting { catalogue: catalogue.clone(), epoch: owned.epoch, outruns, asked: AtomicU32::new(0) };
+    catalogue.publish(&Cut { group, topic, moves: vec![moved], shards, ..Cut::default() }).await.unwrap();
+    let fleeting = Fleeting { catalogue, epoch: owned.epoch, outruns, asked: AtomicU32::new(0) };
+    (folder, clock, fleeting)
+}
+
+/// Searches where so many are outrun; returns how often the leaf was asked and what the answer lacks.
+async fn outrun(outruns: u32) -> (u32, Vec<Missing>) {
+    let (folder, clock, fleeting) = fleeting(Vec::new(), outruns).await;
+    let catalogue = fleeting.catalogue.clone();
     let local = Some(("a".to_owned(), &fleeting));
     let searcher = searcher(folder.path(), catalogue, clock, local);
     let missing = searcher.search(&everything(Grant::All)).await.unwrap().missing;
@@ -127,23 +133,14 @@ fn lost_shard(number: u128, stream: &str) -> ShardMeta {
 
 #[tokio::test]
 async fn an_explanation_tells_nothing_of_streams_that_are_not_granted() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp(1_000)));
-    let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
-    let catalogue = Catalogue::open(&url, Arc::clone(&clock)).await.unwrap();
-    let wanted = Acquisition { partition: Partition(0), topic_id: None, low: 0 };
-    let owned = catalogue.acquire(INDEXER_GROUP, TOPIC, &[wanted], "a").await.unwrap()[0];
-    let moved = Move { partition: Partition(0), epoch: owned.epoch, from: None, to: 5 };
-    let (group, topic) = (INDEXER_GROUP.to_owned(), TOPIC.to_owned());
     let shards = vec![
         lost_shard(1, "app"),
         lost_shard(2, "app"),
         lost_shard(3, "hidden"),
         lost_shard(4, StreamName::AUDIT),
     ];
-    catalogue.publish(&Cut { group, topic, moves: vec![moved], shards, ..Cut::default() }).await.unwrap();
-    let fleeting =
-        Fleeting { catalogue: catalogue.clone(), epoch: owned.epoch, outruns: 0, asked: AtomicU32::new(0) };
+    let (folder, clock, fleeting) = fleeting(shards, 0).await;
+    let catalogue = fleeting.catalogue.clone();
     let local = Some(("a".to_owned(), &fleeting));
     let searcher = searcher(folder.path(), catalogue, clock, local);
 
