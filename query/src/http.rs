@@ -12,6 +12,7 @@ mod explain;
 pub mod export;
 pub mod fields;
 pub mod gzip;
+mod histogram;
 pub mod hit;
 pub mod hosts;
 mod loki;

@@ -47,7 +47,7 @@ pub struct SearchRequest {
     pub after: Option<(Timestamp, RecordId)>,
     /// The histogram's interval.
     pub histogram: Option<Duration>,
-    /// What is to be gathered of all that match, instead of hits and a histogram.
+    /// What is to be gathered of all that match, beside hits and a histogram where these are asked for.
     pub gather: Option<millrace_pipes::Fragments>,
 }
 
