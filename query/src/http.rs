@@ -19,6 +19,7 @@ mod loki;
 pub mod page;
 pub mod parameters;
 mod piped;
+mod pipeline;
 pub mod reprocess;
 pub mod router;
 pub mod search;

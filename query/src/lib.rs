@@ -18,6 +18,7 @@ pub mod http;
 pub mod leaves;
 pub mod loki;
 pub mod metrics;
+pub mod pipeline;
 pub mod search;
 pub mod settings;
 pub mod shards;

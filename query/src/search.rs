@@ -7,6 +7,7 @@ pub mod merge;
 pub mod partitions;
 pub mod plan;
 pub mod settle;
+pub(crate) mod standing;
 pub mod walk;
 
 use crate::{
@@ -24,6 +25,7 @@ use millrace_store::{HotRows, Leaf, LeafResponse, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
 use serde::Serialize;
+use standing::Standing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +73,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn of(reason: impl Into<String>) -> Self {
+    pub(crate) fn of(reason: impl Into<String>) -> Self {
         Self { partition: None, lag: None, shard: None, reason: reason.into(), outrun: false }
     }
 }
@@ -306,6 +308,16 @@ impl<L: Leaf> Searcher<L> {
         let rows = self.catalogue.snapshot(INDEXER_GROUP, TimeRange::NONE, None).await?.partitions;
         missing.extend(self.partitions.untaken(&rows));
         Ok(missing)
+    }
+
+    /// How far each partition of the topic has come, with what waits of it in memory; and what could not be asked.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub(crate) async fn standing(&self) -> Result<Standing, millrace_catalogue::Error> {
+        let mut standing = standing::standing(&self.catalogue, &self.leaves, self.clock.now()).await?;
+        standing.missing.extend(self.partitions.untaken(&standing.rows));
+        Ok(standing)
     }
 
     /// Keeps in mind how many partitions the topic has, until `shutdown`.

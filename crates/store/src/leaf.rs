@@ -182,6 +182,9 @@ pub struct HotPart {
     pub held_to: i64,
     /// The partition's end as the owner last saw it.
     pub end: i64,
+    /// For how long the oldest message has waited that is not held yet, in milliseconds, as the owner last estimated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_ms: Option<u64>,
     /// The answer of the rows in `[max(held_from, next_offset), held_to)`.
     pub response: LeafResponse,
 }
