@@ -67,6 +67,7 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["crates/catalogue"]),
     ("rsigma*", &["crates/detect"]),
     ("axum", &["query", "indexer", "agent", "crates/listen", "crates/transport", "src"]),
+    ("utoipa", &["query", "agent", "src"]),
     // No crate, but a word that has one room as well.
     ("unsafe", &["src/memory.rs"]),
 ];
