@@ -74,7 +74,7 @@ fn a_histogram_that_is_split_adds_up_wherever_its_records_are() {
     let up = up(&site, "[indexer]\nseal_age = \"2s\"\n");
     let level = |n: u64| ["info", "warn", "error"][(n % 3) as usize];
     let line = |n: u64| {
-        let level = if n % 4 == 0 { String::new() } else { format!(" level={}", level(n)) };
+        let level = if n.is_multiple_of(4) { String::new() } else { format!(" level={}", level(n)) };
         format!("n={n} id=i{n}{level}\n")
     };
     let split = |by: &str| {
@@ -87,7 +87,7 @@ fn a_histogram_that_is_split_adds_up_wherever_its_records_are() {
         for bucket in answer["histogram"]["buckets"].as_array().unwrap() {
             let by = bucket["by"].as_object().unwrap();
             by.iter().for_each(|(value, count)| {
-                *sums.entry(value.clone()).or_default() += count.as_u64().unwrap()
+                *sums.entry(value.clone()).or_default() += count.as_u64().unwrap();
             });
             let count = by.values().map(|count| count.as_u64().unwrap()).sum::<u64>();
             assert_eq!(bucket["count"], count);
