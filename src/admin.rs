@@ -13,10 +13,11 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use serde_json::json;
+use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use utoipa::{OpenApi, ToSchema};
 
 /// Says why it is not ready; nothing: it is.
 pub(crate) type Readiness = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -50,20 +51,93 @@ impl Admin {
     /// The probes' paths.
     pub(crate) fn router(self) -> Router {
         Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
-            .route("/version", get(|| async { Json(json!({ "version": env!("CARGO_PKG_VERSION") })) }))
+            .route("/version", get(version))
             .with_state(Arc::new(self))
     }
 }
 
-async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let problems: Vec<String> = admin.readiness.iter().flat_map(|readiness| readiness()).collect();
-    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": problems.is_empty(), "problems": problems }))).into_response()
+/// The probes, described.
+pub(crate) fn described() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(healthy, ready, metrics, version))]
+    struct Described;
+    Described::openapi()
 }
 
+/// The process lives.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "process",
+    operation_id = "healthz",
+    responses((status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8"))
+)]
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// Can it do what it is there for?
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readiness)]
+struct Ready {
+    ready: bool,
+    /// What stands in its way.
+    problems: Vec<String>,
+}
+
+/// Can it do what it is there for?
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "process",
+    operation_id = "readyz",
+    responses(
+        (status = 200, description = "It can", body = Ready),
+        (status = 503, description = "It cannot", body = Ready)
+    )
+)]
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let problems: Vec<String> = admin.readiness.iter().flat_map(|readiness| readiness()).collect();
+    let ready = problems.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, problems })).into_response()
+}
+
+/// Which program answers.
+#[derive(Serialize, ToSchema)]
+struct Version {
+    #[schema(value_type = String)]
+    version: &'static str,
+}
+
+/// Which program answers.
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "process",
+    operation_id = "version",
+    responses((status = 200, description = "This one", body = Version))
+)]
+async fn version() -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION") })
+}
+
+/// All metrics, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "process",
+    operation_id = "metrics",
+    responses((
+        status = 200,
+        description = "OpenMetrics",
+        body = String,
+        content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    ))
+)]
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let mut text = String::new();
     match encode(&mut text, &admin.registry) {

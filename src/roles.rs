@@ -251,6 +251,12 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     base.run().await
 }
 
+/// The API of this address, described.
+fn described(settings: &Settings) -> serde_json::Result<serde_json::Value> {
+    let ingest = settings.ingest.as_ref().map(|_| Ingest::described());
+    serde_json::to_value(millrace_query::http::document([admin::described()].into_iter().chain(ingest)))
+}
+
 /// The paths that take something in, where anything is taken in.
 fn ingest_router(settings: &Settings, ingest: &Ingest) -> Router {
     settings.ingest.as_ref().map_or_else(Router::new, |settings| ingest.router(settings.max_body))
@@ -439,6 +445,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         hosts,
         feed,
         elastic,
+        described: Arc::new(described(settings)?),
     });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {

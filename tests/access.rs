@@ -63,6 +63,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/version", "", "", Nothing),
     ("GET", "/metrics", "", "", ReadAll),
     ("GET", "/no/such/path", "", "", Known),
+    ("GET", "/api/v1/openapi.json", "", "", Known),
     ("GET", "/api/v1/search", "q=*", "", Read),
     ("POST", "/api/v1/search", "", "{}", Read),
     ("GET", "/api/v1/context", "id=x", "", Read),

@@ -9,6 +9,7 @@
 //!
 //! Who asks is known by then, and may write to the streams that are granted. Agents come and go with their settings; requests wait a
 //! moment for the next one.
+#![expect(unused_qualifications, reason = "what utoipa writes is qualified where it need not be")]
 
 use crate::{
     settings::{IngestSettings, of_this_host_as},
@@ -32,6 +33,7 @@ use serde::Deserialize;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
+use utoipa::{IntoParams, OpenApi};
 
 /// How long a request waits for an agent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,12 +49,15 @@ struct Open {
 }
 
 /// What a request says in its query string.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Parameters {
     /// Where the records belong; absent: to `logs`.
+    #[param(value_type = Option<String>)]
     stream: Option<StreamName>,
-    /// How lines are read.
+    /// How lines are read: `auto`, `json`, `logfmt`, `syslog`, `access`, `cef`, `leef`, `raw`, …; of OTLP nothing.
+    #[param(default = "json")]
     format: Option<String>,
 }
 
@@ -87,6 +92,14 @@ impl Ingest {
     pub async fn put(&self, stream: &StreamName, records: Vec<LogRecord>) -> Result<Taken, Later> {
         let open = self.get().await?;
         open.inlet.put(Encoded::in_stream(records, stream)).await
+    }
+
+    /// These paths, described; Loki's is Loki's to describe.
+    pub fn described() -> utoipa::openapi::OpenApi {
+        #[derive(OpenApi)]
+        #[openapi(paths(lines, otlp))]
+        struct Described;
+        Described::openapi()
     }
 
     /// The paths that take something in, each request within `max_body` bytes.
@@ -152,6 +165,24 @@ fn refused(turned: Turned, caller: &Caller) -> Response {
     answer
 }
 
+/// Takes in lines, by default of JSON, a record each.
+///
+/// A line that no parser reads is kept whole, with the reason.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest",
+    tag = "ingest",
+    operation_id = "ingest",
+    params(Parameters),
+    request_body(
+        description = "Lines; packed by gzip where `content-encoding` says so",
+        content((String = "application/x-ndjson"), (String = "text/plain"))
+    ),
+    responses(
+        (status = 200, description = "They are on the disk", body = http::IngestAnswer),
+        (status = 415, description = "It is packed by something else than gzip")
+    )
+)]
 async fn lines(
     State(ingest): State<Ingest>,
     caller: Caller,
@@ -169,6 +200,36 @@ async fn lines(
     Arc::new(shared).ingest(address(from), request).await
 }
 
+/// Takes in OTLP's logs, as OpenTelemetry's clients send them over HTTP.
+#[utoipa::path(
+    post,
+    path = "/v1/logs",
+    tag = "ingest",
+    operation_id = "exportLogs",
+    params(Parameters),
+    request_body(
+        description = "An `ExportLogsServiceRequest`; packed by gzip where `content-encoding` says so",
+        content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))
+    ),
+    responses(
+        (
+            status = 200,
+            description = "They are on the disk: an `ExportLogsServiceResponse` as the request was",
+            content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))
+        ),
+        (
+            status = 400,
+            description = "It is no such request: a `google.rpc.Status` as the request was, or an error as of other paths",
+            content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))
+        ),
+        (status = 415, description = "It is neither, or packed by something else than gzip"),
+        (
+            status = 503,
+            description = "Nothing is taken in now: a `google.rpc.Status` as the request was, or an error as of other paths",
+            content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))
+        )
+    )
+)]
 async fn otlp(State(ingest): State<Ingest>, caller: Caller, parameters: Given, request: Request) -> Response {
     match begin(&ingest, &caller, parameters).await {
         Ok((Open { inlet, settings }, stream, _)) => {

@@ -4,8 +4,10 @@
 
 use millrace_model::{AgentId, Clock, Partition, Timestamp, wire::Heartbeat};
 use millrace_transport::Topic;
+use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
+use utoipa::ToSchema;
 
 /// The topic of heartbeats has one partition.
 const AT: Partition = Partition(0);
@@ -19,7 +21,9 @@ const MISSED: u64 = 3;
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// How a host's agent is, as far as one can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = HostState)]
 pub enum State {
     /// It speaks, and nothing stands in its way.
     Up,
@@ -29,18 +33,6 @@ pub enum State {
     Stopped,
     /// It has not spoken when it should have.
     Away,
-}
-
-impl State {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Troubled => "troubled",
-            Self::Stopped => "stopped",
-            Self::Away => "away",
-        }
-    }
 }
 
 /// What an agent said last.

@@ -1,4 +1,5 @@
 //! The HTTP API. [`router`] is its table of contents; `CONTRACT.md` its shape.
+#![expect(unused_qualifications, reason = "what utoipa writes is qualified where it need not be")]
 
 pub mod alerts;
 pub mod audit;
@@ -6,6 +7,7 @@ mod catalogue;
 pub mod context;
 pub mod csv;
 pub mod dead_letters;
+pub(crate) mod described;
 mod elastic;
 pub mod error;
 mod explain;
@@ -16,6 +18,7 @@ mod histogram;
 pub mod hit;
 pub mod hosts;
 mod loki;
+mod openapi;
 pub mod page;
 pub mod parameters;
 mod piped;
@@ -29,4 +32,5 @@ pub mod tail;
 pub mod traffic;
 
 pub use error::ApiError;
+pub use openapi::document;
 pub use router::{Api, router};

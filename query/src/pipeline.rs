@@ -7,6 +7,7 @@ use crate::{
     INDEXER_GROUP, Missing, Searcher,
     dead_letters::{DeadLetters, Letters},
     hosts::{Host, Hosts, State},
+    http::described::Time,
     search::standing::{PartitionStanding, Standing},
 };
 use futures_util::{StreamExt, future::join3, stream};
@@ -16,6 +17,7 @@ use millrace_store::Leaf;
 use millrace_transport::Topic;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
+use utoipa::ToSchema;
 
 /// How long the topic and its neighbours may take to say something.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,17 +29,19 @@ const LETTERS: usize = 1_000;
 const NAMED: usize = 10;
 
 /// The way of a line, and what waits where.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Pipeline {
     /// Where lines wait, in the order in which they come by; `detection` stands beside the way.
     pub hops: Vec<Hop>,
     /// How agents are, of those that have spoken within a week.
+    #[schema(required)]
     pub agents: Option<AgentCounts>,
     /// Where each partition of the topic stands.
     pub partitions: Vec<PartitionTold>,
     /// What has arrived: shards that are published.
     pub published: PublishedTold,
     /// What was kept aside because it could not be taken in.
+    #[schema(required)]
     pub dead_letters: Option<DeadLetterCounts>,
     /// Something in here could not be asked.
     pub partial: bool,
@@ -46,22 +50,26 @@ pub struct Pipeline {
 }
 
 /// A place at which lines wait. What is not known of it is null.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Hop {
     /// Which.
     pub hop: HopName,
     /// How many messages wait there.
+    #[schema(required)]
     pub messages: Option<u64>,
     /// How many records.
+    #[schema(required)]
     pub records: Option<u64>,
     /// How many bytes.
+    #[schema(required)]
     pub bytes: Option<u64>,
     /// For how many seconds what came first has waited.
+    #[schema(required)]
     pub seconds: Option<f64>,
 }
 
 /// The places at which lines wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HopName {
     /// On hosts: not read yet, or not acknowledged by the topic.
@@ -75,7 +83,7 @@ pub enum HopName {
 }
 
 /// How many agents are how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct AgentCounts {
     /// They speak, and nothing stands in their way.
     pub up: u64,
@@ -88,49 +96,59 @@ pub struct AgentCounts {
 }
 
 /// Where a partition stands. Offsets are those of the first message that has not come so far.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PartitionTold {
     /// The topic.
     pub topic: String,
     /// The partition.
+    #[schema(value_type = i32)]
     pub partition: Partition,
     /// The indexer that owns it, or owned it last.
     pub owner: String,
     /// Does it answer for it?
     pub held: bool,
     /// How far it is published in shards; null: nothing ever was.
+    #[schema(required)]
     pub published: Option<i64>,
     /// How far its messages are taken in.
+    #[schema(required)]
     pub taken: Option<i64>,
     /// Where it ends.
+    #[schema(required)]
     pub end: Option<i64>,
     /// What waits in the topic.
     pub topic_waits: Waiting,
     /// What waits in memory.
     pub memory_waits: Waiting,
     /// How far rules have come, where they have begun.
+    #[schema(required)]
     pub detection: Option<DetectionTold>,
 }
 
 /// What waits somewhere. What is not known is null.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub struct Waiting {
     /// How many messages.
+    #[schema(required)]
     pub messages: Option<u64>,
     /// How many records.
+    #[schema(required)]
     pub records: Option<u64>,
     /// For how many seconds what came first has waited.
+    #[schema(required)]
     pub seconds: Option<f64>,
 }
 
 /// How far rules have come in a partition.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct DetectionTold {
     /// The node whose rules look at it, or did last.
     pub owner: String,
     /// The first message whose consequences are not in the catalogue; null: none ever was.
+    #[schema(required)]
     pub next: Option<i64>,
     /// How many messages that leaves.
+    #[schema(required)]
     pub messages: Option<u64>,
 }
 
@@ -141,7 +159,7 @@ impl DetectionTold {
 }
 
 /// What shards hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct PublishedTold {
     /// How many shards.
     pub shards: u64,
@@ -150,13 +168,15 @@ pub struct PublishedTold {
     /// The bytes of their bundles.
     pub bytes: u64,
     /// The time of the earliest record.
+    #[schema(value_type = Option<Time>, required)]
     pub first: Option<Timestamp>,
     /// The time of the latest.
+    #[schema(value_type = Option<Time>, required)]
     pub last: Option<Timestamp>,
 }
 
 /// What was kept aside.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct DeadLetterCounts {
     /// How many letters were looked at: the latest, so many at most.
     pub looked_at: u64,
@@ -299,15 +319,15 @@ impl Waiting {
 }
 
 /// A hop, of what is known of each of its parts.
-fn hop(hop: HopName, parts: impl Iterator<Item = Waiting> + Clone) -> Hop {
-    let sum =
-        |of: fn(&Waiting) -> Option<u64>| parts.clone().filter_map(|part| of(&part)).reduce(|a, b| a + b);
+fn hop(hop: HopName, parts: impl Iterator<Item = Waiting>) -> Hop {
+    let parts: Vec<Waiting> = parts.collect();
+    let sum = |of: fn(&Waiting) -> Option<u64>| parts.iter().filter_map(of).reduce(|a, b| a + b);
     Hop {
         hop,
         messages: sum(|part| part.messages),
         records: sum(|part| part.records),
         bytes: None,
-        seconds: parts.clone().filter_map(|part| part.seconds).reduce(f64::max),
+        seconds: parts.iter().filter_map(|part| part.seconds).reduce(f64::max),
     }
 }
 

@@ -29,6 +29,7 @@ use standing::Standing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,16 +55,19 @@ pub struct SearchRequest {
 }
 
 /// Something that the answer may lack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Missing {
     /// The partition whose newest records are concerned, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i32, required = false)]
     pub partition: Option<Partition>,
     /// How many messages of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub lag: Option<i64>,
     /// The shard that could not be read, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub shard: Option<String>,
     /// What happened.
     pub reason: String,

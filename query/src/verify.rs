@@ -21,13 +21,15 @@ use millrace_model::{Partition, ShardMeta};
 use millrace_storage::Bundles;
 use millrace_transport::Flaw;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How many findings, and how many notices, are told one by one.
 const TOLD: usize = 1000;
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FindingSubject)]
 pub enum Subject {
     /// The hash chain of a partition.
     Trail,
@@ -44,21 +46,26 @@ pub enum Subject {
 }
 
 /// Something that is not as it was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = VerificationFinding)]
 pub struct Finding {
     /// What it is about.
     pub subject: Subject,
     /// The topic, of trails and partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub topic: Option<String>,
     /// The partition, of trails and partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i32, required = false)]
     pub partition: Option<Partition>,
     /// The shard's id as its row or the trail has it, of shards and bundles.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub shard: Option<String>,
     /// Where its bundle, or the snapshot, lies.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub key: Option<String>,
     /// What is wrong.
     pub problem: String,
@@ -109,7 +116,7 @@ impl From<RowFault> for Finding {
 }
 
 /// What was verified, and what was found.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Verification {
     /// Chains that were recomputed.
     pub chains: u64,

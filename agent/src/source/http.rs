@@ -16,9 +16,10 @@ use axum::{
 use millrace_intake::{Parsers, parse::PARSE_ERROR};
 use millrace_listen::{From, PROTOCOLS, RETRY_AFTER, Received, Turned, beside, receive, serve};
 use millrace_model::{Attributes, LogRecord, StreamName};
-use serde_json::json;
+use serde::Serialize;
 use std::{net::IpAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
+use utoipa::ToSchema;
 
 /// What handlers share.
 pub(crate) struct Shared {
@@ -29,6 +30,17 @@ pub(crate) struct Shared {
     pub(crate) max_body: usize,
     /// Where records belong, if not where the source's do.
     pub(crate) stream: Option<StreamName>,
+}
+
+/// What became of the lines of a request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IngestAnswer {
+    /// Records that are on the disk.
+    accepted: u64,
+    /// Records that are not: they are larger than is taken in.
+    rejected: u64,
+    /// Of those that are, lines that no parser understood: they are kept whole.
+    unparsed: u64,
 }
 
 /// Listens; the task ends when the inlet's stop is asked for.
@@ -78,8 +90,7 @@ impl Shared {
         };
         match shared.inlet.put(records).await {
             Ok(Taken { accepted, rejected }) => {
-                Json(json!({ "accepted": accepted, "rejected": rejected, "unparsed": unparsed }))
-                    .into_response()
+                Json(IngestAnswer { accepted, rejected, unparsed }).into_response()
             }
             Err(Later(why)) => {
                 let turned = Turned::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);

@@ -1,6 +1,6 @@
 //! `/api/v1/catalogue`: what the catalogue holds, in a few numbers.
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, described::Catalogue};
 use crate::INDEXER_GROUP;
 use axum::{Json, extract::State};
 use millrace_store::Leaf;
@@ -8,6 +8,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The summary, and which snapshot is the newest: its key, its time, and how often there is to be one.
+#[utoipa::path(
+    get,
+    path = "/api/v1/catalogue",
+    tag = "state",
+    operation_id = "catalogue",
+    responses((status = 200, description = "What is in the catalogue", body = Catalogue))
+)]
 pub(super) async fn show<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<Json<Value>, ApiError> {
     let catalogue = api.searcher.catalogue();
     let mut answer = json!(catalogue.summary(INDEXER_GROUP).await?);

@@ -7,7 +7,8 @@ use axum::{
 };
 use millrace_filter::ParseError;
 use millrace_pipes::TooLarge;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -62,51 +63,94 @@ impl ApiError {
     }
 }
 
+/// As it is answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorAnswer {
+    error: ErrorTold,
+}
+
+/// What went wrong.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct ErrorTold {
+    /// Its name, for programs: `query_invalid`, `parameter_invalid`, `not_found`, …
+    #[schema(value_type = String)]
+    code: &'static str,
+    /// What it is, in words.
+    message: String,
+    /// The parameter that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    parameter: Option<&'static str>,
+    /// Where in the query it is, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    span: Option<SpanTold>,
+    /// What may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    suggestion: Option<String>,
+}
+
+/// A part of a query; its end lies outside.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QuerySpan)]
+struct SpanTold {
+    start: usize,
+    end: usize,
+}
+
+impl ErrorTold {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), ..Self::default() }
+    }
+}
+
 impl ApiError {
     /// Its status, and what it says.
-    fn told(&self) -> (StatusCode, Value) {
+    fn told(&self) -> (StatusCode, ErrorTold) {
         match self {
             Self::Query(error) => (
                 StatusCode::BAD_REQUEST,
-                json!({
-                    "code": "query_invalid", "message": error.message,
-                    "span": { "start": error.span.start, "end": error.span.end }, "suggestion": error.suggestion,
-                }),
+                ErrorTold {
+                    span: Some(SpanTold { start: error.span.start, end: error.span.end }),
+                    suggestion: error.suggestion.clone(),
+                    ..ErrorTold::new("query_invalid", error.message.clone())
+                },
             ),
             Self::Parameter { name, problem } => (
                 StatusCode::BAD_REQUEST,
-                json!({ "code": "parameter_invalid", "message": format!("{name}: {problem}"), "parameter": name }),
+                ErrorTold {
+                    parameter: Some(name),
+                    ..ErrorTold::new("parameter_invalid", format!("{name}: {problem}"))
+                },
             ),
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, json!({ "code": "not_found", "message": what })),
+            Self::NotFound(what) => (StatusCode::NOT_FOUND, ErrorTold::new("not_found", what)),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
-                json!({ "code": "method_not_allowed", "message": "this path takes other methods: see `allow`" }),
+                ErrorTold::new("method_not_allowed", "this path takes other methods: see `allow`"),
             ),
-            Self::Conflict(what) => (StatusCode::CONFLICT, json!({ "code": "conflict", "message": what })),
-            Self::TooLarge(error) => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                json!({ "code": "query_too_large", "message": error.to_string() }),
-            ),
+            Self::Conflict(what) => (StatusCode::CONFLICT, ErrorTold::new("conflict", what)),
+            Self::TooLarge(error) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, ErrorTold::new("query_too_large", error.to_string()))
+            }
             Self::Timeout => (
                 StatusCode::GATEWAY_TIMEOUT,
-                json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),
+                ErrorTold::new("timeout", "the search took too long; ask for less time or fewer streams"),
             ),
-            Self::Unavailable(what) => {
-                (StatusCode::SERVICE_UNAVAILABLE, json!({ "code": "unavailable", "message": what }))
-            }
+            Self::Unavailable(what) => (StatusCode::SERVICE_UNAVAILABLE, ErrorTold::new("unavailable", what)),
         }
     }
 }
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.told().1["message"].as_str().unwrap_or_default())
+        f.write_str(&self.told().1.message)
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error) = self.told();
-        (status, Json(json!({ "error": error }))).into_response()
+        (status, Json(ErrorAnswer { error })).into_response()
     }
 }

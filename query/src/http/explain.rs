@@ -1,12 +1,41 @@
 //! The explanation of a search as JSON: how it was understood, what is done where, and what the search saw on its way.
 
+use super::described::{FragmentTold, Range};
 use crate::{SearchRequest, search::explain::Explanation};
 use millrace_filter::Expr;
-use millrace_model::FieldRef;
+use millrace_model::{FieldRef, StreamName, TimeRange};
 use millrace_pipes::{Plan, Told};
 use millrace_store::Order;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// How a search was understood, and what was done for it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Explained<'e> {
+    /// The query's filter as it was understood.
+    filter: String,
+    /// What its names stand for besides themselves.
+    names: BTreeMap<String, Vec<String>>,
+    /// The time that was searched.
+    #[schema(value_type = Range)]
+    range: TimeRange,
+    /// The explanations of the queries that were joined, each like this one.
+    #[schema(value_type = Vec<Object>)]
+    joined: &'e [Value],
+    /// Of the streams that were asked for those that may be seen; null: all that may be.
+    #[schema(value_type = Option<Vec<String>>, required)]
+    streams: Option<Vec<StreamName>>,
+    /// What is done on each shard, and at each indexer.
+    #[schema(value_type = FragmentTold)]
+    where_records_lie: Option<&'e Told>,
+    /// What is done then with what these have gathered.
+    #[schema(value_type = Vec<FragmentTold>)]
+    where_it_is_answered: &'e [Told],
+    #[serde(flatten)]
+    seen: &'e Explanation,
+}
 
 /// What a search is for.
 pub(super) enum Gathers<'p> {
@@ -33,17 +62,15 @@ pub(super) fn told(
     let reads = fragments.first().into_iter().flat_map(|first| &first.reads);
     reads.for_each(|name| add(&mut names, name));
     let here = fragments.get(1..).unwrap_or_default();
-    json!({
-        "filter": request.filter.to_string(),
-        "names": names,
-        "range": request.range,
-        "joined": joined,
-        "streams": request.streams.as_ref().map(|asked| request.grant.within(Some(asked))),
-        "where_records_lie": fragments.first(),
-        "where_it_is_answered": here,
-        "shards": seen.shards,
-        "leaves": seen.leaves,
-        "offsets": seen.offsets,
+    json!(Explained {
+        filter: request.filter.to_string(),
+        names,
+        range: request.range,
+        joined,
+        streams: request.streams.as_ref().and_then(|asked| request.grant.within(Some(asked))),
+        where_records_lie: fragments.first(),
+        where_it_is_answered: here,
+        seen,
     })
 }
 

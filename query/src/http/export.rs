@@ -5,8 +5,9 @@
 
 use super::{
     Api, ApiError, csv,
+    described::When,
     hit::{Body as Show, hit},
-    parameters::{Parameters, wrong},
+    parameters::{Parameters, Sort, wrong},
     piped::{Made, piped},
     search::{self, object},
 };
@@ -25,31 +26,62 @@ use millrace_store::Leaf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io, sync::Arc};
+use utoipa::{IntoParams, ToSchema};
 
 /// So many records are in memory at once.
 const PAGE: usize = 10_000;
 const PARTIAL: &str = "x-millrace-partial";
 
 /// What is exported, and how.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Export {
+    /// The query; absent: everything.
     q: Option<String>,
+    /// The first instant; absent: an hour before `to`.
+    #[param(value_type = Option<When>)]
     from: Option<String>,
+    /// The first instant after; absent: everything up to now, and what claims to be up to a day ahead.
+    #[param(value_type = Option<When>)]
     to: Option<String>,
+    /// `-timestamp` (newest first) or `timestamp`.
+    #[param(value_type = Option<Sort>)]
     sort: Option<String>,
+    /// Stream names, with commas between; absent: all that may be seen.
+    #[param(pattern = "^[a-z0-9._-]{1,100}(,[a-z0-9._-]{1,100})*$")]
     stream: Option<String>,
+    /// Absent: `ndjson`.
+    #[param(value_type = Option<Format>)]
     format: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(as = ExportFormat, rename_all = "lowercase")]
+pub(super) enum Format {
     Ndjson,
     Csv,
 }
 
-/// Streams everything.
-pub async fn export<L: Leaf + 'static>(
+/// Streams everything that matches, each record whole.
+///
+/// As lines of JSON, each a hit, or a row of the table where the query has pipes; or as CSV. What goes missing while it is under way is said
+/// in the last line, `{"error":{"code":"partial","message"}}`; CSV breaks off.
+#[utoipa::path(
+    get,
+    path = "/api/v1/export",
+    tag = "search",
+    operation_id = "export",
+    params(Export),
+    responses((
+        status = 200,
+        description = "All of it",
+        content((String = "application/x-ndjson"), (String = "text/csv; charset=utf-8")),
+        headers(("x-millrace-partial" = String, description = "What may be missing from the beginning, where something may"))
+    ))
+)]
+pub(super) async fn export<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     caller: Caller,
     parameters: Result<Query<Export>, QueryRejection>,

@@ -5,9 +5,9 @@
 
 use super::{
     Api, ApiError,
-    parameters::Parameters,
+    parameters::{Parameters, Selection},
     piped::{Made, piped},
-    search,
+    search::{self, Head},
 };
 use crate::SearchRequest;
 use axum::{
@@ -19,12 +19,13 @@ use millrace_listen::Caller;
 use millrace_model::{Attributes, Row, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Expr, Named, Pipe, Table};
 use millrace_store::{Leaf, Order};
-use serde_json::{Value as Json_, json};
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
+use utoipa::ToSchema;
 
 /// So many of the latest records are looked into.
 const SAMPLE: usize = 500;
@@ -49,12 +50,74 @@ struct Found {
 
 type Fields = BTreeMap<(&'static str, String), Found>;
 
-/// All fields, by scope and name.
-pub async fn list<L: Leaf + 'static>(
+/// The fields of the records that match.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FieldList {
+    #[serde(flatten)]
+    head: Head,
+    /// So many of the latest records were looked into.
+    sampled: usize,
+    fields: Vec<FieldTold>,
+}
+
+/// A field.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Field)]
+struct FieldTold {
+    name: String,
+    /// Where it is: `record`, `attributes` or `resource`.
+    #[schema(value_type = FieldScope)]
+    scope: &'static str,
+    /// Of which types its values are, as far as that is known.
+    #[schema(value_type = Vec<ValueType>)]
+    types: BTreeSet<&'static str>,
+    /// How many records have it.
+    present: u64,
+    /// That is an estimate, of the latest records.
+    estimated: bool,
+}
+
+/// Where a field is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is described, and never made")]
+enum FieldScope {
+    /// What records say of themselves.
+    Record,
+    Attributes,
+    Resource,
+}
+
+/// What a value is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is described, and never made")]
+enum ValueType {
+    String,
+    Text,
+    Bytes,
+    Bool,
+    Int,
+    Double,
+    Array,
+    Map,
+    Time,
+}
+
+/// All fields of the records that match, by scope and name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fields",
+    tag = "search",
+    operation_id = "fields",
+    params(Selection),
+    responses((status = 200, description = "The fields", body = FieldList))
+)]
+pub(super) async fn list<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     caller: Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
-) -> Result<Json<Json_>, ApiError> {
+) -> Result<Json<FieldList>, ApiError> {
     let started = Instant::now();
     let parameters = search::given(parameters)?;
     let (mut request, pipes) =
@@ -66,19 +129,11 @@ pub async fn list<L: Leaf + 'static>(
     let with_body = SearchRequest { filter: and_body(&request.filter), limit: 0, ..request.clone() };
     let mut fields = counts(&counted.table, search::search(&api, &with_body).await?.total);
     look_into(&mut fields, &sample.hits, hits.total);
-    let list = fields.iter().filter(|(_, found)| found.present > 0).map(|((scope, name), found)| {
-        json!({
-            "name": name,
-            "scope": scope,
-            "types": found.types,
-            "present": found.present,
-            "estimated": found.estimated,
-        })
+    let list = fields.into_iter().filter(|(_, found)| found.present > 0).map(|((scope, name), found)| {
+        let Found { present, types, estimated } = found;
+        FieldTold { name, scope, types, present, estimated }
     });
-    let mut body = search::head(&hits, started);
-    body["sampled"] = json!(sample.hits.len());
-    body["fields"] = list.collect();
-    Ok(Json(body))
+    Ok(Json(FieldList { head: Head::of(&hits, started), sampled: sample.hits.len(), fields: list.collect() }))
 }
 
 /// How many records there are of each set of names, and how many of these have what not all have.

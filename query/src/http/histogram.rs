@@ -4,6 +4,7 @@
 
 use super::{
     ApiError,
+    described::Time,
     parameters::{Asking, wrong},
 };
 use crate::{SearchRequest, Searcher};
@@ -17,6 +18,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
+use utoipa::ToSchema;
 
 /// So many values are named at most, the most frequent.
 const NAMED: usize = 20;
@@ -30,7 +32,7 @@ const VALUE: &str = "value";
 const COUNT: &str = "count";
 
 /// As it is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Histogram {
     /// How long a bucket is.
     interval: String,
@@ -38,31 +40,36 @@ pub(super) struct Histogram {
     buckets: Vec<Bucket>,
     /// How buckets are split, where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     by: Option<SplitBy>,
 }
 
 /// A stretch of time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Bucket {
     /// Where it begins: a multiple of the interval since the epoch.
+    #[schema(value_type = Time)]
     start: Timestamp,
     /// How many records lie in it.
     count: u64,
     /// How many of them have each value; these add up to `count`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     by: Option<BTreeMap<String, u64>>,
 }
 
 /// What buckets are split by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct SplitBy {
     /// The field.
     field: String,
     /// The values that are named, the most frequent first.
     values: Vec<String>,
     /// What stands for all other values.
+    #[schema(value_type = String)]
     other: &'static str,
     /// What stands for records without a value.
+    #[schema(value_type = String)]
     none: &'static str,
 }
 
@@ -146,7 +153,7 @@ fn split(field: String, interval: Duration, table: &Table) -> Histogram {
         interval: named(interval),
         buckets: buckets.into_iter().map(bucket).collect(),
         by: Some(SplitBy {
-            field: field,
+            field,
             values: values.into_iter().map(str::to_owned).collect(),
             other: OTHER,
             none: NONE,
@@ -198,6 +205,9 @@ mod tests {
     use super::*;
     use millrace_pipes::{Cells, Column};
 
+    /// Where a bucket begins, how many records it has, and how many of each value.
+    type Told<'h> = (i64, u64, Vec<(&'h str, u64)>);
+
     fn table(rows: &[(i64, Option<Value>, i64)]) -> Table {
         let column = |name: &str, cells: Cells| Column {
             name: name.to_owned(),
@@ -213,7 +223,7 @@ mod tests {
         Table { columns, rows: rows.len() }
     }
 
-    fn buckets(histogram: &Histogram) -> Vec<(i64, u64, Vec<(&str, u64)>)> {
+    fn buckets(histogram: &Histogram) -> Vec<Told<'_>> {
         histogram
             .buckets
             .iter()
@@ -239,7 +249,7 @@ mod tests {
             (60, text(NONE), 500),
         ];
         rows.extend((0..NAMED as i64).map(|n| (120, Some(Value::from(format!("rare{n:02}"))), 1)));
-        let made = split("level".to_owned(), Duration::from_secs(60), &table(&rows));
+        let made = split("level".to_owned(), Duration::from_mins(1), &table(&rows));
         assert_eq!(
             buckets(&made)[..2],
             [

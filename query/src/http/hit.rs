@@ -1,8 +1,11 @@
 //! A record as a hit.
 
-use millrace_model::{Row, Value, fields::hex};
+use super::described::Time;
+use millrace_model::{Attributes, RecordId, Row, SourceId, StreamName, Timestamp, Value, fields::hex};
 use millrace_store::Namer;
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use utoipa::ToSchema;
 
 /// Bodies in lists are cut at so many bytes.
 const MAX_BODY: usize = 8 << 10;
@@ -16,35 +19,83 @@ pub enum Body {
     Whole,
 }
 
+/// A record, as it is found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Hit<'r> {
+    /// Its id: the same whenever it is read again.
+    #[serde(rename = "_id")]
+    #[schema(value_type = String)]
+    id: RecordId,
+    /// When it happened; where that cannot be believed, when it was observed.
+    #[schema(value_type = Time)]
+    timestamp: Timestamp,
+    /// When it was read or taken in.
+    #[schema(value_type = Time)]
+    observed_timestamp: Timestamp,
+    /// The level as the record says it, or the class of its number; empty: it says none.
+    #[schema(value_type = String)]
+    severity_text: &'r str,
+    /// OpenTelemetry's, 1 to 24; 0: it says none.
+    severity_number: u8,
+    /// The line, where the input was a line; of a record that was handed in whatever its body is.
+    #[schema(value_type = Json)]
+    body: Json,
+    /// The body was cut, and lacks so many bytes: `/api/v1/records/{id}` has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body_truncated_bytes: Option<usize>,
+    /// What it comes from.
+    #[schema(value_type = HashMap<String, Json>)]
+    resource: &'r Attributes,
+    /// What it says.
+    #[schema(value_type = HashMap<String, Json>)]
+    attributes: &'r Attributes,
+    /// 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    trace_id: Option<String>,
+    /// 16 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    span_id: Option<String>,
+    /// Its stream.
+    #[serde(rename = "_stream")]
+    #[schema(value_type = String)]
+    stream: &'r StreamName,
+    /// Its source.
+    #[serde(rename = "_source")]
+    #[schema(value_type = String)]
+    source: SourceId,
+    /// Where in its source it begins.
+    #[serde(rename = "_position")]
+    position: u64,
+    /// The template of its line.
+    #[serde(rename = "_template", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    template: Option<String>,
+}
+
 /// The hit as the contract has it. What its line stands for is named from all of the line, however much is shown.
 pub fn hit(row: &Row, show: Body, templates: &mut Namer<'_>) -> Json {
     let record = &row.record;
-    let mut hit = Map::new();
-    hit.insert("_id".to_owned(), json!(row.id));
-    hit.insert("timestamp".to_owned(), json!(row.time));
-    hit.insert("observed_timestamp".to_owned(), json!(record.observed_timestamp));
-    hit.insert("severity_text".to_owned(), json!(record.level()));
-    hit.insert("severity_number".to_owned(), json!(record.severity.number()));
     let (body, left_out) = body(&record.body, show);
-    hit.insert("body".to_owned(), body);
-    if left_out > 0 {
-        hit.insert("body_truncated_bytes".to_owned(), json!(left_out));
-    }
-    hit.insert("resource".to_owned(), json!(record.resource));
-    hit.insert("attributes".to_owned(), json!(record.attributes));
-    if let Some(id) = &record.trace_id {
-        hit.insert("trace_id".to_owned(), json!(hex(id)));
-    }
-    if let Some(id) = &record.span_id {
-        hit.insert("span_id".to_owned(), json!(hex(id)));
-    }
-    hit.insert("_stream".to_owned(), json!(row.stream));
-    hit.insert("_source".to_owned(), json!(row.id.source));
-    hit.insert("_position".to_owned(), json!(row.id.position));
-    if let Some(template) = templates.name(record) {
-        hit.insert("_template".to_owned(), json!(template));
-    }
-    Json::Object(hit)
+    json!(Hit {
+        id: row.id,
+        timestamp: row.time,
+        observed_timestamp: record.observed_timestamp,
+        severity_text: record.level(),
+        severity_number: record.severity.number(),
+        body,
+        body_truncated_bytes: (left_out > 0).then_some(left_out),
+        resource: &record.resource,
+        attributes: &record.attributes,
+        trace_id: record.trace_id.as_ref().map(|id| hex(id)),
+        span_id: record.span_id.as_ref().map(|id| hex(id)),
+        stream: &row.stream,
+        source: row.id.source,
+        position: row.id.position,
+        template: templates.name(record).map(|template| template.to_string()),
+    })
 }
 
 /// The body, and how many bytes of it are left out.

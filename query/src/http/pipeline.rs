@@ -7,6 +7,13 @@ use millrace_store::Leaf;
 use std::sync::Arc;
 
 /// What waits at each hop, by partition, and what could not be asked.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pipeline",
+    tag = "state",
+    operation_id = "pipeline",
+    responses((status = 200, description = "Where lines wait", body = Pipeline))
+)]
 pub(super) async fn show<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
 ) -> Result<Json<Pipeline>, ApiError> {

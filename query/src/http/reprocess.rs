@@ -2,45 +2,109 @@
 
 use super::{
     Api, ApiError,
-    parameters::{self, wrong},
+    described::{self, Time, When},
+    error::ErrorAnswer,
+    parameters::{self, ObjectBody, wrong},
 };
 use crate::INDEXER_GROUP;
-use axum::{
-    Json,
-    extract::{State, rejection::JsonRejection},
-    http::StatusCode,
-};
-use millrace_catalogue::{Reprocessing, ReprocessingRequest};
-use millrace_model::{ShardId, ids::IdError};
+use axum::{Json, extract::State, http::StatusCode};
+use millrace_catalogue::{Refusal, Reprocessing, ReprocessingRequest};
+use millrace_model::{ShardId, StreamName, Timestamp, ids::IdError};
 use millrace_store::Leaf;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The most shards that are named in one request.
 const MOST: usize = 10_000;
 
 /// Which shards: all that fit what is given.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReprocessBody {
     /// Only of this stream.
     stream: Option<String>,
     /// Only with records since; absent: from the beginning.
+    #[serde(default, deserialize_with = "parameters::text_or_number")]
+    #[schema(value_type = Option<When>)]
     from: Option<String>,
     /// Only with records until; absent: without an end.
+    #[serde(default, deserialize_with = "parameters::text_or_number")]
+    #[schema(value_type = Option<When>)]
     to: Option<String>,
     /// Only these, by their ids.
     #[serde(default)]
     shards: Vec<String>,
 }
 
-/// Asks for shards to be made again. Answers when that is noted; [`list`] tells how far it has come.
-pub async fn ask<L: Leaf + 'static>(
+/// All that were asked for, the latest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReprocessingList {
+    reprocessings: Vec<ReprocessingTold>,
+}
+
+/// A reprocessing, and how far it has come: its receipt.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reprocessing)]
+pub(super) struct ReprocessingTold {
+    number: u64,
+    state: ReprocessingState,
+    /// Of which stream alone; null: of all.
+    #[schema(value_type = Option<String>, required)]
+    stream: Option<StreamName>,
+    /// Null: from the beginning.
+    #[schema(value_type = Option<Time>, required)]
+    from: Option<Timestamp>,
+    /// Null: without an end.
+    #[schema(value_type = Option<Time>, required)]
+    to: Option<Timestamp>,
+    /// How many shards were meant.
+    asked: u64,
+    /// How many were made again so far.
+    shards: u64,
+    /// How many records those hold.
+    records: u64,
+    /// How many shards wait.
+    waiting: u64,
+    /// How many stayed as they were, because it could not be proved that the topic gives their records.
+    refused: u64,
+    /// Some of those.
+    #[schema(value_type = Vec<described::Refusal>)]
+    refusals: Vec<Refusal>,
+    #[schema(value_type = Time)]
+    requested: Timestamp,
+    /// Since when no shard waits.
+    #[schema(value_type = Option<Time>, required)]
+    finished: Option<Timestamp>,
+}
+
+/// How far a reprocessing has come.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ReprocessingState {
+    Waiting,
+    Finished,
+}
+
+/// Asks for shards to be made again of what the topic says.
+///
+/// Answers when that is noted; the list of reprocessings tells how far it has come.
+#[utoipa::path(
+    post,
+    path = "/api/v1/catalogue/reprocess",
+    tag = "state",
+    operation_id = "reprocess",
+    request_body = ReprocessBody,
+    responses(
+        (status = 202, description = "It is noted", body = ReprocessingTold),
+        (status = 404, description = "No live shard fits", body = ErrorAnswer)
+    )
+)]
+pub(super) async fn ask<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
-    body: Result<Json<ReprocessBody>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let Json(body) = body.map_err(|e| wrong("body", e.body_text()))?;
+    body: ObjectBody,
+) -> Result<(StatusCode, Json<ReprocessingTold>), ApiError> {
+    let body: ReprocessBody = parameters::of_body(body)?;
     let shards = shards(&body.shards)?;
     let request = ReprocessingRequest {
         group: INDEXER_GROUP.to_owned(),
@@ -56,16 +120,23 @@ pub async fn ask<L: Leaf + 'static>(
     let Some(reprocessing) = catalogue.request_reprocessing(&request).await? else {
         return Err(ApiError::NotFound("no live shard fits".to_owned()));
     };
-    let Reprocessing { number, asked, .. } = reprocessing;
-    tracing::info!(number, shards = asked, "a reprocessing was asked for");
-    Ok((StatusCode::ACCEPTED, Json(describe(&reprocessing))))
+    tracing::info!(number = reprocessing.number, shards = reprocessing.asked, "a reprocessing was asked for");
+    Ok((StatusCode::ACCEPTED, Json(describe(reprocessing))))
 }
 
-/// All that were asked for, the latest first: how far they have come, and what came of them.
-pub async fn list<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<Json<Value>, ApiError> {
+/// All reprocessings that were asked for, the latest first: how far they have come, and what came of them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/catalogue/reprocess",
+    tag = "state",
+    operation_id = "reprocessings",
+    responses((status = 200, description = "The reprocessings", body = ReprocessingList))
+)]
+pub(super) async fn list<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+) -> Result<Json<ReprocessingList>, ApiError> {
     let all = api.searcher.catalogue().reprocessings(INDEXER_GROUP).await?;
-    let reprocessings: Vec<Value> = all.iter().map(describe).collect();
-    Ok(Json(json!({ "reprocessings": reprocessings })))
+    Ok(Json(ReprocessingList { reprocessings: all.into_iter().map(describe).collect() }))
 }
 
 fn shards(names: &[String]) -> Result<Vec<ShardId>, ApiError> {
@@ -76,23 +147,24 @@ fn shards(names: &[String]) -> Result<Vec<ShardId>, ApiError> {
     names.iter().map(shard).collect()
 }
 
-fn describe(reprocessing: &Reprocessing) -> Value {
+fn describe(reprocessing: Reprocessing) -> ReprocessingTold {
     let (from, to) = parameters::bounds(reprocessing.range);
-    json!({
-        "number": reprocessing.number,
-        "state": if reprocessing.finished.is_some() { "finished" } else { "waiting" },
-        "stream": reprocessing.stream,
-        "from": from,
-        "to": to,
-        "asked": reprocessing.asked,
-        "shards": reprocessing.shards,
-        "records": reprocessing.records,
-        "waiting": reprocessing.waiting,
-        "refused": reprocessing.refused,
-        "refusals": reprocessing.refusals,
-        "requested": reprocessing.requested,
-        "finished": reprocessing.finished,
-    })
+    let is_finished = reprocessing.finished.is_some();
+    ReprocessingTold {
+        number: reprocessing.number,
+        state: if is_finished { ReprocessingState::Finished } else { ReprocessingState::Waiting },
+        stream: reprocessing.stream,
+        from,
+        to,
+        asked: reprocessing.asked,
+        shards: reprocessing.shards,
+        records: reprocessing.records,
+        waiting: reprocessing.waiting,
+        refused: reprocessing.refused,
+        refusals: reprocessing.refusals,
+        requested: reprocessing.requested,
+        finished: reprocessing.finished,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, page,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, openapi,
+    page,
     parameters::Asking,
     pipeline, reprocess, search,
     streams::{self, Kept, TopicKeeps},
@@ -43,6 +44,8 @@ pub struct Api<L> {
     pub feed: Feed,
     /// What Elasticsearch's API keeps.
     pub elastic: elastic::Kept,
+    /// The API's description, as [`super::document`] puts it together.
+    pub described: Arc<serde_json::Value>,
 }
 
 impl<L> Api<L> {
@@ -90,6 +93,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));
     Router::new()
         .route("/", get(page::index))
+        .route("/api/v1/openapi.json", get(openapi::show::<L>))
         .merge(asks(Asked::Role(Role::Read), true, search))
         .merge(asks(Asked::Role(Role::Read), false, streams))
         .merge(asks(Asked::InAll(Role::Read), false, state))

@@ -30,13 +30,15 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use utoipa::IntoParams;
 
 /// So often it is told that all is well.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What is watched.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Parameters {
     /// A filter; absent: everything.
     q: Option<String>,
@@ -46,8 +48,22 @@ pub struct Parameters {
     cursor: Option<String>,
 }
 
-/// Streams until the client goes.
-pub async fn tail<L: Leaf + 'static>(
+/// Streams records as they come in, until the client goes.
+///
+/// Server-sent events: `record` (a hit), `dropped` (`{"records"?,"messages"?,"reason"}`: what was not shown, and why) and `heartbeat`
+/// (`{"cursor"}`). Each has a cursor as its id: whoever comes back with it, as `cursor` or as `Last-Event-ID`, goes on there.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tail",
+    tag = "search",
+    operation_id = "tail",
+    params(
+        Parameters,
+        ("last-event-id" = Option<String>, Header, description = "Where to go on, unless `cursor` says it")
+    ),
+    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"))
+)]
+pub(super) async fn tail<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
     caller: Caller,
     headers: HeaderMap,

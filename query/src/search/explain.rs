@@ -5,18 +5,23 @@
 //! grant covers is not considered; offsets count the messages of all streams, so only who may see all streams sees them.
 
 use super::{SearchRequest, merge::PartitionKey, plan::Plan};
-use crate::{INDEXER_GROUP, leaves::LeafAnswer};
+use crate::{
+    INDEXER_GROUP,
+    http::described::{self, Time},
+    leaves::LeafAnswer,
+};
 use millrace_catalogue::{Catalogue, Error, PartitionRow};
 use millrace_model::{Grant, Partition, ShardMeta, StreamName, Timestamp};
 use millrace_store::{ChunksTold, HotPart};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
+use utoipa::ToSchema;
 
 /// So many shards are told one by one; of the others there are counts.
 const SHARDS: usize = 100;
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct Explanation {
     /// Published shards.
     pub shards: ShardsTold,
@@ -24,11 +29,12 @@ pub struct Explanation {
     pub leaves: Vec<LeafTold>,
     /// Who answered for which offsets, where the request may see all streams.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub offsets: Option<Vec<OffsetsTold>>,
 }
 
 /// Of the shards of streams that may be seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct ShardsTold {
     /// How many there are.
     pub considered: u64,
@@ -37,6 +43,7 @@ pub struct ShardsTold {
     /// How many could not be searched, and are in `missing`.
     pub failed: u64,
     /// How many were not searched, or found to hold no match before a column was read, by why.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub pruned: BTreeMap<&'static str, u64>,
     /// Those that the catalogue did not rule out, the latest first.
     pub each: Vec<ShardTold>,
@@ -45,15 +52,18 @@ pub struct ShardsTold {
 }
 
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ShardTold {
     /// Which.
     pub id: String,
     /// Of which stream.
+    #[schema(value_type = String)]
     pub stream: StreamName,
     /// When its first record was.
+    #[schema(value_type = Time)]
     pub first: Timestamp,
     /// And its last.
+    #[schema(value_type = Time)]
     pub last: Timestamp,
     /// How many records it holds, those that are deleted and not purged yet among them.
     pub records: u64,
@@ -67,13 +77,14 @@ pub struct ShardTold {
     pub scanned_bytes: u64,
     /// How its chunks were dealt with, where it was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = described::ChunksTold, required = false)]
     pub chunks: Option<ChunksTold>,
     /// From when it was its turn to its answer.
     pub took_ms: u64,
 }
 
 /// What became of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was searched.
@@ -85,7 +96,7 @@ pub enum Outcome {
 }
 
 /// An indexer that was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LeafTold {
     /// Its node.
     pub node: String,
@@ -95,27 +106,31 @@ pub struct LeafTold {
     pub scanned_bytes: u64,
     /// Why it gave no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub problem: Option<String>,
     /// How long its answer was waited for.
     pub took_ms: u64,
 }
 
 /// A partition, and who answered for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OffsetsTold {
     /// The topic.
     pub topic: String,
     /// The partition.
+    #[schema(value_type = i32)]
     pub partition: Partition,
     /// Shards answer for what lies below.
+    #[schema(required)]
     pub published: Option<i64>,
     /// Who answered for what lies behind, if anybody did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub held: Option<HeldTold>,
 }
 
 /// Offsets of a partition that an indexer answered for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HeldTold {
     /// Its node.
     pub node: String,

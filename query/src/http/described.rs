@@ -1,0 +1,353 @@
+//! How types of the rooms below look in answers: those that are answered as they are. No room below knows of the API's description;
+//! that these are true of what they describe is tested here.
+#![expect(dead_code, reason = "they are described, and never made")]
+
+use std::collections::BTreeMap;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, SchemaFormat, Type,
+        schema::{OneOfBuilder, Schema},
+    },
+};
+
+/// A time in an answer.
+pub(crate) struct Time;
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let time = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("RFC 3339 in UTC, to the nanosecond"));
+        Schema::Object(time.build()).into()
+    }
+}
+
+impl ToSchema for Time {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+}
+
+/// A time in a question.
+pub(super) struct When;
+
+impl PartialSchema for When {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("RFC 3339, epoch milliseconds, `now`, or an age before now: `15m`, `now-1h`"));
+        let number = ObjectBuilder::new().schema_type(Type::Integer).description(Some("epoch milliseconds"));
+        Schema::OneOf(OneOfBuilder::new().item(text).item(number).build()).into()
+    }
+}
+
+impl ToSchema for When {}
+
+/// A stretch of time; its end lies outside.
+#[derive(ToSchema)]
+pub(super) struct Range {
+    #[schema(value_type = Time)]
+    from: String,
+    #[schema(value_type = Time)]
+    to: String,
+}
+
+/// Where an alert is in its life.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum AlertState {
+    /// Its condition holds, but not for long enough yet.
+    Pending,
+    /// It holds.
+    Firing,
+    /// It has ended.
+    Resolved,
+}
+
+/// How serious it is, by Sigma's names.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum Level {
+    Informational,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// What a rule found, over time.
+#[derive(ToSchema)]
+pub(super) struct Alert {
+    id: String,
+    /// What makes two findings one alert.
+    fingerprint: String,
+    rule_id: String,
+    title: String,
+    level: Level,
+    state: AlertState,
+    /// The values that the rule groups by.
+    group: BTreeMap<String, String>,
+    /// The first finding's time.
+    #[schema(value_type = Time)]
+    first: String,
+    /// The latest finding's time.
+    #[schema(value_type = Time)]
+    last: String,
+    /// How many findings.
+    count: u64,
+    /// The ids of some of the records that it rests on.
+    evidence: Vec<String>,
+    /// When it ended.
+    #[schema(value_type = Option<Time>, required)]
+    resolved_at: Option<String>,
+}
+
+/// A rule in use.
+#[derive(ToSchema)]
+pub(super) struct Rule {
+    id: String,
+    title: String,
+    description: String,
+    level: Level,
+    /// ATT&CK's and others.
+    tags: Vec<String>,
+    /// The file that it stands in, and the line on which it begins.
+    file: String,
+    line: u64,
+    /// The streams that it watches; none: all.
+    streams: Vec<String>,
+    kind: RuleKind,
+    /// Which records a threshold counts.
+    #[schema(nullable = false)]
+    query: Option<String>,
+    /// How many of them, or of distinct values, are a finding.
+    #[schema(nullable = false)]
+    count: Option<u64>,
+    /// Within less than this much event time, in seconds: `300s`.
+    #[schema(nullable = false)]
+    window: Option<String>,
+    /// Quiet for so long, it is over.
+    #[schema(nullable = false)]
+    resolve_after: Option<String>,
+    /// Counted for each combination of these fields' values.
+    #[schema(nullable = false)]
+    group_by: Option<Vec<String>>,
+    /// The field whose different values are counted instead of records.
+    distinct: Option<String>,
+    /// Patterns whose named groups are fields of this rule alone.
+    #[schema(nullable = false)]
+    extract: Option<Vec<String>>,
+}
+
+/// How a rule decides.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum RuleKind {
+    /// Each record that it matches is a finding.
+    Sigma,
+    /// Records that a query matches, counted.
+    Threshold,
+}
+
+/// Where a partition stands.
+#[derive(ToSchema)]
+pub(super) struct PartitionRow {
+    topic: String,
+    /// Which incarnation of the topic, where that is known.
+    #[schema(required)]
+    topic_id: Option<String>,
+    partition: i32,
+    /// The first offset that is not published.
+    #[schema(required)]
+    next_offset: Option<i64>,
+    /// The present owner's epoch.
+    owner_epoch: u64,
+    owner: String,
+}
+
+/// What lies in a stream.
+#[derive(ToSchema)]
+pub(super) struct StreamUsage {
+    name: String,
+    shards: u64,
+    records: u64,
+    /// Of their bundles.
+    bytes: u64,
+    /// The time of the earliest record.
+    #[schema(value_type = Time)]
+    first: String,
+    /// The time of the latest.
+    #[schema(value_type = Time)]
+    last: String,
+}
+
+/// A process that takes part.
+#[derive(ToSchema)]
+pub(super) struct Node {
+    id: String,
+    /// `indexer`, `query`, …
+    role: String,
+    /// Where it answers, if it does.
+    #[schema(required)]
+    address: Option<String>,
+    version: String,
+    #[schema(value_type = Time)]
+    seen: String,
+}
+
+/// What is in the catalogue.
+#[derive(ToSchema)]
+pub(super) struct Catalogue {
+    schema_version: u64,
+    partitions: Vec<PartitionRow>,
+    /// Those that have live shards.
+    streams: Vec<StreamUsage>,
+    /// Shards that have ended and whose bundles are still there.
+    hidden_shards: u64,
+    /// Sources in the ledger.
+    sources: u64,
+    /// Links of all trails.
+    trail_links: u64,
+    /// Those that are alive.
+    nodes: Vec<Node>,
+    /// Null: there is none yet.
+    #[schema(required)]
+    newest_snapshot: Option<NewestSnapshot>,
+}
+
+/// The newest snapshot of the catalogue in storage.
+#[derive(ToSchema)]
+pub(super) struct NewestSnapshot {
+    key: String,
+    #[schema(value_type = Time)]
+    at: String,
+    /// How often there is to be one, in milliseconds.
+    every_ms: u64,
+}
+
+/// A shard that stayed as it was.
+#[derive(ToSchema)]
+pub(super) struct Refusal {
+    shard: String,
+    problem: String,
+}
+
+/// What values of a field are declared to be.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum FieldType {
+    Ip,
+    Keyword,
+    Number,
+    Text,
+}
+
+/// Half-open: the end lies outside.
+#[derive(ToSchema)]
+pub(super) struct Span {
+    start: u64,
+    end: u64,
+}
+
+/// What can be said of a source.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// Every byte is accounted for, and nothing was destroyed unread.
+    Complete,
+    /// So far; the source is still open.
+    CompleteSoFar,
+    /// Some bytes never came.
+    Holes,
+    /// The source destroyed bytes before they could be read.
+    Lost,
+    /// Its first message never came.
+    Unopened,
+}
+
+/// What a source is.
+#[derive(ToSchema)]
+pub(super) struct SourceOpen {
+    /// `file`, `journald`, …
+    kind: String,
+    path: String,
+    host: String,
+    /// The first position that is accounted for.
+    start: u64,
+    /// The source that this one goes on from.
+    #[schema(nullable = false)]
+    continues: Option<String>,
+    /// Why it goes on from another: `instance`, `partition`, `truncated`.
+    #[schema(nullable = false)]
+    because: Option<String>,
+}
+
+/// What became of a source.
+#[derive(ToSchema)]
+pub(super) struct SourceClose {
+    /// The first position that will never come.
+    end: u64,
+    /// `deleted`, `truncated`, `rotated`, `removed`, …
+    reason: String,
+    /// So many bytes at least were destroyed unread behind its end.
+    #[schema(nullable = false)]
+    lost_at_least: Option<u64>,
+}
+
+/// Why offsets are not there any more.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum HoleKind {
+    /// The topic removed them before they were read.
+    Removed,
+    /// They were published, and then the topic lost them.
+    SteppedBack,
+}
+
+/// Offsets of a partition that its topic does not have any more.
+#[derive(ToSchema)]
+pub(super) struct OffsetHole {
+    topic: String,
+    #[schema(required)]
+    topic_id: Option<String>,
+    partition: i32,
+    /// The number of the link that tells of it in the partition's trail.
+    sequence: u64,
+    kind: HoleKind,
+    from: i64,
+    to: i64,
+    #[schema(value_type = Time)]
+    noted: String,
+}
+
+/// What one fragment of a plan does.
+#[derive(ToSchema)]
+pub(super) struct FragmentTold {
+    /// The columns that it reads.
+    reads: Vec<String>,
+    /// What it does to each row, in this order.
+    steps: Vec<String>,
+    /// What it gathers of all.
+    gathers: String,
+    /// How that is found faster than row by row.
+    #[schema(nullable = false)]
+    shortcut: Option<String>,
+}
+
+/// How many of a shard's chunks are dealt with how.
+#[derive(ToSchema)]
+pub(crate) struct ChunksTold {
+    total: u64,
+    /// Outside of the time.
+    by_time: u64,
+    /// Ruled out by the index and the filters.
+    by_terms: u64,
+    /// Ruled out by templates and names of attributes.
+    by_shape: u64,
+    /// Known without a look.
+    known: u64,
+    /// Looked at.
+    open: u64,
+}

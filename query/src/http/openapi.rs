@@ -1,0 +1,168 @@
+//! `/api/v1/openapi.json`: the API, described. Each handler says beside it what it takes and gives; this puts it together, with what holds
+//! for all of them. Loki's and Elasticsearch's APIs have documents of their own.
+
+use super::{
+    Api, ApiError, alerts, audit, catalogue, context, dead_letters, described, error::ErrorAnswer, export,
+    fields, hosts, parameters, pipeline, reprocess, search, streams, summaries, tail, traffic,
+};
+use axum::{Json, extract::State};
+use millrace_store::Leaf;
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::{
+    OpenApi,
+    openapi::{
+        Components, Content, Info, LicenseBuilder, Ref, RefOr, ResponseBuilder,
+        path::{Operation, PathItem},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+
+/// What the document says of itself.
+const ABOUT: &str = "Search, export and follow logs; hand them in; see how agents, topic, indexers, rules and the catalogue are. \
+Times are RFC 3339, epoch milliseconds, `now`, or an age such as `15m`. An answer that may lack something says `partial`, and names what in \
+`missing`.\n\n\
+Beside this API the same address speaks two others, which their own documents describe: Loki's under `/loki/api/v1` \
+(https://grafana.com/docs/loki/latest/reference/loki-http-api/), and Elasticsearch's under `/elastic` \
+(https://www.elastic.co/docs/api/doc/elasticsearch/).";
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        search::get,
+        search::post,
+        search::record,
+        context::context,
+        export::export,
+        tail::tail,
+        fields::list,
+        summaries::values,
+        summaries::patterns,
+        streams::list,
+        streams::delete,
+        streams::deletions,
+        streams::hold,
+        streams::release,
+        alerts::list,
+        alerts::rules,
+        hosts::list,
+        pipeline::show,
+        traffic::list,
+        audit::audit,
+        catalogue::show,
+        reprocess::list,
+        reprocess::ask,
+        dead_letters::list,
+        dead_letters::one,
+        dead_letters::replay,
+        show,
+    ),
+    // Those that only parameters name.
+    components(schemas(
+        ErrorAnswer,
+        described::When,
+        described::AlertState,
+        parameters::Sort,
+        export::Format,
+        traffic::By
+    )),
+    tags(
+        (name = "search", description = "Records, and what is made of them"),
+        (name = "ingest", description = "Handing records in: what is acknowledged is durable"),
+        (name = "streams", description = "Streams, holds, deletion by query"),
+        (name = "detection", description = "Rules and alerts"),
+        (name = "state", description = "Agents, where lines wait, the ledger, the catalogue, what was kept aside"),
+        (name = "process", description = "Probes, metrics, version"),
+    ),
+)]
+struct Described;
+
+/// This document, with what others describe that answer at the same address.
+pub fn document(beside: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> utoipa::openapi::OpenApi {
+    let mut all = Described::openapi();
+    beside.into_iter().for_each(|other| all.merge(other));
+    let mut info = Info::new("Millrace", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.to_owned());
+    info.license = Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build());
+    all.info = info;
+    let schemes = [
+        ("token", HttpAuthScheme::Bearer, "A token, where `[query.auth]` says that one is needed"),
+        (
+            "password",
+            HttpAuthScheme::Basic,
+            "The same: a token's name and its secret, or the whole token as the password",
+        ),
+    ];
+    let components = all.components.get_or_insert_with(Components::new);
+    for (name, scheme, about) in schemes {
+        let mut http = Http::new(scheme);
+        http.description = Some(about.to_owned());
+        components.add_security_scheme(name, SecurityScheme::Http(http));
+    }
+    for (path, item) in &mut all.paths.paths {
+        for operation in operations(item) {
+            for_all(path, operation);
+        }
+    }
+    all
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, .. } = item;
+    [get, put, post, delete].into_iter().flatten()
+}
+
+/// Paths that nobody has to show a token for.
+const OPEN: [&str; 3] = ["/healthz", "/readyz", "/version"];
+
+/// What can come of any question. Where nobody has to show a token, none of these is about one.
+const ERRORS: [(&str, &str); 5] = [
+    ("401", "A token is needed, or this one is not known"),
+    ("403", "The token does not grant this"),
+    ("429", "Too much is asked at once"),
+    ("431", "The head of the request is too long"),
+    ("503", "Something that the answer needs cannot be reached, or nothing is taken in now"),
+];
+
+fn for_all(path: &str, operation: &mut Operation) {
+    if OPEN.contains(&path) {
+        operation.security = Some(Vec::new());
+        return;
+    }
+    let nothing = SecurityRequirement::default();
+    let shown = ["token", "password"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+    operation.security = Some(shown.into_iter().chain([nothing]).collect());
+    let takes =
+        operation.request_body.is_some() || operation.parameters.as_ref().is_some_and(|all| !all.is_empty());
+    let wrong = takes.then_some(("400", "A parameter, the query or the body is wrong"));
+    let large = operation.request_body.is_some().then_some(("413", "The body is too large"));
+    let asked: &[(&str, &str)] = if is_search(operation) {
+        &[("422", "What the query gathers would take too much memory"), ("504", "The search took too long")]
+    } else {
+        &[]
+    };
+    for (status, about) in ERRORS.iter().chain(&wrong).chain(&large).chain(asked) {
+        let error = Content::new(Some(RefOr::Ref(Ref::from_schema_name("ErrorAnswer"))));
+        let response = ResponseBuilder::new().description(*about).content("application/json", error).build();
+        let responses = &mut operation.responses.responses;
+        responses.entry((*status).to_owned()).or_insert_with(|| response.into());
+    }
+}
+
+fn is_search(operation: &Operation) -> bool {
+    operation.tags.iter().flatten().any(|tag| tag == "search")
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    tag = "process",
+    responses((status = 200, description = "This document", body = Object))
+)]
+pub(super) async fn show<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(Value::clone(&api.described)))
+}
+
+#[cfg(test)]
+mod tests;
