@@ -117,7 +117,8 @@ pub(super) fn head(hits: &Hits, started: Instant) -> Json_ {
     })
 }
 
-/// What pipes made: how many rows there are besides those that are shown, and which columns hold estimates.
+/// What pipes made: how many rows there are besides those that are shown, which columns hold estimates, and whether it hangs on
+/// one which rows there are.
 fn table(made: &Answer) -> Json_ {
     let columns = &made.table.columns;
     let row = |row: usize| columns.iter().map(|column| json!(column.shown(row))).collect::<Json_>();
@@ -127,6 +128,7 @@ fn table(made: &Answer) -> Json_ {
         "rows": (0..made.table.rows).map(row).collect::<Json_>(),
         "total_rows": made.rows,
         "estimates": estimates.collect::<Json_>(),
+        "chosen_by_estimate": made.table.chosen_by_estimate,
     })
 }
 
