@@ -387,7 +387,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         base.cores.clone(),
         Arc::clone(&base.clock),
         metrics.clone(),
-    );
+    )
+    .keeping(settings.query.kept_results);
     let streams = &settings.indexer.streams;
     let kept = Kept {
         others: streams.others.age,

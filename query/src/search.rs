@@ -6,6 +6,7 @@ pub mod fanout;
 pub mod merge;
 pub mod partitions;
 pub mod plan;
+pub mod results;
 pub mod settle;
 pub mod walk;
 
@@ -23,6 +24,7 @@ use millrace_pipes::{Answer, Partials, Plan, TooLarge};
 use millrace_store::{HotRows, Leaf, LeafResponse, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
+use results::Results;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinError;
@@ -122,6 +124,7 @@ pub struct Searcher<L> {
     metrics: Metrics,
     cores: Cores,
     partitions: Partitions,
+    results: Results,
     /// Held while all bundles are read: one after another is enough.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -142,11 +145,18 @@ impl<L: Leaf> Searcher<L> {
             leaves,
             templates: KnownTemplates::default(),
             clock,
+            results: Results::new(0, metrics.clone()),
             metrics,
             cores,
             partitions: Partitions::default(),
             verifying: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// With room for so many bytes of what sealed shards have answered; 0, as long as nothing is said: none is kept.
+    #[must_use]
+    pub fn keeping(self, bytes: usize) -> Self {
+        Self { results: Results::new(bytes, self.metrics.clone()), ..self }
     }
 
     /// Answers one search. What could not be asked is in the answer's `missing`.
@@ -238,7 +248,7 @@ impl<L: Leaf> Searcher<L> {
     ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
         let plan = plan::plan(&self.catalogue, request).await?;
         let (mut sealed, hot) = futures_util::future::join(
-            fanout::sealed(&self.shards, &self.cores, &plan, explain),
+            fanout::sealed(&self.shards, &self.results, &self.cores, &plan, explain),
             fanout::hot(&self.leaves, &plan),
         )
         .await;
@@ -349,6 +359,7 @@ impl<L: Leaf> Searcher<L> {
     /// The catalogue or the local disk fails.
     pub async fn let_go_of_what_is_gone(&self) -> anyhow::Result<usize> {
         let known = self.catalogue.bundle_keys().await?;
+        self.results.keep_only(&known);
         Ok(self.shards.keep_only(&known).await?)
     }
 

@@ -19,6 +19,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much memory each part of a query's pipes may take: `query_memory`, default 256 MiB.
     pub query_memory: usize,
+    /// How much memory is kept for what sealed shards have answered: `kept_results`, default 64 MiB; 0: none.
+    pub kept_results: usize,
     /// Elasticsearch's API: `[query.elastic]`.
     pub elastic: ElasticSettings,
     /// Rules and receivers: `[query.alerts]`.
@@ -67,6 +69,7 @@ impl Default for Settings {
             max_connections: 1_000,
             timeout: Duration::from_secs(30),
             query_memory: 256 << 20,
+            kept_results: 64 << 20,
             elastic: ElasticSettings::default(),
             alerts: AlertSettings::default(),
         }
@@ -113,6 +116,7 @@ impl Settings {
             listen: section.listen(default.listen, (!is_guarded).then_some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
             query_memory: section.or("query_memory", ByteSize(default.query_memory as u64)).0 as usize,
+            kept_results: section.or("kept_results", ByteSize(default.kept_results as u64)).0 as usize,
             elastic: section
                 .section("elastic")
                 .map_or(default.elastic, |mut elastic| ElasticSettings::read(&mut elastic)),

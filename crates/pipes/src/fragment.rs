@@ -334,14 +334,20 @@ impl Fragment {
     }
 
     fn weigh(&self, partial: &mut Partial) {
-        let (weight, count) = match &partial.state {
-            State::Groups(groups) => (groups.weight(), groups.count()),
-            State::Runs(runs) => (runs.weight(), runs.count()),
-            State::Rows(ordered) => (ordered.weight(), ordered.count()),
-            State::TooLarge | State::TooMany => (0, 0),
+        let count = match &partial.state {
+            State::Groups(groups) => groups.count(),
+            State::Runs(runs) => runs.count(),
+            State::Rows(ordered) => ordered.count(),
+            State::TooLarge | State::TooMany => 0,
         };
         partial.unweighed = count.max(WEIGHED);
-        self.take(partial, weight);
+        self.take(partial, partial.weight());
+    }
+
+    /// What was gathered for another query that asked the same, from now on as part of what this one has `used`.
+    pub(crate) fn adopt(&self, partial: &mut Partial, used: &Memory) {
+        partial.taken = used.none_taken();
+        self.weigh(partial);
     }
 
     /// What was gathered of records, as a table; and how many rows it would have without a limit.
@@ -385,6 +391,21 @@ impl Partial {
     /// Would it take more memory than it may? Then nothing comes of it, whatever is added.
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self.state, State::TooLarge | State::TooMany)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.state {
+            State::Groups(groups) => groups.weight(),
+            State::Runs(runs) => runs.weight(),
+            State::Rows(ordered) => ordered.weight(),
+            State::TooLarge | State::TooMany => 0,
+        }
+    }
+
+    /// The same, counted for no query.
+    pub(crate) fn apart(&self) -> Self {
+        Self { state: self.state.clone(), taken: Taken::default(), ..*self }
     }
 
     /// Joins have added so many rows more.
