@@ -24,6 +24,7 @@ pub mod search;
 pub mod streams;
 pub mod summaries;
 pub mod tail;
+mod tokens;
 pub mod traffic;
 
 pub use error::ApiError;

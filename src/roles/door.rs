@@ -7,7 +7,12 @@ use crate::{
     trail::{self, Trail},
 };
 use axum::Router;
-use millrace_listen::{Access, PROTOCOLS, Tokens};
+use millrace_catalogue::{AccessList, Catalogue};
+use millrace_listen::{
+    Access, Callers, PROTOCOLS,
+    access::{Kept, KeptToken, Look},
+};
+use millrace_model::chain;
 use std::sync::Arc;
 
 /// Anybody may ask for these: whether it is there, what it is, and the page, which shows nothing by itself.
@@ -18,11 +23,18 @@ const OF_ALL: &[&str] = &["/metrics"];
 /// What stands before the paths.
 pub(super) struct Guard {
     access: Access,
+    /// `None`: nobody has to say who they are.
+    callers: Option<Arc<Callers>>,
     /// `None`: nothing is noted where nobody says who they are.
     trail: Option<Trail>,
 }
 
 impl Guard {
+    /// All who are known, if anybody has to be.
+    pub(super) fn callers(&self) -> Option<Arc<Callers>> {
+        self.callers.clone()
+    }
+
     /// `router` behind it.
     pub(super) fn before(self, router: Router) -> Router {
         let guarded = self.access.guard(router);
@@ -34,12 +46,16 @@ impl Guard {
 }
 
 /// How the address of people is reached, and what stands before its paths. Blocks on small files.
-pub(super) fn open(base: &mut Base, settings: &Settings) -> anyhow::Result<(Reached, Guard)> {
+pub(super) fn open(
+    base: &mut Base,
+    settings: &Settings,
+    catalogue: &Catalogue,
+) -> anyhow::Result<(Reached, Guard)> {
     let query = &settings.query;
     let listener = base.admin.listener(base.shutdown.clone());
     let tls = listener.tls(query.tls.as_ref(), PROTOCOLS)?;
     let reached = Reached { listener, tls, max_connections: query.max_connections };
-    let tokens = match &query.auth {
+    let callers = match &query.auth {
         None => {
             tracing::warn!(
                 "nobody has to say who they are: whoever reaches this address may do all (no [query.auth])"
@@ -47,20 +63,44 @@ pub(super) fn open(base: &mut Base, settings: &Settings) -> anyhow::Result<(Reac
             None
         }
         Some(auth) => {
-            let tokens = Tokens::open(&auth.tokens_file, Arc::clone(&base.clock))?;
-            let (kept, stop) = (Arc::clone(&tokens), base.shutdown.clone());
+            let look = look(catalogue.clone());
+            let callers = Callers::open(Some(&auth.tokens_file), Some(look), Arc::clone(&base.clock))?;
+            let (kept, stop) = (Arc::clone(&callers), base.shutdown.clone());
             base.tasks.spawn(async move {
                 kept.keep_up(stop).await;
                 Ok(())
             });
-            Some(tokens)
+            Some(callers)
         }
     };
-    let trail = tokens.is_some().then(|| {
+    let trail = callers.is_some().then(|| {
         let ingest = settings.ingest.as_ref().map(|_| base.ingest.clone());
         let (trail, keep) = Trail::begin(ingest, &mut base.admin.registry, Arc::clone(&base.clock));
         base.tasks.spawn(keep.run(base.shutdown.clone()));
         trail
     });
-    Ok((reached, Guard { access: Access::new(tokens, OPEN, OF_ALL), trail }))
+    let access = Access::new(callers.clone(), OPEN, OF_ALL);
+    Ok((reached, Guard { access, callers, trail }))
+}
+
+/// How what the catalogue keeps is looked at.
+fn look(catalogue: Catalogue) -> Look {
+    Arc::new(move |known| {
+        let catalogue = catalogue.clone();
+        Box::pin(async move {
+            let list = catalogue.access_list(known).await.map_err(|error| chain(&error))?;
+            Ok(list.map(kept))
+        })
+    })
+}
+
+fn kept(list: AccessList) -> Kept {
+    let tokens = list.tokens.into_iter().map(|token| KeptToken {
+        name: token.name,
+        hash: token.hash,
+        roles: token.roles,
+        streams: token.streams,
+        expires: token.expires,
+    });
+    Kept { version: list.version, tokens: tokens.collect(), sessions: Vec::new() }
 }

@@ -121,7 +121,8 @@ impl Catalogue {
                 hash: row.hash,
                 subject: row.subject,
                 name: row.name,
-                groups: serde_json::from_str(&row.member_of).map_err(self.unreadable("a session's groups"))?,
+                groups: serde_json::from_str(&row.member_of)
+                    .map_err(self.unreadable("a session's groups"))?,
                 expires: Timestamp(row.expires_ns),
                 created: Timestamp(row.created_ns),
             })

@@ -1,25 +1,28 @@
-//! Who asks, and what they may: tokens of a file, each with roles and streams. Every request passes [`Access::guard`] and is given its
+//! Who asks, and what they may: tokens, each with roles and streams. Every request passes [`Access::guard`] and is given its
 //! [`Caller`]; [`asks`] holds routes against a role. What is behind them is not known here.
 //!
 //! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`).
 //!
 //! **Invariant.** Behind the guard nothing is answered to a caller that is not known, but for the paths that are called open.
 
+mod caller;
+mod callers;
 mod tokens;
 
-pub use tokens::{Made, Tokens, Unreadable, add, make};
+pub use caller::{Caller, Means, Role};
+pub use callers::{Callers, Kept, KeptSession, KeptToken, Look, session_hash};
+pub use tokens::{Made, Unreadable, add, granted, make, secret};
 
 use crate::Turned;
 use axum::{
     Router,
-    extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use millrace_config::Section;
-use millrace_model::{Grant, StreamName};
 use std::{path::PathBuf, sync::Arc};
 
 /// `[query.auth]`.
@@ -36,118 +39,6 @@ impl AccessSettings {
     }
 }
 
-/// What somebody may do. Nobody may do what is not said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Search in granted streams.
-    Read,
-    /// Hand records in to granted streams.
-    Write,
-    /// All of it, in all streams.
-    Admin,
-}
-
-impl Role {
-    /// As it is spelled in a file of tokens.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// Who asks. Cloning is cheap.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(Arc<Known>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Known {
-    name: Option<String>,
-    roles: Vec<Role>,
-    grant: Grant,
-}
-
-impl Caller {
-    /// Anybody, where nobody has to say who they are: they may do all.
-    pub fn anybody() -> Self {
-        Self(Arc::new(Known { name: None, roles: vec![Role::Admin], grant: Grant::All }))
-    }
-
-    fn named(name: &str, roles: &[Role], grant: &Grant) -> Self {
-        let grant = if roles.contains(&Role::Admin) { Grant::All } else { grant.clone() };
-        Self(Arc::new(Known { name: Some(name.to_owned()), roles: roles.to_vec(), grant }))
-    }
-
-    /// The name of the token; `None`: nobody has to show one.
-    pub fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
-    }
-
-    /// The streams.
-    pub fn grant(&self) -> &Grant {
-        &self.0.grant
-    }
-
-    /// May they do this, in the streams that are granted?
-    ///
-    /// # Errors
-    /// They may not.
-    pub fn may(&self, role: Role) -> Result<(), Turned> {
-        if self.0.roles.contains(&role) || self.0.roles.contains(&Role::Admin) {
-            return Ok(());
-        }
-        Err(self.forbidden(&format!("has not the role {}", role.name())))
-    }
-
-    /// May they do this in all streams?
-    ///
-    /// # Errors
-    /// They may not.
-    pub fn may_in_all(&self, role: Role) -> Result<(), Turned> {
-        self.may(role)?;
-        match self.0.grant {
-            Grant::All => Ok(()),
-            Grant::Streams(_) => Err(self.forbidden("is for some streams, and this is about all of them")),
-        }
-    }
-
-    /// May they hand records in to this stream?
-    ///
-    /// # Errors
-    /// They may not; to the audit trail nobody may.
-    pub fn may_write(&self, stream: &StreamName) -> Result<(), Turned> {
-        self.may(Role::Write)?;
-        if stream.is_audit() {
-            let why = format!("{stream} is written by Millrace alone");
-            return Err(Turned::new(StatusCode::FORBIDDEN, "forbidden", why));
-        }
-        if self.0.grant.covers(stream) {
-            return Ok(());
-        }
-        Err(self.forbidden(&format!("is not for the stream {stream}")))
-    }
-
-    fn forbidden(&self, why: &str) -> Turned {
-        let name = self.name().unwrap_or_default();
-        Turned::new(StatusCode::FORBIDDEN, "forbidden", format!("the token {name} {why}"))
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Turned;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Turned> {
-        let unguarded = || {
-            tracing::error!(path = parts.uri.path(), "a path is answered that nobody guards");
-            Turned::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "nobody has looked at who asks")
-        };
-        parts.extensions.get().cloned().ok_or_else(unguarded)
-    }
-}
-
 /// What an answer was given for. Those that say so belong into the audit trail.
 #[derive(Debug, Clone)]
 pub struct Audited(
@@ -159,7 +50,7 @@ pub struct Audited(
 #[derive(Clone)]
 pub struct Access {
     /// `None`: nobody has to show anything.
-    tokens: Option<Arc<Tokens>>,
+    callers: Option<Arc<Callers>>,
     /// Paths that anybody may ask for.
     open: &'static [&'static str],
     /// Paths that tell of all streams, and ask for nobody's role by themselves.
@@ -167,14 +58,14 @@ pub struct Access {
 }
 
 impl Access {
-    /// With these tokens, if any. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams, and are not
+    /// For these, if anybody has to show anything. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams, and are not
     /// behind [`asks`].
     pub fn new(
-        tokens: Option<Arc<Tokens>>,
+        callers: Option<Arc<Callers>>,
         open: &'static [&'static str],
         of_all: &'static [&'static str],
     ) -> Self {
-        Self { tokens, open, of_all }
+        Self { callers, open, of_all }
     }
 
     /// `router`, where every request has its [`Caller`].
@@ -183,7 +74,7 @@ impl Access {
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Turned> {
-        let Some(tokens) = &self.tokens else { return Ok(Caller::anybody()) };
+        let Some(callers) = &self.callers else { return Ok(Caller::anybody()) };
         let unknown = |why: &str| Turned::new(StatusCode::UNAUTHORIZED, "unauthorized", why);
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
             return Err(unknown(
@@ -194,8 +85,8 @@ impl Access {
         let Some((name, secret)) = shown else {
             return Err(unknown("what the header `authorization` shows is no token of Millrace"));
         };
-        tokens
-            .caller(&name, &secret)
+        callers
+            .by_token(&name, &secret)
             .await
             .ok_or_else(|| unknown("the token is not known, or its time is over"))
     }
@@ -286,13 +177,8 @@ pub fn asks<S: Clone + Send + Sync + 'static>(asked: Asked, audited: bool, route
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    fn grant(names: &[&str]) -> Grant {
-        Grant::Streams(names.iter().map(|name| name.parse().unwrap()).collect())
-    }
 
     #[test]
     fn a_token_is_shown_in_three_ways() {
@@ -312,26 +198,6 @@ mod tests {
         }
         for header in ["", "Bearer", "Bearer ops", "Digest x", "Basic ?", "ApiKey x"] {
             assert_eq!(read_shown(header), None, "{header}");
-        }
-    }
-
-    #[test]
-    fn nobody_may_what_is_not_said() {
-        let stream = |name: &str| name.parse::<StreamName>().unwrap();
-        let reader = Caller::named("r", &[Role::Read], &grant(&["app"]));
-        assert!(reader.may(Role::Read).is_ok() && reader.may(Role::Write).is_err());
-        assert!(reader.may_in_all(Role::Read).is_err() && reader.may_write(&stream("app")).is_err());
-        let writer = Caller::named("w", &[Role::Write], &grant(&["app"]));
-        assert!(writer.may(Role::Read).is_err() && writer.may_write(&stream("app")).is_ok());
-        assert_eq!(
-            writer.may_write(&stream("web")).unwrap_err().message,
-            "the token w is not for the stream web"
-        );
-        let admin = Caller::named("a", &[Role::Admin], &grant(&[]));
-        assert!(admin.may_in_all(Role::Read).is_ok() && admin.may_write(&stream("web")).is_ok());
-        assert!(Caller::anybody().may_in_all(Role::Admin).is_ok());
-        for caller in [admin, Caller::anybody()] {
-            assert!(caller.may_write(&stream(StreamName::AUDIT)).is_err());
         }
     }
 }

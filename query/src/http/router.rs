@@ -5,16 +5,16 @@ use super::{
     parameters::Asking,
     reprocess, search,
     streams::{self, Kept, TopicKeeps},
-    summaries, tail, traffic,
+    summaries, tail, tokens, traffic,
 };
 use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, tail::Feed};
 use axum::{
     Router,
     http::Uri,
     middleware,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
-use millrace_listen::{Asked, Caller, Role, asks};
+use millrace_listen::{Asked, Caller, Callers, Role, asks};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
@@ -43,6 +43,8 @@ pub struct Api<L> {
     pub feed: Feed,
     /// What Elasticsearch's API keeps.
     pub elastic: elastic::Kept,
+    /// All who are known; `None`: nobody has to say who they are.
+    pub callers: Option<Arc<Callers>>,
 }
 
 impl<L> Api<L> {
@@ -84,6 +86,8 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/catalogue/reprocess", post(reprocess::ask::<L>))
+        .route("/api/v1/tokens", get(tokens::list::<L>).post(tokens::add::<L>))
+        .route("/api/v1/tokens/{name}", delete(tokens::revoke::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
         .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));

@@ -53,7 +53,11 @@ pub(crate) async fn tokens_are_added_listed_and_revoked(bed: &Bed) {
     ];
     assert_eq!(bed.second.tokens().await.unwrap(), expected);
     let list = bed.second.access_list(Some(0)).await.unwrap().unwrap();
-    assert_eq!((list.tokens.as_slice(), list.version), (expected.as_slice(), 2), "what was refused is no change");
+    assert_eq!(
+        (list.tokens.as_slice(), list.version),
+        (expected.as_slice(), 2),
+        "what was refused is no change"
+    );
     assert_eq!(bed.first.access_list(Some(2)).await.unwrap(), None);
 
     assert!(bed.second.delete_token("b").await.unwrap());

@@ -39,7 +39,11 @@ const NEEDED: [(i64, &str, &str); 5] = [
         "SELECT COUNT(*) FROM collection_documents",
         "documents that clients wrote and change are kept, and would be lost: delete their indices first",
     ),
-    (9, "SELECT COUNT(*) FROM tokens", "tokens are kept in the catalogue, and would be lost: revoke them first"),
+    (
+        9,
+        "SELECT COUNT(*) FROM tokens",
+        "tokens are kept in the catalogue, and would be lost: revoke them first",
+    ),
 ];
 
 impl Catalogue {
