@@ -27,6 +27,7 @@ use millrace_query::{
         Api,
         streams::{Kept, TopicKeeps},
     },
+    login::Login,
     shards::OpenShards,
     tail::{Feed, FeedParts},
 };
@@ -212,7 +213,8 @@ pub(crate) async fn query(settings: Settings, reread: Reread) -> anyhow::Result<
     let bundles = base.bundles(&settings, &name).await?;
     receive(&mut base, &settings, &topic).await?;
     let (reached, guard) = door::open(&mut base, &settings, &catalogue)?;
-    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers: guard.callers() };
+    let (callers, login) = guard.known();
+    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers, login };
     let api = start_query::<HttpLeaf>(&mut base, &settings, parts, None).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
     if settings.ingest.is_some() {
@@ -244,7 +246,8 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     let local = Some((name.clone(), leaf));
     receive(&mut base, &settings, &topic).await?;
     let (reached, guard) = door::open(&mut base, &settings, &catalogue)?;
-    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers: guard.callers() };
+    let (callers, login) = guard.known();
+    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers, login };
     let api = start_query(&mut base, &settings, parts, local).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
     start_agent(&mut base, settings, topic, reread)?;
@@ -321,6 +324,7 @@ struct QueryParts {
     bundles: Bundles,
     node: String,
     callers: Option<Arc<Callers>>,
+    login: Option<Arc<Login>>,
 }
 
 async fn start_query<L: Leaf + Clone + 'static>(
@@ -329,7 +333,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     parts: QueryParts,
     local: Option<(String, L)>,
 ) -> anyhow::Result<Router> {
-    let QueryParts { topic, catalogue, bundles, node, callers } = parts;
+    let QueryParts { topic, catalogue, bundles, node, callers, login } = parts;
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
@@ -448,6 +452,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         feed,
         elastic,
         callers,
+        login,
     });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {

@@ -5,7 +5,7 @@ use millrace_test_support::{Site, Up, http, process, wait};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead, Read},
+    io::BufRead,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tungstenite::{Message, client::IntoClientRequest};

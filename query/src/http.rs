@@ -14,6 +14,7 @@ pub mod fields;
 pub mod gzip;
 pub mod hit;
 pub mod hosts;
+mod login;
 mod loki;
 pub mod page;
 pub mod parameters;

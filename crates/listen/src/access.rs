@@ -1,56 +1,76 @@
 //! Who asks, and what they may: tokens, each with roles and streams. Every request passes [`Access::guard`] and is given its
 //! [`Caller`]; [`asks`] holds routes against a role. What is behind them is not known here.
 //!
-//! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`).
+//! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`); a session, of
+//! somebody who has logged in, by a cookie. How people log in is not known here.
 //!
 //! **Invariant.** Behind the guard nothing is answered to a caller that is not known, but for the paths that are called open.
 
 mod caller;
 mod callers;
+mod cookie;
 mod tokens;
 
-pub use caller::{Caller, Means, Role};
+pub use caller::{Caller, Grants, Means, Role};
 pub use callers::{Callers, Kept, KeptSession, KeptToken, Look, session_hash};
+pub use cookie::{Cookie, Cookies};
 pub use tokens::{Made, Unreadable, add, granted, make, secret};
 
 use crate::Turned;
 use axum::{
-    Router,
+    Json, Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use millrace_config::Section;
+use serde_json::json;
 use std::{path::PathBuf, sync::Arc};
 
 /// `[query.auth]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessSettings {
-    /// The file of tokens: `tokens_file`.
-    pub tokens_file: PathBuf,
+    /// The file of tokens: `tokens_file`; `None`: there is none, where people can log in.
+    pub tokens_file: Option<PathBuf>,
 }
 
 impl AccessSettings {
-    /// Reads `tokens_file`. `None` only where an error was recorded.
-    pub fn read(section: &mut Section<'_>) -> Option<Self> {
-        Some(Self { tokens_file: section.required("tokens_file")? })
+    /// Reads `tokens_file`, which may be absent where people can log in. `None` only where an error was recorded.
+    pub fn read(section: &mut Section<'_>, people_log_in: bool) -> Option<Self> {
+        let tokens_file = if people_log_in {
+            section.optional("tokens_file")
+        } else {
+            Some(section.required("tokens_file")?)
+        };
+        Some(Self { tokens_file })
     }
 }
 
 /// What an answer was given for. Those that say so belong into the audit trail.
 #[derive(Debug, Clone)]
-pub struct Audited(
+pub struct Audited {
     /// Who asked; `None`: nobody who is known.
-    pub Option<Caller>,
-);
+    pub caller: Option<Caller>,
+    /// What came of it, in place of what was asked, where that holds secrets.
+    pub outcome: Option<String>,
+}
+
+impl Audited {
+    /// Asked by them, and noted as it was asked.
+    pub fn of(caller: Option<Caller>) -> Self {
+        Self { caller, outcome: None }
+    }
+}
 
 /// Whoever stands at the door. Cloning is cheap.
 #[derive(Clone)]
 pub struct Access {
     /// `None`: nobody has to show anything.
     callers: Option<Arc<Callers>>,
+    /// Where people log in, and the cookies of those who have; `None`: nobody can.
+    login: Option<(&'static str, Cookies)>,
     /// Paths that anybody may ask for.
     open: &'static [&'static str],
     /// Paths that tell of all streams, and ask for nobody's role by themselves.
@@ -65,7 +85,13 @@ impl Access {
         open: &'static [&'static str],
         of_all: &'static [&'static str],
     ) -> Self {
-        Self { callers, open, of_all }
+        Self { callers, login: None, open, of_all }
+    }
+
+    /// Where people log in, at this path, browsers show sessions by cookies.
+    #[must_use]
+    pub fn with_login(self, path: &'static str, cookies: Cookies) -> Self {
+        Self { login: Some((path, cookies)), ..self }
     }
 
     /// `router`, where every request has its [`Caller`].
@@ -73,13 +99,45 @@ impl Access {
         router.layer(middleware::from_fn_with_state(Arc::new(self), stand))
     }
 
+    /// Who shows this, by a header before a cookie; the name of the cookie's session is told by itself.
+    /// Sessions are shown by browsers, whatever page has them ask.
+    fn of_another_page(&self, caller: &Caller, request: &Request) -> Option<Turned> {
+        let (_, cookies) = self.login.as_ref()?;
+        (caller.means() == Means::Session).then(|| cookies.of_another_page(request)).flatten()
+    }
+
+    /// The answer to whoever is not known. Browsers would ask people for a password themselves: where people can log in, pages are told
+    /// where.
+    fn unknown(&self, turned: Turned, headers: &HeaderMap) -> Response {
+        let schemes: &[&str] = &["Bearer", "Basic realm=\"millrace\", charset=\"UTF-8\""];
+        let (mut answer, schemes) = match &self.login {
+            Some((path, _)) if headers.contains_key("sec-fetch-mode") => {
+                let Turned { status, code, message } = turned;
+                let told = json!({ "error": { "code": code, "message": message, "login": path } });
+                ((status, Json(told)).into_response(), &schemes[..1])
+            }
+            _ => (turned.into_response(), schemes),
+        };
+        for scheme in schemes {
+            answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        answer
+    }
+
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Turned> {
         let Some(callers) = &self.callers else { return Ok(Caller::anybody()) };
         let unknown = |why: &str| Turned::new(StatusCode::UNAUTHORIZED, "unauthorized", why);
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
-            return Err(unknown(
-                "a token is needed: `authorization: Bearer TOKEN`, or as the password of Basic",
-            ));
+            let cookies = self.login.as_ref().map(|(_, cookies)| cookies);
+            return match cookies.and_then(|cookies| cookies.shown(headers, Cookie::Session)) {
+                Some(secret) => {
+                    let over = "the session is not known, or its time is over: log in again";
+                    callers.by_session(&secret).await.ok_or_else(|| unknown(over))
+                }
+                None => Err(unknown(
+                    "a token is needed: `authorization: Bearer TOKEN`, or as the password of Basic",
+                )),
+            };
         };
         let shown = shown.to_str().ok().and_then(read_shown);
         let Some((name, secret)) = shown else {
@@ -97,7 +155,13 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
     if let Some(turned) = of_another_site(&request) {
         return turned.into_response();
     }
-    match access.caller(request.headers()).await {
+    let known = access.caller(request.headers()).await;
+    if let Ok(caller) = &known
+        && let Some(turned) = access.of_another_page(caller, &request)
+    {
+        return turned.into_response();
+    }
+    match known {
         Ok(caller) if access.of_all.contains(&request.uri().path()) => match caller.may_in_all(Role::Read) {
             Ok(()) => next.run(request).await,
             Err(turned) => turned.into_response(),
@@ -108,11 +172,8 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
         }
         Err(_) if access.open.contains(&request.uri().path()) => next.run(request).await,
         Err(turned) => {
-            let mut answer = turned.into_response();
-            for scheme in ["Bearer", "Basic realm=\"millrace\", charset=\"UTF-8\""] {
-                answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
-            }
-            answer.extensions_mut().insert(Audited(None));
+            let mut answer = access.unknown(turned, request.headers());
+            answer.extensions_mut().insert(Audited::of(None));
             answer
         }
     }
@@ -120,11 +181,9 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
 
 /// A browser tells whose page it was that asked. One of another site changes nothing here, whatever the browser knows of tokens.
 fn of_another_site(request: &Request) -> Option<Turned> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let upgrades = request.headers().contains_key(header::UPGRADE);
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     let foreign = matches!(site, Some(b"cross-site" | b"same-site"));
-    (foreign && (!reads || upgrades)).then(|| {
+    (foreign && cookie::changes(request)).then(|| {
         Turned::new(StatusCode::FORBIDDEN, "cross_site", "a page of another site may not ask for this")
     })
 }
@@ -170,7 +229,7 @@ pub fn asks<S: Clone + Send + Sync + 'static>(asked: Asked, audited: bool, route
             Err(turned) => turned.into_response(),
         };
         if audited || refused {
-            answer.extensions_mut().insert(Audited(Some(caller)));
+            answer.extensions_mut().insert(Audited::of(Some(caller)));
         }
         answer
     }))

@@ -1,13 +1,16 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, page,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
+    page,
     parameters::Asking,
     reprocess, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, tokens, traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, tail::Feed};
+use crate::{
+    Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, login::Login, tail::Feed,
+};
 use axum::{
     Router,
     http::Uri,
@@ -45,6 +48,8 @@ pub struct Api<L> {
     pub elastic: elastic::Kept,
     /// All who are known; `None`: nobody has to say who they are.
     pub callers: Option<Arc<Callers>>,
+    /// Logs people in; `None`: nobody can.
+    pub login: Option<Arc<Login>>,
 }
 
 impl<L> Api<L> {
@@ -93,6 +98,10 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));
     Router::new()
         .route("/", get(page::index))
+        .route("/auth/login", get(login::begin::<L>))
+        .route("/auth/callback", get(login::back::<L>))
+        .route("/auth/logout", post(login::end::<L>))
+        .route("/api/v1/me", get(login::me))
         .merge(asks(Asked::Role(Role::Read), true, search))
         .merge(asks(Asked::Role(Role::Read), false, streams))
         .merge(asks(Asked::InAll(Role::Read), false, state))

@@ -6,7 +6,10 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use millrace_model::{Grant, StreamName, Timestamp};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What somebody may do. Nobody may do what is not said.
@@ -36,6 +39,11 @@ impl Role {
         [Self::Read, Self::Write, Self::Admin].into_iter().find(|role| role.name() == name)
     }
 }
+
+/// What somebody may do, and where.
+pub type Grants = BTreeMap<Role, Grant>;
+
+static NOTHING: Grant = Grant::Streams(BTreeSet::new());
 
 /// By what somebody is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +78,8 @@ struct Known {
     subject: Option<String>,
     /// What no other caller has.
     key: Option<String>,
-    roles: Vec<Role>,
-    grant: Grant,
+    /// What they may do, and where.
+    grants: Grants,
     until: Option<Timestamp>,
     ends: CancellationToken,
 }
@@ -84,8 +92,7 @@ impl Caller {
             name: None,
             subject: None,
             key: None,
-            roles: vec![Role::Admin],
-            grant: Grant::All,
+            grants: [(Role::Admin, Grant::All)].into(),
             until: None,
             ends: CancellationToken::new(),
         }))
@@ -94,21 +101,16 @@ impl Caller {
     /// Whoever shows this token.
     pub(super) fn of_token(name: &str, roles: &[Role], grant: &Grant, until: Option<Timestamp>) -> Self {
         let name = Some(name.to_owned());
-        Self::known(Means::Token, name.clone(), None, name, roles, grant, until)
+        let grants = roles.iter().map(|role| (*role, grant.clone())).collect();
+        Self::known(Means::Token, name.clone(), None, name, grants, until)
     }
 
     /// Whoever has logged in.
-    pub(super) fn of_session(
-        name: &str,
-        subject: &str,
-        roles: &[Role],
-        grant: &Grant,
-        until: Timestamp,
-    ) -> Self {
+    pub(super) fn of_session(name: &str, subject: &str, grants: &Grants, until: Timestamp) -> Self {
         let (name, subject) = (Some(name.to_owned()), Some(subject.to_owned()));
         // No token's name has a colon.
         let key = subject.as_ref().map(|subject| format!("subject:{subject}"));
-        Self::known(Means::Session, name, subject, key, roles, grant, Some(until))
+        Self::known(Means::Session, name, subject, key, grants.clone(), Some(until))
     }
 
     fn known(
@@ -116,13 +118,11 @@ impl Caller {
         name: Option<String>,
         subject: Option<String>,
         key: Option<String>,
-        roles: &[Role],
-        grant: &Grant,
+        grants: Grants,
         until: Option<Timestamp>,
     ) -> Self {
-        let grant = if roles.contains(&Role::Admin) { Grant::All } else { grant.clone() };
-        let (roles, ends) = (roles.to_vec(), CancellationToken::new());
-        Self(Arc::new(Known { means, name, subject, key, roles, grant, until, ends }))
+        let ends = CancellationToken::new();
+        Self(Arc::new(Known { means, name, subject, key, grants, until, ends }))
     }
 
     /// By what they are known.
@@ -145,14 +145,20 @@ impl Caller {
         self.0.key.as_deref()
     }
 
-    /// What they may do.
-    pub fn roles(&self) -> &[Role] {
-        &self.0.roles
+    /// What they may do, and where: an administrator everywhere, whatever it says.
+    pub fn grants(&self) -> &Grants {
+        &self.0.grants
     }
 
-    /// The streams.
+    /// The streams that they may see; of whoever may see none, those that they may write to.
     pub fn grant(&self) -> &Grant {
-        &self.0.grant
+        self.granted(Role::Read).or_else(|| self.granted(Role::Write)).unwrap_or(&NOTHING)
+    }
+
+    /// Where they may do this, if anywhere.
+    fn granted(&self, role: Role) -> Option<&Grant> {
+        let grants = &self.0.grants;
+        if grants.contains_key(&Role::Admin) { Some(&Grant::All) } else { grants.get(&role) }
     }
 
     /// Until when this holds, if nobody ends it before; `None`: without an end.
@@ -190,10 +196,8 @@ impl Caller {
     /// # Errors
     /// They may not.
     pub fn may(&self, role: Role) -> Result<(), Turned> {
-        if self.0.roles.contains(&role) || self.0.roles.contains(&Role::Admin) {
-            return Ok(());
-        }
-        Err(self.forbidden(&format!("has not the role {}", role.name())))
+        let lacks = || self.forbidden(&format!("has not the role {}", role.name()));
+        self.granted(role).map(drop).ok_or_else(lacks)
     }
 
     /// May they do this in all streams?
@@ -202,9 +206,9 @@ impl Caller {
     /// They may not.
     pub fn may_in_all(&self, role: Role) -> Result<(), Turned> {
         self.may(role)?;
-        match self.0.grant {
-            Grant::All => Ok(()),
-            Grant::Streams(_) => Err(self.forbidden("is for some streams, and this is about all of them")),
+        match self.granted(role) {
+            Some(Grant::All) => Ok(()),
+            _ => Err(self.forbidden("is for some streams, and this is about all of them")),
         }
     }
 
@@ -218,7 +222,7 @@ impl Caller {
             let why = format!("{stream} is written by Millrace alone");
             return Err(Turned::new(StatusCode::FORBIDDEN, "forbidden", why));
         }
-        if self.0.grant.covers(stream) {
+        if self.granted(Role::Write).is_some_and(|grant| grant.covers(stream)) {
             return Ok(());
         }
         Err(self.forbidden(&format!("is not for the stream {stream}")))
@@ -272,9 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_read_and_what_may_be_written_are_two_things() {
+        let stream = |name: &str| name.parse::<StreamName>().unwrap();
+        let grants = [(Role::Read, grant(&["app"])), (Role::Write, Grant::All)].into();
+        let both = Caller::of_session("ann", "1", &grants, Timestamp::from_millis(1));
+        assert!(both.grant().covers(&stream("app")) && !both.grant().covers(&stream("web")));
+        assert!(both.may_write(&stream("web")).is_ok() && both.may_in_all(Role::Write).is_ok());
+        assert!(both.may_in_all(Role::Read).is_err() && both.may(Role::Admin).is_err());
+    }
+
+    #[test]
     fn a_person_is_no_token_of_the_same_name() {
         let until = Timestamp::from_millis(1);
-        let person = Caller::of_session("ann", "ann", &[Role::Read], &grant(&["app"]), until);
+        let grants = [(Role::Read, grant(&["app"]))].into();
+        let person = Caller::of_session("ann", "ann", &grants, until);
         let token = Caller::of_token("ann", &[Role::Read], &grant(&["app"]), None);
         assert_eq!((person.name(), token.name()), (Some("ann"), Some("ann")));
         assert_ne!(person.key(), token.key());

@@ -4,10 +4,10 @@
 //! **Invariant.** Whoever does not hold any more is ended ([`Caller::ended`]), whatever the reason; what cannot be read changes nothing.
 
 use super::{
-    Caller, Role,
+    Caller, Grants,
     tokens::{self, Token, Unreadable},
 };
-use millrace_model::{Clock, Grant, Timestamp, fields::hex};
+use millrace_model::{Clock, Timestamp, fields::hex};
 use openssl::sha::sha256;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -55,10 +55,8 @@ pub struct KeptSession {
     pub subject: String,
     /// The person's name.
     pub name: String,
-    /// What they may do.
-    pub roles: Vec<Role>,
-    /// In which streams.
-    pub grant: Grant,
+    /// What they may do, and where.
+    pub grants: Grants,
     /// Until when.
     pub expires: Timestamp,
 }
@@ -280,7 +278,7 @@ impl Callers {
     }
 
     /// Whose session this is.
-    pub(super) async fn by_session(&self, secret: &str) -> Option<Caller> {
+    pub async fn by_session(&self, secret: &str) -> Option<Caller> {
         let hash = session_hash(secret);
         let caller = match self.session(&hash) {
             Some(caller) => caller,
@@ -320,12 +318,12 @@ impl Said {
     fn keep_sessions(&mut self, sessions: Vec<KeptSession>) {
         let mut before = std::mem::take(&mut self.sessions);
         for session in sessions {
-            let KeptSession { hash, subject, name, roles, grant, expires } = &session;
+            let KeptSession { hash, subject, name, grants, expires } = &session;
             let caller = match before.remove(hash) {
                 Some((known, caller)) if known == session => caller,
                 changed => {
                     changed.iter().for_each(|(_, caller)| caller.end());
-                    Caller::of_session(name, subject, roles, grant, *expires)
+                    Caller::of_session(name, subject, grants, *expires)
                 }
             };
             self.sessions.insert(hash.clone(), (session, caller));

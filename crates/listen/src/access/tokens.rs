@@ -59,6 +59,8 @@ struct Entry {
 /// A token as it is known.
 pub(super) struct Token {
     pub(super) hash: String,
+    roles: Vec<Role>,
+    grant: Grant,
     pub(super) caller: Caller,
     /// What SHA-256 makes of name and secret that were held against the hash, and held: the hash is slow on purpose, and clients ask often.
     pub(super) held: Mutex<Option<[u8; 32]>>,
@@ -67,22 +69,20 @@ pub(super) struct Token {
 impl Token {
     fn new(name: &str, hash: &str, roles: &[Role], grant: &Grant, expires: Option<Timestamp>) -> Self {
         let caller = Caller::of_token(name, roles, grant, expires);
-        Self { hash: hash.to_owned(), caller, held: Mutex::default() }
+        let (roles, grant) = (roles.to_vec(), grant.clone());
+        Self { hash: hash.to_owned(), roles, grant, caller, held: Mutex::default() }
     }
 
     /// One that begins to hold.
     pub(super) fn begun(&self) -> Self {
-        let Self { hash, caller, .. } = self;
-        Self::new(caller.name().unwrap_or_default(), hash, caller.roles(), caller.grant(), caller.until())
+        let Self { hash, roles, grant, caller, .. } = self;
+        Self::new(caller.name().unwrap_or_default(), hash, roles, grant, caller.until())
     }
 
     /// Is nothing changed?
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
-        let said = |token: &Self| {
-            let caller = &token.caller;
-            (token.hash.clone(), caller.roles().to_vec(), caller.grant().clone(), caller.until())
-        };
-        said(self) == said(other)
+        (&self.hash, &self.roles, &self.grant, self.caller.until())
+            == (&other.hash, &other.roles, &other.grant, other.caller.until())
     }
 
     /// As a catalogue has it; what is wrong with it.

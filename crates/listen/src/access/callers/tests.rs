@@ -1,8 +1,8 @@
 //! Who is known, for how long, and who is told when that ends.
 
 use super::*;
-use crate::access::{Made, add, make, tokens::split};
-use millrace_model::ManualClock;
+use crate::access::{Made, Role, add, make, tokens::split};
+use millrace_model::{Grant, ManualClock};
 use std::{
     fs,
     sync::atomic::{AtomicU64, Ordering},
@@ -178,8 +178,7 @@ async fn a_session_holds_until_it_is_ended_or_its_grants_are_others() {
         hash: session_hash(secret),
         subject: "1".to_owned(),
         name: "ann".to_owned(),
-        roles: vec![Role::Read],
-        grant: Grant::Streams(["app".parse().unwrap()].into()),
+        grants: [(Role::Read, Grant::Streams(["app".parse().unwrap()].into()))].into(),
         expires: Timestamp::from_millis(5_000),
     };
     shelf.put(1, Vec::new(), vec![session("a"), session("b")]);
@@ -189,7 +188,7 @@ async fn a_session_holds_until_it_is_ended_or_its_grants_are_others() {
         (a.name(), a.subject(), a.until()),
         (Some("ann"), Some("1"), Some(Timestamp::from_millis(5_000)))
     );
-    let wider = KeptSession { grant: Grant::All, ..session("b") };
+    let wider = KeptSession { grants: [(Role::Read, Grant::All)].into(), ..session("b") };
     shelf.put(2, Vec::new(), vec![session("a"), wider]);
     callers.look_now().await;
     assert_eq!((has_ended(&a), has_ended(&b)), (false, true));
