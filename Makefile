@@ -9,6 +9,8 @@ VENV := target/venv/.complete
 # Clients of another age, which do not go with those of the first.
 VENV_9 := target/venv-9/.complete
 VENV_ELASTALERT := target/venv-elastalert/.complete
+# A provider of logins.
+OIDC := target/oidc/.complete
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.1
 # How many cases a property test has in `make fuzz`, how long all of them may take, and how long each fuzz target runs.
@@ -33,7 +35,7 @@ test: parts ## install what is missing and run all tests, a real Kafka included
 
 parts:
 	@tests/setup.sh test
-	@$(MAKE) --no-print-directory $(JARS) $(VENV) $(VENV_9) $(VENV_ELASTALERT)
+	@$(MAKE) --no-print-directory $(JARS) $(VENV) $(VENV_9) $(VENV_ELASTALERT) $(OIDC)
 
 $(JARS): tests/kafka/pom.xml
 	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies
@@ -49,6 +51,10 @@ $(VENV_9): tests/requirements-9.txt
 
 $(VENV_ELASTALERT): tests/requirements-elastalert.txt
 	@tests/setup.sh venv target/venv-elastalert tests/requirements-elastalert.txt
+	@touch $@
+
+$(OIDC): tests/oidc/package-lock.json tests/oidc/provider.mjs
+	@tests/setup.sh npm target/oidc tests/oidc
 	@touch $@
 
 check: ## formatting, clippy without warnings, licences and banned crates

@@ -68,7 +68,7 @@ enum Command {
     Config(ConfigCommand),
     /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
     Decrypt(DecryptArgs),
-    /// Make a token for those who ask a server, and add it to the server's file ([query.auth])
+    /// Make a token for those who ask a server, in its catalogue or in its file ([query.auth]); list and revoke those of the catalogue
     Token(TokenArgs),
     /// Whether this machine, what a configuration names, and a server are as they must be
     Doctor(DoctorArgs),
@@ -124,13 +124,13 @@ pub(crate) struct DecryptArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// Its name: what the audit trail calls whoever shows it
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// The file that it is added to; made if it is not there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    #[arg(value_name = "NAME", required_unless_present_any = ["list", "revoke"])]
+    pub(crate) name: Option<String>,
+    /// The file that it is added to; made if it is not there [default: it is made by the server, and lies in the catalogue]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "revoke"])]
+    pub(crate) file: Option<PathBuf>,
     /// What may be done with it; may be given several times
-    #[arg(long, value_name = "ROLE", required = true)]
+    #[arg(long, value_name = "ROLE", required_unless_present_any = ["list", "revoke"])]
     pub(crate) role: Vec<RoleName>,
     /// In which streams, with commas between or given several times; `*` is all. An administrator needs none
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -138,6 +138,17 @@ pub(crate) struct TokenArgs {
     /// For how long: 90d, 1y [default: without an end]
     #[arg(long, value_name = "AGE")]
     pub(crate) expires: Option<String>,
+    /// List the tokens of the catalogue
+    #[arg(long, conflicts_with_all = ["name", "role", "stream", "expires", "revoke"])]
+    pub(crate) list: bool,
+    /// Take a token out of the catalogue: it is not known any more
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "role", "stream", "expires"])]
+    pub(crate) revoke: Option<String>,
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// What may be done with a token.
@@ -572,7 +583,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Doctor(args) => runtime()?.block_on(doctor::run(&args)),
         Command::Decrypt(args) => decrypt::decrypt(&args),
-        Command::Token(args) => token::run(&args),
+        Command::Token(args) => runtime()?.block_on(token::run(&args)),
         Command::Completion { shell } => manual::completion(shell),
         Command::Man { directory } => manual::man(&directory),
         Command::Config(ConfigCommand::Check(args)) => {

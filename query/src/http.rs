@@ -14,6 +14,7 @@ pub mod fields;
 pub mod gzip;
 pub mod hit;
 pub mod hosts;
+mod login;
 mod loki;
 pub mod page;
 pub mod parameters;
@@ -24,6 +25,7 @@ pub mod search;
 pub mod streams;
 pub mod summaries;
 pub mod tail;
+mod tokens;
 pub mod traffic;
 
 pub use error::ApiError;

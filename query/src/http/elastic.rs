@@ -154,7 +154,7 @@ async fn answer<L: Leaf + 'static>(
         }
     };
     if refused || matches!(needed, Some(Role::Read | Role::Admin)) {
-        response.extensions_mut().insert(Audited(Some(caller)));
+        response.extensions_mut().insert(Audited::of(Some(caller)));
     }
     with_product(response)
 }

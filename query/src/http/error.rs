@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use millrace_filter::ParseError;
+use millrace_listen::Turned;
 use millrace_pipes::TooLarge;
 use serde_json::{Value, json};
 
@@ -31,6 +32,8 @@ pub enum ApiError {
     TooLarge(TooLarge),
     /// It took too long.
     Timeout,
+    /// Whoever asked may not ask any more.
+    Ended(Turned),
     /// Something that the answer needs cannot be reached or read.
     Unavailable(String),
 }
@@ -63,6 +66,11 @@ impl ApiError {
 }
 
 impl ApiError {
+    /// As the answer says it.
+    pub(super) fn body(&self) -> Value {
+        json!({ "error": self.told().1 })
+    }
+
     /// Its status, and what it says.
     fn told(&self) -> (StatusCode, Value) {
         match self {
@@ -91,6 +99,7 @@ impl ApiError {
                 StatusCode::GATEWAY_TIMEOUT,
                 json!({ "code": "timeout", "message": "the search took too long; ask for less time or fewer streams" }),
             ),
+            Self::Ended(turned) => (turned.status, json!({ "code": turned.code, "message": turned.message })),
             Self::Unavailable(what) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({ "code": "unavailable", "message": what }))
             }
@@ -106,7 +115,6 @@ impl std::fmt::Display for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, error) = self.told();
-        (status, Json(json!({ "error": error }))).into_response()
+        (self.told().0, Json(self.body())).into_response()
     }
 }

@@ -1,20 +1,23 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, page,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
+    page,
     parameters::Asking,
     reprocess, search,
     streams::{self, Kept, TopicKeeps},
-    summaries, tail, traffic,
+    summaries, tail, tokens, traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, tail::Feed};
+use crate::{
+    Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, login::Login, tail::Feed,
+};
 use axum::{
     Router,
     http::Uri,
     middleware,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
-use millrace_listen::{Asked, Caller, Role, asks};
+use millrace_listen::{Asked, Caller, Callers, Role, asks};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
@@ -43,6 +46,10 @@ pub struct Api<L> {
     pub feed: Feed,
     /// What Elasticsearch's API keeps.
     pub elastic: elastic::Kept,
+    /// All who are known; `None`: nobody has to say who they are.
+    pub callers: Option<Arc<Callers>>,
+    /// Logs people in; `None`: nobody can.
+    pub login: Option<Arc<Login>>,
 }
 
 impl<L> Api<L> {
@@ -84,11 +91,17 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/catalogue/reprocess", post(reprocess::ask::<L>))
+        .route("/api/v1/tokens", get(tokens::list::<L>).post(tokens::add::<L>))
+        .route("/api/v1/tokens/{name}", delete(tokens::revoke::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
         .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));
     Router::new()
         .route("/", get(page::index))
+        .route("/auth/login", get(login::begin::<L>))
+        .route("/auth/callback", get(login::back::<L>))
+        .route("/auth/logout", post(login::end::<L>))
+        .route("/api/v1/me", get(login::me))
         .merge(asks(Asked::Role(Role::Read), true, search))
         .merge(asks(Asked::Role(Role::Read), false, streams))
         .merge(asks(Asked::InAll(Role::Read), false, state))
