@@ -81,6 +81,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/api/v1/audit", "", "", ReadAll),
     ("GET", "/api/v1/traffic", "", "", ReadAll),
     ("GET", "/api/v1/hosts", "", "", ReadAll),
+    ("GET", "/api/v1/pipeline", "", "", ReadAll),
     ("GET", "/api/v1/catalogue", "", "", ReadAll),
     ("GET", "/api/v1/catalogue/reprocess", "", "", ReadAll),
     ("GET", "/api/v1/streams/{name}/deletions", "", "", ReadAll),

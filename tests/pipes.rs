@@ -69,6 +69,76 @@ fn records_in_memory_in_shards_and_in_both_are_one_table() {
 }
 
 #[test]
+fn a_histogram_that_is_split_adds_up_wherever_its_records_are() {
+    let site = Site::new(BINARY);
+    let up = up(&site, "[indexer]\nseal_age = \"2s\"\n");
+    let level = |n: u64| ["info", "warn", "error"][(n % 3) as usize];
+    let line = |n: u64| {
+        let level = if n % 4 == 0 { String::new() } else { format!(" level={}", level(n)) };
+        format!("n={n} id=i{n}{level}\n")
+    };
+    let split = |by: &str| {
+        up.server.search(&json!({ "q": "n:*", "limit": 3, "histogram": "10s", "histogram_by": by }))
+    };
+    // Of each value in all buckets together.
+    let sums = |answer: &Value| {
+        let mut sums = std::collections::BTreeMap::<String, u64>::new();
+        let mut all = 0;
+        for bucket in answer["histogram"]["buckets"].as_array().unwrap() {
+            let by = bucket["by"].as_object().unwrap();
+            by.iter().for_each(|(value, count)| {
+                *sums.entry(value.clone()).or_default() += count.as_u64().unwrap()
+            });
+            let count = by.values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+            assert_eq!(bucket["count"], count);
+            all += count;
+        }
+        assert_eq!(answer["total"], all);
+        sums
+    };
+    let check = |all: u64| {
+        up.server.wait_for_total("n:*", all, DEADLINE);
+        let answer = split("level");
+        assert_eq!((answer["hits"].as_array().unwrap().len(), &answer["partial"]), (3, &json!(false)));
+        let of = |wanted: &str| (0..all).filter(|n| n % 4 != 0 && level(*n) == wanted).count() as u64;
+        let mut expected = std::collections::BTreeMap::from([("(none)".to_owned(), all.div_ceil(4))]);
+        expected.extend(["info", "warn", "error"].map(|level| (level.to_owned(), of(level))));
+        assert_eq!(sums(&answer), expected);
+        assert_eq!(answer["histogram"]["by"]["field"], "level");
+        // It is the same histogram as without.
+        let whole = up.server.search(&json!({ "q": "n:*", "limit": 3, "histogram": "10s" }));
+        let counts = |answer: &Value| {
+            let of = |bucket: &Value| (bucket["start"].clone(), bucket["count"].clone());
+            answer["histogram"]["buckets"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (counts(&answer), &answer["hits"], &answer["cursor"]),
+            (counts(&whole), &whole["hits"], &whole["cursor"])
+        );
+        // A field with many values: twenty of them have a name.
+        let many = split("id");
+        assert_eq!(many["histogram"]["by"]["values"].as_array().unwrap().len(), 20);
+        assert_eq!((sums(&many).len(), sums(&many)["(other)"]), (21, all - 20));
+        assert_eq!(sums(&split("nobody"))["(none)"], all);
+    };
+    site.append("app.log", (0..300).map(line).collect::<String>());
+    check(300);
+    up.server.wait_for_a_shard(DEADLINE);
+    check(300);
+    site.append("app.log", (300..400).map(line).collect::<String>());
+    check(400);
+    let explained =
+        up.server.search(&json!({ "q": "n:*", "histogram": "1m", "histogram_by": "level", "explain": true }));
+    assert_eq!(explained["explain"]["where_records_lie"]["reads"], json!(["timestamp", "level"]));
+    assert_eq!(explained["total"], 400);
+    for wrong in ["histogram_by=level", "histogram=1m&histogram_by=", "q=*%7Climit+1&histogram_by=level"] {
+        let answer = http::get(&up.server.address, &format!("/api/v1/search?{wrong}")).unwrap();
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains("histogram_by"), "{}", answer.text());
+    }
+}
+
+#[test]
 fn what_is_deleted_is_in_no_table() {
     let site = Site::new(BINARY);
     let up = up(&site, "[indexer]\nseal_age = \"1s\"\n");

@@ -160,6 +160,7 @@ fn search_partition(
         held_from: owned.held_from,
         held_to: owned.next,
         end: owned.end,
+        waits_ms: held.waits.map(|waits| waits.as_millis() as u64),
         response,
     })
 }

@@ -15,6 +15,7 @@ use std::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Which hot shard a row goes to.
@@ -91,6 +92,8 @@ pub struct HeldPartition {
     pub partition: Partition,
     /// Ownership and offsets.
     pub owned: Owned,
+    /// For how long the oldest message has waited that is not taken in yet, as last estimated.
+    pub waits: Option<Duration>,
     /// Its rows, by stream.
     pub rows: Vec<(StreamName, HotRows)>,
 }
@@ -109,6 +112,8 @@ pub struct Size {
 #[derive(Debug, Default)]
 struct State {
     owned: BTreeMap<Partition, Owned>,
+    /// Of those, how long what is not taken in yet has waited.
+    waits: BTreeMap<Partition, Duration>,
     /// Oldest first; the last one is open.
     generations: VecDeque<Generation>,
     next_generation: u64,
@@ -168,6 +173,7 @@ impl Shards {
         let mut dropped = 0;
         for partition in partitions {
             state.owned.remove(partition);
+            state.waits.remove(partition);
         }
         for generation in &mut state.generations {
             generation.moves.retain(|m| !partitions.contains(&m.range.partition));
@@ -231,6 +237,14 @@ impl Shards {
     pub fn see_end(&self, partition: Partition, end: i64) {
         if let Some(owned) = self.write().owned.get_mut(&partition) {
             owned.end = owned.end.max(end);
+        }
+    }
+
+    /// Notes for how long the oldest message has waited that is not taken in yet.
+    pub fn see_waits(&self, partition: Partition, waits: Duration) {
+        let mut state = self.write();
+        if state.owned.contains_key(&partition) {
+            state.waits.insert(partition, waits);
         }
     }
 
@@ -360,6 +374,7 @@ impl Shards {
             .map(|(partition, owned)| HeldPartition {
                 partition: *partition,
                 owned: owned.clone(),
+                waits: state.waits.get(partition).copied(),
                 rows: state
                     .generations
                     .iter()

@@ -87,6 +87,15 @@ impl DeadLetters {
         Ok(Letters { letters, next })
     }
 
+    /// The latest letters, so many at most.
+    ///
+    /// # Errors
+    /// The topic or the catalogue cannot be read.
+    pub async fn latest(&self, limit: usize) -> anyhow::Result<Letters> {
+        let first = self.topic.dead().await?.page(AT, 0, 1).await?;
+        self.list(first.low.max(first.end - limit as i64), limit).await
+    }
+
     /// The letter with this number, if there is one.
     ///
     /// # Errors

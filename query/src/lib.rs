@@ -19,6 +19,7 @@ pub mod leaves;
 pub mod login;
 pub mod loki;
 pub mod metrics;
+pub mod pipeline;
 pub mod search;
 pub mod settings;
 pub mod shards;

@@ -8,6 +8,7 @@ pub mod partitions;
 pub mod plan;
 pub mod results;
 pub mod settle;
+pub(crate) mod standing;
 pub mod walk;
 
 use crate::{
@@ -26,6 +27,7 @@ use millrace_transport::Topic;
 use partitions::Partitions;
 use results::Results;
 use serde::Serialize;
+use standing::Standing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +51,7 @@ pub struct SearchRequest {
     pub after: Option<(Timestamp, RecordId)>,
     /// The histogram's interval.
     pub histogram: Option<Duration>,
-    /// What is to be gathered of all that match, instead of hits and a histogram.
+    /// What is to be gathered of all that match, beside hits and a histogram where these are asked for.
     pub gather: Option<millrace_pipes::Fragments>,
 }
 
@@ -73,7 +75,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn of(reason: impl Into<String>) -> Self {
+    pub(crate) fn of(reason: impl Into<String>) -> Self {
         Self { partition: None, lag: None, shard: None, reason: reason.into(), outrun: false }
     }
 }
@@ -316,6 +318,16 @@ impl<L: Leaf> Searcher<L> {
         let rows = self.catalogue.snapshot(INDEXER_GROUP, TimeRange::NONE, None).await?.partitions;
         missing.extend(self.partitions.untaken(&rows));
         Ok(missing)
+    }
+
+    /// How far each partition of the topic has come, with what waits of it in memory; and what could not be asked.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub(crate) async fn standing(&self) -> Result<Standing, millrace_catalogue::Error> {
+        let mut standing = standing::standing(&self.catalogue, &self.leaves, self.clock.now()).await?;
+        standing.missing.extend(self.partitions.untaken(&standing.rows));
+        Ok(standing)
     }
 
     /// Keeps in mind how many partitions the topic has, until `shutdown`.

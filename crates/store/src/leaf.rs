@@ -58,9 +58,17 @@ pub struct LeafRequest {
     /// The width of the histogram's buckets in nanoseconds. `None` or 0: no histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram: Option<u64>,
-    /// What is to be made of all that match, instead of hits and a histogram.
+    /// What is to be made of all that match, beside hits and a histogram where these are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragments: Option<Fragments>,
+}
+
+impl LeafRequest {
+    /// The search beside what is made of all that match; `None`: nothing else is asked for.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        let wanted = self.limit > 0 || self.histogram.is_some_and(|interval| interval > 0);
+        wanted.then(|| Self { fragments: None, ..self.clone() })
+    }
 }
 
 /// What a leaf found.
@@ -83,6 +91,12 @@ pub struct LeafResponse {
 }
 
 impl LeafResponse {
+    /// Puts beside what was made of all that match what a search of the same rows has found.
+    #[must_use]
+    pub(crate) fn with(self, found: Self) -> Self {
+        Self { gathered: self.gathered, scanned_bytes: self.scanned_bytes + found.scanned_bytes, ..found }
+    }
+
     /// Joins the answers of two leaves to the same request. The answer to all of their rows comes out, whichever way
     /// any number of answers is joined, provided that no row is in two of them.
     #[must_use]
@@ -200,6 +214,9 @@ pub struct HotPart {
     pub held_to: i64,
     /// The partition's end as the owner last saw it.
     pub end: i64,
+    /// For how long the oldest message has waited that is not held yet, in milliseconds, as the owner last estimated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_ms: Option<u64>,
     /// The answer of the rows in `[max(held_from, next_offset), held_to)`.
     pub response: LeafResponse,
 }

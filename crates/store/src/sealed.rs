@@ -168,7 +168,11 @@ impl SealedShard {
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
         if let Some(fragments) = &request.fragments {
-            return self.gather(&request.filter, request.range, fragments, threads);
+            let gathered = self.gather(&request.filter, request.range, fragments, threads)?;
+            return Ok(match request.beside() {
+                Some(beside) => gathered.with(self.search_on(&beside, threads)?),
+                None => gathered,
+            });
         }
         let reader = Reader::new(self);
         let rows = rows::inside(self, &reader, request.range)?;

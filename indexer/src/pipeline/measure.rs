@@ -27,6 +27,7 @@ impl Flow<'_> {
             let of = OfPartition { partition: partition.0 };
             metrics.lag_messages.get_or_create(&of).set(messages);
             let waits = self.lag.waits(partition, messages, now);
+            self.shards.see_waits(partition, waits);
             metrics.lag_seconds.get_or_create(&of).set(waits.as_secs_f64());
         }
         let size = self.shards.size();

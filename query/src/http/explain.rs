@@ -8,14 +8,25 @@ use millrace_store::Order;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// What a search is for.
+pub(super) enum Gathers<'p> {
+    /// What a query's pipes make.
+    Table(&'p Plan),
+    /// Hits; and a histogram that is split, where there is one.
+    Hits(Option<&'p Plan>),
+}
+
 /// See the module. `joined` are the explanations of the queries that were joined.
 pub(super) fn told(
     request: &SearchRequest,
-    plan: Option<&Plan>,
+    gathers: &Gathers<'_>,
     seen: &Explanation,
     joined: &[Value],
 ) -> Value {
-    let fragments = plan.map_or_else(|| vec![without_pipes(request)], Plan::told);
+    let fragments = match gathers {
+        Gathers::Table(plan) => plan.told(),
+        Gathers::Hits(split) => vec![hits(request, split.and_then(|split| split.told().into_iter().next()))],
+    };
     let mut names = BTreeMap::new();
     each_name(request.filter.root(), &mut |name| add(&mut names, name));
     // Behind the first fragment columns are what was made.
@@ -36,13 +47,16 @@ pub(super) fn told(
     })
 }
 
-/// What a search without pipes does.
-fn without_pipes(request: &SearchRequest) -> Told {
+/// What a search without pipes does, besides what splits its histogram.
+fn hits(request: &SearchRequest, split: Option<Told>) -> Told {
     let which = match request.order {
         Order::NewestFirst => "latest",
         Order::OldestFirst => "earliest",
     };
-    let histogram = request.histogram.map(|interval| format!(", a histogram by {interval:?}"));
+    let histogram = match &split {
+        Some(split) => Some(format!(", {}", split.gathers)),
+        None => request.histogram.map(|interval| format!(", a histogram by {interval:?}")),
+    };
     let behind = request.after.map(|_| " behind the cursor");
     let gathers = format!(
         "how many there are{}, the {} {which}{}",
@@ -50,7 +64,12 @@ fn without_pipes(request: &SearchRequest) -> Told {
         request.limit,
         behind.unwrap_or_default()
     );
-    Told { reads: Vec::new(), steps: Vec::new(), gathers, shortcut: None }
+    Told {
+        reads: split.map(|split| split.reads).unwrap_or_default(),
+        steps: Vec::new(),
+        gathers,
+        shortcut: None,
+    }
 }
 
 fn each_name<'f>(expr: &'f Expr, visit: &mut impl FnMut(&'f str)) {
@@ -94,7 +113,8 @@ mod tests {
             let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, grant: Grant::All };
             let (request, pipes) = parameters.request(&asking).unwrap();
             let plan = pipes.map(|pipes| pipes.plan(Vec::new()).unwrap());
-            told(&request, plan.as_ref(), &Explanation::default(), &[])
+            let gathers = plan.as_ref().map_or(Gathers::Hits(None), Gathers::Table);
+            told(&request, &gathers, &Explanation::default(), &[])
         };
         let plain = of("message:x  (host:web1 OR NOT  status:>=500) own:1");
         assert_eq!(plain["filter"], "x (host:web1 OR NOT status:>=500) own:1");

@@ -52,6 +52,8 @@ pub struct Parameters {
     pub stream: Option<String>,
     /// The interval of a histogram: `1m`, `30s`.
     pub histogram: Option<String>,
+    /// The field by whose values the histogram's buckets are split.
+    pub histogram_by: Option<String>,
     /// Say with the answer what was done for it.
     pub explain: Option<bool>,
 }
@@ -128,7 +130,12 @@ impl Parameters {
     }
 
     fn pipes(&self, each: Vec<Pipe>, request: &SearchRequest, asking: &Asking) -> Result<Pipes, ApiError> {
-        let alone = [("sort", &self.sort), ("cursor", &self.cursor), ("histogram", &self.histogram)];
+        let alone = [
+            ("sort", &self.sort),
+            ("cursor", &self.cursor),
+            ("histogram", &self.histogram),
+            ("histogram_by", &self.histogram_by),
+        ];
         if let Some((name, _)) = alone.into_iter().find(|(_, given)| given.is_some()) {
             let instead = "a query with pipes says by `| sort`, `| limit` and `| timechart` what it gives";
             return Err(wrong(name, instead.to_owned()));
@@ -174,6 +181,13 @@ impl Parameters {
         let streams = self.stream.as_deref().map(stream_names).transpose()?;
         let range = TimeRange { from, to };
         let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
+        match self.histogram_by.as_deref() {
+            Some("") => return Err(wrong("histogram_by", "the name of a field expected".to_owned())),
+            Some(_) if histogram.is_none() => {
+                return Err(wrong("histogram_by", "it splits a histogram: say its interval".to_owned()));
+            }
+            _ => {}
+        }
         Ok(SearchRequest {
             filter,
             range,
@@ -330,6 +344,9 @@ mod tests {
             (r#"{"histogram":"1ms"}"#, "histogram"),
             (r#"{"q":"* | stats count()","histogram":"1m"}"#, "histogram"),
             (r#"{"q":"* | stats count()","sort":"timestamp"}"#, "sort"),
+            (r#"{"q":"* | stats count()","histogram_by":"level"}"#, "histogram_by"),
+            (r#"{"histogram_by":"level"}"#, "histogram_by"),
+            (r#"{"histogram":"1m","histogram_by":""}"#, "histogram_by"),
             (r#"{"q":"* | timechart count()","from":"1677-09-21T00:12:43.145224192Z"}"#, "q"),
         ] {
             match ask(json) {

@@ -1,7 +1,11 @@
 //! Queries with pipes: first the queries that they join are answered, then records are searched, and of what was gathered is
 //! made what the pipes say.
 
-use super::{Api, ApiError, explain, parameters::Pipes};
+use super::{
+    Api, ApiError,
+    explain::{self, Gathers},
+    parameters::Pipes,
+};
 use crate::{Hits, Missing, SearchRequest};
 use millrace_pipes::{Answer, Context, Join, Joined, Pipe};
 use millrace_store::Leaf;
@@ -49,10 +53,10 @@ async fn carry_out<L: Leaf>(
         let planning = api.searcher.try_on_a_core(move |_| pipes.plan(joined)).await;
         planning.map_err(|error| ApiError::unavailable("a join broke off", &error.into()))??
     };
-    let request = SearchRequest { gather: Some(plan.leaf()), ..request.clone() };
+    let request = SearchRequest { limit: 0, gather: Some(plan.leaf()), ..request.clone() };
     let (mut hits, explanation) = if explain {
         let (hits, seen) = api.searcher.explain(&request).await?;
-        (hits, Some(explain::told(&request, Some(&plan), &seen, &told)))
+        (hits, Some(explain::told(&request, &Gathers::Table(&plan), &seen, &told)))
     } else {
         (api.searcher.search(&request).await?, None)
     };

@@ -4,7 +4,7 @@ use super::{
     ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
     page,
     parameters::Asking,
-    reprocess, search,
+    pipeline, reprocess, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, tokens, traffic,
 };
@@ -82,6 +82,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/audit", get(audit::audit::<L>))
         .route("/api/v1/traffic", get(traffic::list::<L>))
         .route("/api/v1/hosts", get(hosts::list::<L>))
+        .route("/api/v1/pipeline", get(pipeline::show::<L>))
         .route("/api/v1/catalogue", get(catalogue::show::<L>))
         .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>))
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))

@@ -1,7 +1,9 @@
 //! `/api/v1/search` and `/api/v1/records/{id}`.
 
 use super::{
-    Api, ApiError, explain,
+    Api, ApiError,
+    explain::{self, Gathers},
+    histogram::{self, Split},
     hit::{Body, hit},
     parameters::{Parameters, write_cursor},
     piped::{Made, piped},
@@ -13,7 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_listen::Caller;
-use millrace_model::{RecordId, TimeRange, Timestamp};
+use millrace_model::{RecordId, TimeRange};
 use millrace_pipes::{Answer, Table};
 use millrace_store::{Leaf, Order, Templates};
 use serde_json::{Value as Json_, json};
@@ -52,20 +54,30 @@ async fn answer<L: Leaf>(
 ) -> Result<Json<Json_>, ApiError> {
     let started = Instant::now();
     let explain = parameters.explain == Some(true);
-    let (request, pipes) = parameters.request(&api.asking(caller))?;
+    let asking = api.asking(caller);
+    let (request, pipes) = parameters.request(&asking)?;
     let (mut body, explanation) = if let Some(pipes) = pipes {
         let Made { hits, answer, explanation } = piped(api, &request, &pipes, explain).await?;
         let mut body = body(&request, &hits, &Templates::new(), started);
         body["table"] = table(&answer);
         (body, explanation)
     } else {
-        let (hits, explanation) = if explain {
-            let (hits, seen) = in_time(api, api.searcher.explain(&request)).await?;
-            (hits, Some(explain::told(&request, None, &seen, &[])))
+        let split = Split::of(parameters.histogram_by.as_deref(), &request, &asking)?;
+        let asked = split.as_ref().map_or_else(|| request.clone(), |split| split.ask(&request));
+        let (mut hits, explanation) = if explain {
+            let (hits, seen) = in_time(api, api.searcher.explain(&asked)).await?;
+            let gathers = Gathers::Hits(split.as_ref().map(Split::plan));
+            (hits, Some(explain::told(&request, &gathers, &seen, &[])))
         } else {
-            (search(api, &request).await?, None)
+            (search(api, &asked).await?, None)
         };
-        (body(&request, &hits, &*api.searcher.templates().await, started), explanation)
+        let mut body = body(&request, &hits, &*api.searcher.templates().await, started);
+        if let Some(split) = split {
+            body["histogram"] = json!(split.made(&api.searcher, hits.gathered.take()).await?);
+        } else if let Some(interval) = request.histogram {
+            body["histogram"] = json!(histogram::whole(interval, &hits.histogram));
+        }
+        (body, explanation)
     };
     if let Some(explanation) = explanation {
         body["explain"] = explanation;
@@ -93,14 +105,6 @@ fn body(request: &SearchRequest, hits: &Hits, templates: &Templates, started: In
         && let Some(last) = hits.hits.last()
     {
         body["cursor"] = json!(write_cursor(last.order()));
-    }
-    if let Some(interval) = request.histogram {
-        let buckets: Vec<Json_> = hits
-            .histogram
-            .iter()
-            .map(|(start, count)| json!({ "start": Timestamp(*start), "count": count }))
-            .collect();
-        body["histogram"] = json!({ "interval": format!("{interval:?}"), "buckets": buckets });
     }
     body
 }

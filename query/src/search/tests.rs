@@ -36,6 +36,7 @@ impl Leaf for &Fleeting {
             held_from: to,
             held_to: to,
             end: to,
+            waits_ms: None,
             response: LeafResponse::default(),
         };
         Ok(HotResponse { parts: vec![part] })

@@ -25,7 +25,11 @@ impl HotRows {
         threads: Option<&dyn Threads>,
     ) -> Result<LeafResponse, Error> {
         if let Some(fragments) = &request.fragments {
-            return self.gather(&request.filter, request.range, fragments, from_offset, threads);
+            let gathered = self.gather(&request.filter, request.range, fragments, from_offset, threads)?;
+            return Ok(match request.beside() {
+                Some(beside) => gathered.with(self.search(&beside, from_offset, threads)?),
+                None => gathered,
+            });
         }
         let mut response = LeafResponse::default();
         let interval = request.histogram.filter(|interval| *interval > 0);

@@ -4,7 +4,8 @@
 
 use super::{GroupCounts, cell_of};
 use crate::{
-    HotRow, HotRows, LeafRequest, MergeInput, Order, SealedShard, merge, sample, sealed::tests::sealed_of,
+    HotRow, HotRows, LeafRequest, LeafResponse, MergeInput, Order, SealedShard, merge, sample,
+    sealed::tests::sealed_of,
 };
 use millrace_filter::Filter;
 use millrace_model::{FieldRef, Fields, Row, ShardId, TimeRange, Timestamp, Value};
@@ -230,6 +231,13 @@ proptest! {
         let answer = hot.search(&request, i64::MIN, None).unwrap();
         prop_assert_eq!(answer.total, matching.len() as u64);
         prop_assert_eq!(told(&plans, answer.gathered), &expected[..], "in memory");
+        // And hits and a histogram beside them are what they are by themselves.
+        let beside = LeafRequest { limit: 5, histogram: Some(1_000), ..request.clone() };
+        let hits = LeafRequest { fragments: None, ..beside.clone() };
+        let found = |answer: &LeafResponse| format!("{:?} {} {:?}", answer.hits, answer.total, answer.histogram);
+        let (both, alone) = (hot.search(&beside, i64::MIN, None).unwrap(), hot.search(&hits, i64::MIN, None).unwrap());
+        prop_assert_eq!(found(&both), found(&alone), "in memory");
+        prop_assert_eq!(told(&plans, both.gathered), &expected[..], "in memory, beside hits");
 
         let cut = cut.min(rows.len());
         let parts = [&rows[..cut], &rows[cut..]].into_iter().filter(|part| !part.is_empty());
@@ -238,6 +246,10 @@ proptest! {
         let joined = answers.reduce(|all, one| all.merge(one, &request)).unwrap();
         prop_assert_eq!(joined.total, matching.len() as u64);
         prop_assert_eq!(told(&plans, joined.gathered), &expected[..], "of parts");
+        let both = shards.iter().map(|shard| shard.search(&beside).unwrap()).reduce(|all, one| all.merge(one, &beside));
+        let both = both.unwrap();
+        prop_assert_eq!(found(&both), found(&alone), "of parts");
+        prop_assert_eq!(told(&plans, both.gathered), &expected[..], "of parts, beside hits");
 
         let folder = tempfile::tempdir().unwrap();
         let input = MergeInput { id: ShardId(8), shards: &shards, deletions: &[], passed: 0, created: Timestamp(9) };

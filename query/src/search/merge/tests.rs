@@ -45,6 +45,7 @@ fn part(epoch: u64, held: (i64, i64), end: i64, total: u64) -> HotPart {
         held_from: held.0,
         held_to: held.1,
         end,
+        waits_ms: None,
         response: LeafResponse { total, ..LeafResponse::default() },
     }
 }
