@@ -160,6 +160,8 @@ pub(crate) enum RoleName {
     Write,
     /// All of it, in all streams
     Admin,
+    /// See what is hidden from others ([query.auth] masked)
+    Unmask,
 }
 
 #[derive(Debug, Args)]

@@ -444,6 +444,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         searcher,
         timeout,
         query_memory,
+        masks: settings.query.auth.as_ref().map(|auth| auth.masks.clone()).unwrap_or_default(),
         rules,
         kept,
         topic_keeps,

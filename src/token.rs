@@ -33,6 +33,7 @@ pub(crate) async fn run(args: &TokenArgs) -> anyhow::Result<Code> {
             RoleName::Read => Role::Read,
             RoleName::Write => Role::Write,
             RoleName::Admin => Role::Admin,
+            RoleName::Unmask => Role::Unmask,
         })
         .collect();
     let age = args.expires.as_deref().map(str::parse::<Age>).transpose();

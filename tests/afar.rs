@@ -20,7 +20,7 @@ fn latest(query: &str, limit: usize) -> SearchRequest {
         filter: millrace_filter::parse(query).unwrap(),
         range: TimeRange::ALL,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit,
         order: Order::NewestFirst,
         after: None,

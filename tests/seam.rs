@@ -7,7 +7,7 @@ use millrace_catalogue::Catalogue;
 use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
-    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock,
+    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName, SystemClock,
     TimeRange, Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
@@ -180,7 +180,7 @@ fn everything(limit: usize) -> SearchRequest {
         filter: millrace_filter::parse("number").unwrap(),
         range: TimeRange::ALL,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit,
         order: Order::OldestFirst,
         after: None,

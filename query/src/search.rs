@@ -3,6 +3,7 @@
 pub mod deletions;
 pub mod explain;
 pub mod fanout;
+mod masked;
 pub mod merge;
 pub mod partitions;
 pub mod plan;
@@ -20,7 +21,7 @@ use explain::Explanation;
 use millrace_catalogue::Catalogue;
 use millrace_cores::{Cores, Piece, Turn};
 use millrace_filter::Filter;
-use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_model::{Clock, Partition, RecordId, Row, Sight, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Answer, Partials, Plan, TooLarge};
 use millrace_store::{HotRows, Leaf, LeafResponse, Order, Templates};
 use millrace_transport::Topic;
@@ -42,7 +43,7 @@ pub struct SearchRequest {
     /// In which streams; `None`: in all.
     pub streams: Option<Vec<StreamName>>,
     /// What whoever asks may see of them.
-    pub grant: Grant,
+    pub sight: Sight,
     /// How many hits; 0 counts only.
     pub limit: usize,
     /// Which end of time first.
@@ -181,6 +182,17 @@ impl<L: Leaf> Searcher<L> {
     }
 
     async fn carry_out(
+        &self,
+        request: &SearchRequest,
+        explain: bool,
+    ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
+        if masked::hides(request) {
+            return Box::pin(self.search_masked(request, explain)).await;
+        }
+        self.carry_out_whole(request, explain).await
+    }
+
+    async fn carry_out_whole(
         &self,
         request: &SearchRequest,
         explain: bool,

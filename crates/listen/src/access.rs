@@ -26,14 +26,17 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use millrace_config::Section;
+use millrace_model::{Grant, Masks};
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// `[query.auth]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessSettings {
     /// The file of tokens: `tokens_file`; `None`: there is none, where people can log in.
     pub tokens_file: Option<PathBuf>,
+    /// Fields that are hidden from who has not the role `unmask`: `masked`, default none.
+    pub masks: Masks,
 }
 
 impl AccessSettings {
@@ -44,7 +47,10 @@ impl AccessSettings {
         } else {
             Some(section.required("tokens_file")?)
         };
-        Some(Self { tokens_file })
+        let masked: Vec<String> = section.or("masked", Vec::new());
+        let masks = Masks::new(masked.iter().map(String::as_str), Grant::Streams(BTreeSet::new()));
+        let masks = masks.map_err(|error| section.error("masked", error.to_string())).unwrap_or_default();
+        Some(Self { tokens_file, masks })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ApiError;
 use crate::SearchRequest;
 use millrace_filter::Filter;
-use millrace_model::{Grant, RecordId, StreamName, TimeRange, Timestamp};
+use millrace_model::{RecordId, Sight, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Context, Joined, Pipe, Plan};
 use millrace_store::Order;
 use serde::{Deserialize, Deserializer};
@@ -26,7 +26,7 @@ pub struct Asking {
     /// How many bytes what pipes gather may take.
     pub memory: usize,
     /// What may be seen.
-    pub grant: Grant,
+    pub sight: Sight,
 }
 
 /// As they are given. Times are RFC 3339, epoch milliseconds, `now`, or an age before now (`15m`).
@@ -192,7 +192,7 @@ impl Parameters {
             filter,
             range,
             streams,
-            grant: asking.grant.clone(),
+            sight: asking.sight.clone(),
             limit,
             order,
             after,
@@ -286,12 +286,12 @@ pub(super) fn wrong(name: &'static str, problem: String) -> ApiError {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use millrace_model::SourceId;
+    use millrace_model::{Grant, SourceId};
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
     fn ask(json: &str) -> Result<SearchRequest, ApiError> {
-        let asking = Asking { now: NOW, memory: 1 << 20, grant: Grant::All };
+        let asking = Asking { now: NOW, memory: 1 << 20, sight: Sight::whole(Grant::All) };
         let (request, pipes) = serde_json::from_str::<Parameters>(json).unwrap().request(&asking)?;
         pipes.map(|pipes| pipes.plan(Vec::new())).transpose()?;
         Ok(request)

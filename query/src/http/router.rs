@@ -18,6 +18,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use millrace_listen::{Asked, Caller, Callers, Role, asks};
+use millrace_model::{Masks, Sight};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
@@ -30,6 +31,8 @@ pub struct Api<L> {
     pub timeout: Duration,
     /// How many bytes of memory each part of a query's pipes may take.
     pub query_memory: usize,
+    /// What is hidden from who may not see it.
+    pub masks: Masks,
     /// The rules in use and the broken ones.
     pub rules: Arc<RuleBook>,
     /// How long the records of streams are kept.
@@ -53,13 +56,17 @@ pub struct Api<L> {
 }
 
 impl<L> Api<L> {
+    /// What this caller may see.
+    pub(super) fn sight(&self, caller: &Caller) -> Sight {
+        caller.sight(&self.masks)
+    }
+
     /// What holds for this caller now.
     pub(super) fn asking(&self, caller: &Caller) -> Asking
     where
         L: Leaf,
     {
-        let grant = caller.grant().clone();
-        Asking { now: self.searcher.now(), memory: self.query_memory, grant }
+        Asking { now: self.searcher.now(), memory: self.query_memory, sight: self.sight(caller) }
     }
 }
 

@@ -156,7 +156,7 @@ pub async fn record<L: Leaf + 'static>(
         filter: millrace_filter::parse(&format!("_id:\"{id}\""))?,
         range: TimeRange::ALL,
         streams: None,
-        grant: caller.grant().clone(),
+        sight: api.sight(&caller),
         limit: 1,
         order: Order::NewestFirst,
         after: None,

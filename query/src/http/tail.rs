@@ -63,7 +63,7 @@ pub async fn tail<L: Leaf + 'static>(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let from = parameters.cursor.as_deref().or(last).filter(|text| !text.is_empty());
     let from = from.map(str::parse::<Cursor>).transpose().map_err(|e| wrong("cursor", e.to_string()))?;
-    let watcher = api.feed.watch(filter, streams, caller.grant().clone(), from).await;
+    let watcher = api.feed.watch(filter, streams, api.sight(&caller), from).await;
     let watcher = watcher.map_err(|error| ApiError::Unavailable(error.to_string()))?;
     let templates = api.searcher.templates().await;
     let mut heartbeats = tokio::time::interval_at(Instant::now(), HEARTBEAT);

@@ -62,7 +62,7 @@ fn everything(grant: Grant) -> SearchRequest {
         filter: Filter::ALL,
         range: TimeRange::ALL,
         streams: None,
-        grant,
+        sight: Sight::whole(grant),
         limit: 1,
         order: Order::NewestFirst,
         after: None,

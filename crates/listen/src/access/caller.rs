@@ -5,7 +5,7 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use millrace_model::{Grant, StreamName, Timestamp};
+use millrace_model::{Grant, Masks, Sight, StreamName, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,6 +22,8 @@ pub enum Role {
     Write,
     /// All of it, in all streams.
     Admin,
+    /// See what is hidden from others in granted streams.
+    Unmask,
 }
 
 impl Role {
@@ -31,12 +33,13 @@ impl Role {
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
+            Self::Unmask => "unmask",
         }
     }
 
     /// The role of this name.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Read, Self::Write, Self::Admin].into_iter().find(|role| role.name() == name)
+        [Self::Read, Self::Write, Self::Admin, Self::Unmask].into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -153,6 +156,12 @@ impl Caller {
     /// The streams that they may see; of whoever may see none, those that they may write to.
     pub fn grant(&self) -> &Grant {
         self.granted(Role::Read).or_else(|| self.granted(Role::Write)).unwrap_or(&NOTHING)
+    }
+
+    /// What they may see, where these fields are hidden from who has not the role `unmask`.
+    pub fn sight(&self, masks: &Masks) -> Sight {
+        let clear = self.granted(Role::Unmask).unwrap_or(&NOTHING);
+        Sight { grant: self.grant().clone(), masks: masks.but_for(clear.clone()) }
     }
 
     /// Where they may do this, if anywhere.

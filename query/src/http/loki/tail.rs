@@ -52,7 +52,7 @@ pub(super) async fn tail<L: Leaf + 'static>(
     let hour = 3_600_000_000_000;
     let names = in_time(&api, loki(&api, &given).names((now - hour, now))).await?;
     let filter = Filter::new(pipeline.lower(&names));
-    let watcher = api.feed.watch(filter, None, given.caller.grant().clone(), None).await;
+    let watcher = api.feed.watch(filter, None, api.sight(&given.caller), None).await;
     let watcher = watcher.map_err(|error| Problem::Unavailable(error.to_string()))?;
     let mut before = match start {
         Some(start) => {
