@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
-    io::BufRead,
+    io::Read,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -96,7 +96,11 @@ impl Browser {
         for (_, set) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
             let (name, value) = set.split(';').next().unwrap().split_once('=').unwrap();
             let key = (host.clone(), name.to_owned());
-            if value.is_empty() { self.cookies.remove(&key) } else { self.cookies.insert(key, value.to_owned()) };
+            if value.is_empty() {
+                self.cookies.remove(&key)
+            } else {
+                self.cookies.insert(key, value.to_owned())
+            };
         }
         answer
     }
@@ -199,7 +203,9 @@ fn people_log_in_and_see_what_is_granted_to_their_groups() {
         assert_eq!(ingest(&mut root, "app", headers), status, "{headers:?}");
     }
     assert_eq!(ingest(&mut root, "web", &origin), 200);
-    wait::until_true("all is found", DEADLINE, || root.json(&url("/api/v1/search?q=of"))["total"] == json!(3));
+    wait::until_true("all is found", DEADLINE, || {
+        root.json(&url("/api/v1/search?q=of"))["total"] == json!(3)
+    });
 
     let next = "/api/v1/search?q=of&from=1h";
     let place = ann.logs_in(&there, "ann", next);
@@ -214,7 +220,11 @@ fn people_log_in_and_see_what_is_granted_to_their_groups() {
     assert_eq!((ingest(&mut wim, "web", &origin), ingest(&mut wim, "app", &origin)), (200, 403));
     assert_eq!(wim.json(&url("/api/v1/search?q=of"))["total"], json!(2));
     let refused = wim.send("GET", &url("/api/v1/tokens"), &[], "");
-    assert!(refused.status == 403 && refused.text().contains("the session of wim@example.com"), "{}", refused.text());
+    assert!(
+        refused.status == 403 && refused.text().contains("the session of wim@example.com"),
+        "{}",
+        refused.text()
+    );
 
     // Bearer tokens go on beside it, and a session may make them.
     let wanted = r#"{"name":"grafana","roles":["read"],"streams":["web"]}"#;
@@ -234,7 +244,11 @@ fn people_log_in_and_see_what_is_granted_to_their_groups() {
     let mut eve = Browser::default();
     let callback = eve.goes_to_provider(&there, "eve", "/");
     let refused = eve.send("GET", &callback, &[], "");
-    assert!(refused.status == 403 && refused.text().contains("of the groups visitors none has a grant"), "{}", refused.text());
+    assert!(
+        refused.status == 403 && refused.text().contains("of the groups visitors none has a grant"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(eve.send("GET", &url("/api/v1/me"), &[], "").status, 401);
 
     // It holds after a restart; what is watched ends with the session.
@@ -284,12 +298,20 @@ fn what_does_not_belong_together_logs_nobody_in() {
     let kept = (host.clone(), "millrace-login".to_owned());
     let refused = |browser: &mut Browser, callback: &str, why: &str| {
         let answer = browser.send("GET", callback, &[], "");
-        assert!(answer.status == 400 && answer.text().contains(why), "{why}: {} {}", answer.status, answer.text());
-        assert!(!answer.headers.iter().any(|(name, value)| name == "set-cookie" && !value.contains("Max-Age=0")));
+        assert!(
+            answer.status == 400 && answer.text().contains(why),
+            "{why}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        assert!(
+            !answer.headers.iter().any(|(name, value)| name == "set-cookie" && !value.contains("Max-Age=0"))
+        );
         assert_eq!(browser.send("GET", &url("/api/v1/me"), &[], "").status, 401);
     };
     for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil"] {
-        let answer = Browser::default().send("GET", &url(&format!("/auth/login?next={}", escaped(next))), &[], "");
+        let answer =
+            Browser::default().send("GET", &url(&format!("/auth/login?next={}", escaped(next))), &[], "");
         assert!(answer.status == 400 && answer.text().contains("a path of this server"), "{}", answer.text());
     }
     let begun = Browser::default().send("GET", &url("/auth/login"), &[], "");
@@ -334,6 +356,7 @@ fn what_does_not_belong_together_logs_nobody_in() {
     let denied = url("/auth/callback?error=access_denied&error_description=no&state=x");
     refused(&mut Browser::default(), &denied, "the provider says no: access_denied: no");
     refused(&mut Browser::default(), &url("/auth/callback"), "code and state");
+    refused(&mut Browser::default(), &url("/auth/callback?code=x&state=y&iss=https%3A%2F%2Fevil"), "(iss)");
 
     // A session that nobody has given, and pages that are told where to log in.
     let mut made_up = Browser::default();
@@ -341,7 +364,10 @@ fn what_does_not_belong_together_logs_nobody_in() {
     let asked = [("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")];
     let answer = made_up.send("GET", &url("/api/v1/search"), &asked, "");
     assert_eq!(answer.status, 401);
-    assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap()["error"]["login"], json!("/auth/login"));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&answer.body).unwrap()["error"]["login"],
+        json!("/auth/login")
+    );
     assert!(!answer.headers.iter().any(|(_, value)| value.starts_with("Basic")), "{:?}", answer.headers);
     // With all in its place, and groups in the id token, it works.
     ann.logs_in(&there, "ann", "/");
@@ -353,7 +379,8 @@ fn a_provider_that_is_away_keeps_nothing_else_from_working() {
     let site = Site::new(BINARY);
     let file = site.path("tokens.toml").display().to_string();
     let made = site.run(&["token", "ops", "--file", &file, "--role", "admin"]);
-    let (mut up, there, mut provider) = lay(&site, true, &format!("[query.auth]\ntokens_file = \"{file}\"\n"));
+    let (mut up, there, mut provider) =
+        lay(&site, true, &format!("[query.auth]\ntokens_file = \"{file}\"\n"));
     up.start();
     let url = |path: &str| format!("{}{path}", there.url);
     let bearer = format!("Bearer {}", made.stdout.trim());
@@ -390,8 +417,16 @@ fn a_provider_that_is_away_keeps_nothing_else_from_working() {
     let settings = fs::read_to_string(site.path("up.toml")).unwrap();
     for (from, to, why) in [
         ("issuer = \"http://127.0.0.1", "issuer = \"http://id.example.com", "an https address expected"),
-        ("external_url = \"http://127.0.0.1", "external_url = \"http://logs.example.com", "without a path; https"),
-        ("roles = [\"read\"]\nstreams = [\"app\"]", "roles = [\"read\"]", "names, or [\"*\"] for all, expected"),
+        (
+            "external_url = \"http://127.0.0.1",
+            "external_url = \"http://logs.example.com",
+            "without a path; https",
+        ),
+        (
+            "roles = [\"read\"]\nstreams = [\"app\"]",
+            "roles = [\"read\"]",
+            "names, or [\"*\"] for all, expected",
+        ),
         ("roles = [\"read\"]", "roles = [\"reader\"]", "read, write or admin"),
         ("group = \"sre\"", "grup = \"sre\"", "grup"),
         ("client_id = \"millrace\"", "", "client_id"),

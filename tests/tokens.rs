@@ -1,7 +1,7 @@
 //! Tokens that lie in the catalogue, and what becomes of whoever is in the middle of something when a token ends.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use millrace_test_support::{Site, Up, http, process, wait};
+use millrace_test_support::{Site, Up, http, ports, process, wait};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -144,6 +144,38 @@ fn tokens_are_made_listed_and_revoked_at_the_server() {
     let again = server.run(&["token", "--revoke", "grafana"]);
     assert!(again.code == Some(2) && again.stderr.contains("has no token"), "{again:?}");
     assert!(server.is_known(&server.admin));
+}
+
+#[test]
+fn what_is_made_at_one_node_holds_at_another_and_ends_there() {
+    let site = Site::new(BINARY);
+    let server = Guarded::start(&site);
+    // A query node of its own, which shares the catalogue alone.
+    let address = format!("127.0.0.1:{}", ports::free());
+    let at = |name: &str| site.path(name).display().to_string();
+    let config = site.write(
+        "other.toml",
+        &format!(
+            "[query]\nlisten = \"{address}\"\n[query.auth]\ntokens_file = \"{}\"\n[query.alerts]\nenabled = false\n\
+             [topic]\ntype = \"embedded\"\ndirectory = \"{}\"\n[catalogue]\nurl = \"sqlite://{}\"\n\
+             [storage]\nurl = \"file://{}\"\ncache_dir = \"{}\"\n",
+            at("tokens.toml"), at("other-topic"), at("data/catalogue.db"), at("data/shards"), at("other-cache"),
+        ),
+    );
+    let _other = site.start("other", &["query", "--config", &config]);
+    let status = |token: &str, method: &str, path: &str| {
+        let shown = format!("Bearer {token}");
+        let answer = http::send(&address, method, path, &[("authorization", &shown)], "");
+        answer.map_or(0, |answer| answer.status)
+    };
+    wait::until_true("the other node answers", DEADLINE, || status("", "GET", "/version") == 200);
+    let token = server.reader("reader");
+    assert_eq!(status(&token, "GET", "/api/v1/me"), 200, "whoever is not known is looked for");
+    let tail = server.begin(&token, "/api/v1/tail?q=*");
+    assert_eq!(status(&server.admin, "DELETE", "/api/v1/tokens/reader"), 200);
+    assert_eq!(status(&token, "GET", "/api/v1/me"), 401);
+    wait::until_true("it ends here, too", SOON, || !server.is_known(&token));
+    assert!(rest(tail).contains("event: ended"));
 }
 
 /// Reads until the end, which must come soon.

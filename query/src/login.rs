@@ -145,6 +145,11 @@ impl Login {
         Cookies::new(&self.settings.external_url)
     }
 
+    /// Is that the provider, as it calls itself?
+    pub fn is_of(&self, issuer: &str) -> bool {
+        self.settings.issuer == issuer
+    }
+
     /// How long a session lasts.
     pub fn lifetime(&self) -> Duration {
         self.settings.session_lifetime

@@ -84,8 +84,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// For these, if anybody has to show anything. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams, and are not
-    /// behind [`asks`].
+    /// For these, if anybody has to show anything. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams,
+    /// and are not behind [`asks`].
     pub fn new(
         callers: Option<Arc<Callers>>,
         open: &'static [&'static str],
@@ -105,8 +105,7 @@ impl Access {
         router.layer(middleware::from_fn_with_state(Arc::new(self), stand))
     }
 
-    /// Who shows this, by a header before a cookie; the name of the cookie's session is told by itself.
-    /// Sessions are shown by browsers, whatever page has them ask.
+    /// Refuses what a session asks for from somebody else's page: browsers show cookies, whatever page has them ask.
     fn of_another_page(&self, caller: &Caller, request: &Request) -> Option<Turned> {
         let (_, cookies) = self.login.as_ref()?;
         (caller.means() == Means::Session).then(|| cookies.of_another_page(request)).flatten()
@@ -130,6 +129,7 @@ impl Access {
         answer
     }
 
+    /// Who shows this: a header counts before a cookie.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Turned> {
         let Some(callers) = &self.callers else { return Ok(Caller::anybody()) };
         let unknown = |why: &str| Turned::new(StatusCode::UNAUTHORIZED, "unauthorized", why);

@@ -32,6 +32,8 @@ pub(super) struct Begin {
 pub(super) struct Back {
     code: Option<String>,
     state: Option<String>,
+    /// Who says it (RFC 9207).
+    iss: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
 }
@@ -89,6 +91,9 @@ pub(super) async fn back<L: Leaf + 'static>(
 
 async fn finish(login: &Login, headers: &HeaderMap, given: Back) -> Result<LoggedIn, NotLoggedIn> {
     let kept = login.cookies().shown(headers, Cookie::Login).unwrap_or_default();
+    if given.iss.as_deref().is_some_and(|issuer| !login.is_of(issuer)) {
+        return Err(NotLoggedIn::Refused("that is said by another than the provider (iss)".to_owned()));
+    }
     match given {
         Back { error: Some(error), error_description, .. } => {
             let why = error_description.map(|why| format!(": {why}")).unwrap_or_default();

@@ -11,7 +11,10 @@ use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +25,8 @@ const LARGEST: usize = 1 << 20;
 const FRESH: Duration = Duration::from_hours(1);
 /// After a failure nobody asks again for so long; and for new keys no more often than this.
 const PAUSE: Duration = Duration::from_secs(2);
+/// So many codes are shown to it at once: anybody can come with one.
+const AT_ONCE: usize = 16;
 
 /// Why the provider gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,7 @@ pub(super) struct Provider {
     client_id: String,
     secret: Secret,
     state: Mutex<State>,
+    redeeming: Semaphore,
 }
 
 impl Provider {
@@ -94,6 +100,7 @@ impl Provider {
             client_id: settings.client_id.clone(),
             secret: settings.client_secret.clone(),
             state: Mutex::default(),
+            redeeming: Semaphore::new(AT_ONCE),
         })
     }
 
@@ -192,6 +199,8 @@ impl Provider {
         verifier: &str,
         redirect_uri: &str,
     ) -> Result<Redeemed, Trouble> {
+        // Never closed.
+        let _place = self.redeeming.acquire().await;
         let known = self.known().await?;
         let mut form = vec![
             ("grant_type", "authorization_code"),
