@@ -5,7 +5,7 @@
 #[path = "afar/world.rs"]
 mod world;
 
-use millrace_model::{Grant, ShardMeta, TimeRange};
+use millrace_model::{Grant, ShardMeta, Sight, TimeRange};
 use millrace_query::{SearchRequest, search::Hits};
 use millrace_store::Order;
 use millrace_test_support::s3::{Fault, Kind};

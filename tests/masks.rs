@@ -105,8 +105,16 @@ fn sees_nothing_hidden(masked: &Caller<'_>, id: &str) {
         get(&format!("/loki/api/v1/detected_fields?start=1&query={selector}")),
         get(&format!("/loki/api/v1/patterns?start=1&query={selector}")),
         get("/elastic/_search"),
-        ("POST", "/elastic/logs/_search".to_owned(), r#"{"aggs":{"who":{"terms":{"field":"user.email"},"aggs":{"top":{"top_hits":{"size":1}}}},"n":{"stats":{"field":"card"}}}}"#),
-        ("POST", "/elastic/logs/_search".to_owned(), r#"{"sort":[{"user.email":"desc"}],"query":{"match":{"message":"of"}}}"#),
+        (
+            "POST",
+            "/elastic/logs/_search".to_owned(),
+            r#"{"aggs":{"who":{"terms":{"field":"user.email"},"aggs":{"top":{"top_hits":{"size":1}}}},"n":{"stats":{"field":"card"}}}}"#,
+        ),
+        (
+            "POST",
+            "/elastic/logs/_search".to_owned(),
+            r#"{"sort":[{"user.email":"desc"}],"query":{"match":{"message":"of"}}}"#,
+        ),
         get("/elastic/logs/_mapping"),
         get("/elastic/logs/_field_caps?fields=*"),
     ] {
@@ -118,7 +126,8 @@ fn sees_nothing_hidden(masked: &Caller<'_>, id: &str) {
     let count = |body: &str| masked.json("POST", "/elastic/logs/_count", body)["count"].clone();
     assert_eq!(count(r#"{"query":{"query_string":{"query":"anna"}}}"#), json!(0));
     assert_eq!(count(r#"{"query":{"match":{"message":"logout"}}}"#), json!(1));
-    let lines = format!("/loki/api/v1/query?query=sum(count_over_time({selector}%20%7C%3D%20%22anna%22%5B1h%5D))");
+    let lines =
+        format!("/loki/api/v1/query?query=sum(count_over_time({selector}%20%7C%3D%20%22anna%22%5B1h%5D))");
     assert_eq!(masked.json("GET", &lines, "")["data"]["result"], json!([]));
 }
 
@@ -128,7 +137,8 @@ fn what_is_hidden_is_neither_shown_nor_found_nor_counted() {
     let file = site.path("tokens.toml").display().to_string();
     let token = |name: &str, roles: &[&str]| {
         let roles = roles.iter().flat_map(|role| ["--role", role]);
-        let arguments: Vec<&str> = ["token", name, "--file", &file, "--stream", "*"].into_iter().chain(roles).collect();
+        let arguments: Vec<&str> =
+            ["token", name, "--file", &file, "--stream", "*"].into_iter().chain(roles).collect();
         let outcome = site.run(&arguments);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         format!("Bearer {}", outcome.stdout.trim())
@@ -155,14 +165,19 @@ fn what_is_hidden_is_neither_shown_nor_found_nor_counted() {
     sees_all();
     wait::until_true("all is in shards", DEADLINE, || {
         let streams = clear.json("GET", "/api/v1/streams", "");
-        streams["streams"].as_array().unwrap().iter().any(|one| one["name"] == "logs" && one["records"] == json!(3))
+        streams["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["name"] == "logs" && one["records"] == json!(3))
     });
     sees_nothing_hidden(&masked, &id);
     sees_all();
 
     // As it comes in, too.
     let headers = [("authorization", masked.shown.as_str())];
-    let (mut events, answer) = http::begin(&up.server.address, "GET", "/api/v1/tail?q=*", &headers, "").unwrap();
+    let (mut events, answer) =
+        http::begin(&up.server.address, "GET", "/api/v1/tail?q=*", &headers, "").unwrap();
     assert_eq!(answer.status, 200);
     let mut hear = |until: &str| {
         let (mut heard, mut line) = (String::new(), String::new());
@@ -180,8 +195,18 @@ fn what_is_hidden_is_neither_shown_nor_found_nor_counted() {
     assert!(SECRETS.iter().all(|secret| !heard.contains(secret)), "{heard}");
 
     // Only what a record may lack can be hidden.
-    let wrong = site.write("wrong.toml", &format!("[query.auth]\ntokens_file = \"{file}\"\nmasked = [\"level\"]\n[topic]\ntype = \"embedded\"\n"));
+    let wrong = site.write(
+        "wrong.toml",
+        &format!(
+            "[query.auth]\ntokens_file = \"{file}\"\nmasked = [\"level\"]\n[topic]\ntype = \"embedded\"\n"
+        ),
+    );
     let outcome = site.run(&["config", "check", "--config", &wrong]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("wrong.toml:3:10") && outcome.stderr.contains("level is part of every record"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("wrong.toml:3:10")
+            && outcome.stderr.contains("level is part of every record"),
+        "{}",
+        outcome.stderr
+    );
 }

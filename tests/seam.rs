@@ -7,8 +7,8 @@ use millrace_catalogue::Catalogue;
 use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
-    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName, SystemClock,
-    TimeRange, Value,
+    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName,
+    SystemClock, TimeRange, Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
 use millrace_pipes::{Context, Plan};

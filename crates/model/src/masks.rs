@@ -23,7 +23,9 @@ impl Default for Masks {
 
 /// Why a field cannot be hidden.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is part of every record: only attributes, fields of the resource, the body, trace_id and span_id can be hidden")]
+#[error(
+    "{0} is part of every record: only attributes, fields of the resource, the body, trace_id and span_id can be hidden"
+)]
 pub struct NotHidden(String);
 
 impl Masks {
@@ -205,7 +207,9 @@ fn escaped(text: &str) -> Option<String> {
 }
 
 fn stands_in(line: &str, text: &str) -> bool {
-    text.is_empty() || place(line, text, 0).is_some() || escaped(text).is_some_and(|text| place(line, &text, 0).is_some())
+    text.is_empty()
+        || place(line, text, 0).is_some()
+        || escaped(text).is_some_and(|text| place(line, &text, 0).is_some())
 }
 
 /// Where a text stands by itself in a line, from a byte on: not as a part of a longer word or number.
@@ -291,8 +295,10 @@ mod tests {
     }
 
     fn masked(names: &[&str], body: &str, attributes: &str, resource: &str) -> [String; 3] {
-        let masks = Masks::new(names.iter().copied(), Grant::Streams(["clear".parse().unwrap()].into())).unwrap();
-        let LogRecord { body, attributes, resource, .. } = masks.apply(row(body, attributes, resource)).record;
+        let masks =
+            Masks::new(names.iter().copied(), Grant::Streams(["clear".parse().unwrap()].into())).unwrap();
+        let LogRecord { body, attributes, resource, .. } =
+            masks.apply(row(body, attributes, resource)).record;
         let json = |attributes: &Attributes| serde_json::to_string(attributes).unwrap();
         [body.to_string(), json(&attributes), json(&resource)]
     }
@@ -305,25 +311,29 @@ mod tests {
                 r#"{"user":{"email":"a@b.c"},"note":"for a@b.c"}"#,
                 r#"{"user":{"email":"a@b.c","id":7},"note":"for a@b.c","user.email":"x"}"#,
                 "{}",
-                [
-                    HIDDEN,
-                    r#"{"user":{"email":"***","id":7},"note":"for ***","user.email":"***"}"#,
-                    "{}",
-                ],
+                [HIDDEN, r#"{"user":{"email":"***","id":7},"note":"for ***","user.email":"***"}"#, "{}"],
             ),
             (
                 &["user.email"],
                 r#"{"user":{"email":"a@b.c"},"note":"for a@b.c, not for ba@b.cd"}"#,
                 r#"{"user":{"email":"a@b.c"}}"#,
                 "{}",
-                [r#"{"user":{"email":"***"},"note":"for ***, not for ba@b.cd"}"#, r#"{"user":{"email":"***"}}"#, "{}"],
+                [
+                    r#"{"user":{"email":"***"},"note":"for ***, not for ba@b.cd"}"#,
+                    r#"{"user":{"email":"***"}}"#,
+                    "{}",
+                ],
             ),
             (
                 &["client_ip"],
                 "10.0.0.1 - - GET /?from=10.0.0.1 110.0.0.1",
                 r#"{"client.address":"10.0.0.1","url.query":"from=10.0.0.1","n":5}"#,
                 "{}",
-                ["*** - - GET /?from=*** 110.0.0.1", r#"{"client.address":"***","url.query":"from=***","n":5}"#, "{}"],
+                [
+                    "*** - - GET /?from=*** 110.0.0.1",
+                    r#"{"client.address":"***","url.query":"from=***","n":5}"#,
+                    "{}",
+                ],
             ),
             (
                 &["card"],
@@ -339,7 +349,13 @@ mod tests {
                 r#"{"host.name":"web1","os":"linux"}"#,
                 ["*** is up", r#"{"host.name":"***"}"#, r#"{"host.name":"***","os":"linux"}"#],
             ),
-            (&["people.name"], "x", r#"{"people":[{"name":"a"},{"name":"b","age":1}]}"#, "{}", ["x", r#"{"people":[{"name":"***"},{"name":"***","age":1}]}"#, "{}"]),
+            (
+                &["people.name"],
+                "x",
+                r#"{"people":[{"name":"a"},{"name":"b","age":1}]}"#,
+                "{}",
+                ["x", r#"{"people":[{"name":"***"},{"name":"***","age":1}]}"#, "{}"],
+            ),
             (&["body"], "x", r#"{"a":"x"}"#, "{}", ["***", r#"{"a":"x"}"#, "{}"]),
             (&["absent"], "x absent", r#"{"a":"x"}"#, "{}", ["x absent", r#"{"a":"x"}"#, "{}"]),
         ] {

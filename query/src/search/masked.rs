@@ -54,12 +54,13 @@ impl<L: Leaf> Searcher<L> {
                     missing.push(one);
                 }
             }
-            let (filter, masks, leaf) = (request.filter.clone(), masks.clone(), leaf.clone());
+            let (filter, masks, asked) = (request.filter.clone(), masks.clone(), leaf.clone());
             let rows = page.hits;
             let looking = self.try_on_a_core(move |turn| {
                 let shown = rows.into_iter().map(|row| masks.apply(row));
                 let matching = shown.filter(|row| filter.matches(&row.placed()));
-                let found = by_stream(matching).into_values().map(|rows| rows.search(&leaf, i64::MIN, Some(turn)));
+                let found =
+                    by_stream(matching).into_values().map(|rows| rows.search(&asked, i64::MIN, Some(turn)));
                 found.collect::<Result<Vec<LeafResponse>, _>>()
             });
             let broken_off = match looking.await {

@@ -3,8 +3,8 @@ use bytes::Bytes;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{
-    AgentId, BootId, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName, SystemClock, Timestamp,
-    Value,
+    AgentId, BootId, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName, SystemClock,
+    Timestamp, Value,
     wire::{self, Envelope, Extent, Payload, Run, RunKind, Sender, SourceOpen},
 };
 use millrace_transport::{EmbeddedSettings, Metrics, Producer, Topic, TopicSettings};

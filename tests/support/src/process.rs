@@ -69,7 +69,7 @@ impl Process {
     /// # Panics
     /// When it is not running.
     pub fn cores_used(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it is running");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it is running");
         // Behind its name, which may be anything in parentheses.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use millrace_catalogue::{PartitionRow, Snapshot};
-use millrace_model::{Grant, Sight, TimeRange};
+use millrace_model::{Grant, TimeRange};
 use millrace_store::{HotRequest, HotResponse, LeafError, LeafRequest, LeafResponse, Order};
 
 fn plan(next_offset: Option<i64>) -> Plan {
@@ -25,7 +25,7 @@ fn plan(next_offset: Option<i64>) -> Plan {
     let hot = HotRequest {
         request: sealed.clone(),
         streams: None,
-        sight: Sight::whole(Grant::All),
+        grant: Grant::All,
         published: Vec::new(),
         publish: false,
     };
