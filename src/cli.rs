@@ -1,8 +1,15 @@
 //! The command line: what can be asked, and what it exits with. Data goes to stdout, everything else to stderr.
 
+mod asking;
+
+pub(crate) use asking::{
+    AuditArgs, Colour, DoctorArgs, HostsArgs, IngestArgs, SearchArgs, SearchOutput, StatsArgs, TailArgs,
+    TailOutput, TrafficArgs,
+};
+
 use crate::{
-    catalogue, client, dead_letters, decrypt, hosts, import, ingest, manual, rehearse, reprocess, roles,
-    rules, search, settings, streams, tail, telemetry, token,
+    catalogue, client, dead_letters, decrypt, doctor, hosts, import, ingest, manual, rehearse, reprocess,
+    roles, rules, search, settings, stats, streams, tail, telemetry, token,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -34,6 +41,8 @@ enum Command {
     Search(SearchArgs),
     /// Show records as they come in, until interrupted
     Tail(TailArgs),
+    /// When records came and of which levels, and their most frequent values and patterns
+    Stats(StatsArgs),
     /// Bring lines of files to a server: backfill, or a pipe
     Ingest(IngestArgs),
     /// What of every source is indexed, dropped or missing
@@ -59,8 +68,10 @@ enum Command {
     Config(ConfigCommand),
     /// Read what agents encrypted ([agent.redact] action = "encrypt"), with the private key
     Decrypt(DecryptArgs),
-    /// Make a token for those who ask a server, and add it to the server's file ([query.auth])
+    /// Make a token for those who ask a server, in its catalogue or in its file ([query.auth]); list and revoke those of the catalogue
     Token(TokenArgs),
+    /// Whether this machine, what a configuration names, and a server are as they must be
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completion {
         /// Which shell
@@ -113,13 +124,13 @@ pub(crate) struct DecryptArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// Its name: what the audit trail calls whoever shows it
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// The file that it is added to; made if it is not there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    #[arg(value_name = "NAME", required_unless_present_any = ["list", "revoke"])]
+    pub(crate) name: Option<String>,
+    /// The file that it is added to; made if it is not there [default: it is made by the server, and lies in the catalogue]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "revoke"])]
+    pub(crate) file: Option<PathBuf>,
     /// What may be done with it; may be given several times
-    #[arg(long, value_name = "ROLE", required = true)]
+    #[arg(long, value_name = "ROLE", required_unless_present_any = ["list", "revoke"])]
     pub(crate) role: Vec<RoleName>,
     /// In which streams, with commas between or given several times; `*` is all. An administrator needs none
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -127,6 +138,17 @@ pub(crate) struct TokenArgs {
     /// For how long: 90d, 1y [default: without an end]
     #[arg(long, value_name = "AGE")]
     pub(crate) expires: Option<String>,
+    /// List the tokens of the catalogue
+    #[arg(long, conflicts_with_all = ["name", "role", "stream", "expires", "revoke"])]
+    pub(crate) list: bool,
+    /// Take a token out of the catalogue: it is not known any more
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "role", "stream", "expires"])]
+    pub(crate) revoke: Option<String>,
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// What may be done with a token.
@@ -138,6 +160,8 @@ pub(crate) enum RoleName {
     Write,
     /// All of it, in all streams
     Admin,
+    /// See what is hidden from others ([query.auth] masked)
+    Unmask,
 }
 
 #[derive(Debug, Args)]
@@ -153,10 +177,12 @@ pub(crate) struct AgentArgs {
     pub(crate) source: Option<String>,
 }
 
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7700";
+
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Whom to ask
-    #[arg(long, value_name = "URL", env = "MILLRACE_SERVER", default_value = "http://127.0.0.1:7700")]
+    #[arg(long, value_name = "URL", env = "MILLRACE_SERVER", default_value = DEFAULT_SERVER)]
     pub(crate) server: String,
     #[arg(
         long,
@@ -164,6 +190,13 @@ pub(crate) struct ServerArgs {
         help = "A file with the token that is shown to it [default: what MILLRACE_TOKEN holds, if anything]"
     )]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Has nobody said whom to ask?
+    pub(crate) fn is_default(&self) -> bool {
+        self.server == DEFAULT_SERVER
+    }
 }
 
 /// How data is written.
@@ -175,123 +208,6 @@ pub(crate) enum Output {
     Json,
     /// One object a line
     Ndjson,
-}
-
-/// How what was found is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SearchOutput {
-    /// For people
-    Text,
-    /// One document
-    Json,
-    /// One object a line
-    Ndjson,
-    /// With a header
-    Csv,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SearchArgs {
-    /// What to look for, such as `error timeout`, `level:>=warn -host:web1`, `"connection reset"`; and what to make of it:
-    /// `error | stats count() by host`
-    #[arg(default_value = "*", allow_hyphen_values = true)]
-    pub(crate) query: String,
-    /// From when: an age (15m, 2d), RFC 3339 or epoch milliseconds
-    #[arg(long, value_name = "TIME", default_value = "1h")]
-    pub(crate) since: String,
-    /// Until when
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
-    /// How many records, the newest first, or rows; 0 counts only
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) limit: usize,
-    /// Only in this stream; several with commas between
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stream: Option<String>,
-    /// How to write what is found
-    #[arg(long, value_enum, default_value_t = SearchOutput::Text)]
-    pub(crate) output: SearchOutput,
-    /// With so many records before and after each, of the same file or journal; found ones are marked by `>`
-    #[arg(short = 'C', long, value_name = "N")]
-    pub(crate) context: Option<usize>,
-    /// Instead of what is found, say what was done to find it: how the query was understood, which shards were searched, which were
-    /// ruled out and why
-    #[arg(long, conflicts_with = "context")]
-    pub(crate) explain: bool,
-    /// In colours
-    #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
-    pub(crate) colour: Colour,
-    /// Not through a pager (`$MILLRACE_PAGER`, `$PAGER` or `less`), which text for people goes through on a terminal
-    #[arg(long)]
-    pub(crate) no_pager: bool,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-/// How records are written that come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TailOutput {
-    /// For people
-    Text,
-    /// One object a line
-    Ndjson,
-}
-
-/// When to write in colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TailArgs {
-    /// Which records, such as `error timeout`, `level:>=warn -host:web1`; pipes have no place here
-    #[arg(default_value = "*", allow_hyphen_values = true)]
-    pub(crate) query: String,
-    /// Only in this stream; several with commas between
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stream: Option<String>,
-    /// How to write what comes
-    #[arg(long, value_enum, default_value_t = TailOutput::Text)]
-    pub(crate) output: TailOutput,
-    /// In colours
-    #[arg(long = "color", alias = "colour", value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
-    pub(crate) colour: Colour,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct IngestArgs {
-    /// Files, packed by gzip or not; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// How lines are read: auto, json, logfmt, syslog, access, cef, leef, raw
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    pub(crate) format: String,
-    /// The stream that they belong to [default: logs]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stream: Option<String>,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AuditArgs {
-    /// Only sources whose path matches, with `*` and `?`
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) source: Option<String>,
-    /// Recompute the hash chains, and read every published bundle whole: takes as long as that takes
-    #[arg(long)]
-    pub(crate) verify: bool,
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -327,30 +243,6 @@ pub(crate) enum StreamsCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TrafficArgs {
-    /// So many days, today among them
-    #[arg(long, default_value_t = 7)]
-    pub(crate) days: u32,
-    /// Added up by `host`, `stream` or `day`
-    #[arg(long, default_value = "host")]
-    pub(crate) by: String,
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct HostsArgs {
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -670,6 +562,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         }
         Command::Search(args) => runtime()?.block_on(search::run(&args)),
         Command::Tail(args) => runtime()?.block_on(tail::run(&args)),
+        Command::Stats(args) => runtime()?.block_on(stats::run(&args)),
         Command::Ingest(args) => runtime()?.block_on(ingest::run(&args)),
         Command::Audit(args) => runtime()?.block_on(client::audit(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(&command)),
@@ -690,8 +583,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Catalogue(CatalogueCommand::Reprocess(args)) => runtime()?.block_on(reprocess::run(&args)),
         Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
+        Command::Doctor(args) => runtime()?.block_on(doctor::run(&args)),
         Command::Decrypt(args) => decrypt::decrypt(&args),
-        Command::Token(args) => token::run(&args),
+        Command::Token(args) => runtime()?.block_on(token::run(&args)),
         Command::Completion { shell } => manual::completion(shell),
         Command::Man { directory } => manual::man(&directory),
         Command::Config(ConfigCommand::Check(args)) => {

@@ -206,6 +206,17 @@ fn write_catalogue(out: &mut impl Write, answer: &Value) -> io::Result<()> {
     Ok(())
 }
 
+/// Says what an answer may lack.
+pub(crate) fn partial(answer: &Value) -> Code {
+    if answer["partial"] != json!(true) {
+        return Code::Ok;
+    }
+    for missing in answer["missing"].as_array().into_iter().flatten() {
+        eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
+    }
+    Code::Partial
+}
+
 /// A question to a server.
 pub(crate) struct Request<'a> {
     server: &'a ServerArgs,
@@ -341,7 +352,12 @@ async fn read(
         message: message.to_owned(),
         suggestion: error["suggestion"].as_str().map(str::to_owned),
     };
-    Err(Failure::with(Code::Usage, format!("the query cannot be read\n{}", marked.render(query))))
+    Err(unreadable(&marked, query))
+}
+
+/// A query that is wrong, marked where it is.
+pub(crate) fn unreadable(error: &millrace_filter::ParseError, query: &str) -> anyhow::Error {
+    Failure::with(Code::Usage, format!("the query cannot be read\n{}", error.render(query)))
 }
 
 #[cfg(test)]

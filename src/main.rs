@@ -4,10 +4,12 @@
 
 mod admin;
 mod catalogue;
+mod chart;
 mod cli;
 mod client;
 mod dead_letters;
 mod decrypt;
+mod doctor;
 mod explain;
 mod hosts;
 mod import;
@@ -24,6 +26,7 @@ mod roles;
 mod rules;
 mod search;
 mod settings;
+mod stats;
 mod streams;
 mod systemd;
 mod table;

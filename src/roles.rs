@@ -15,7 +15,7 @@ use millrace_agent::{Ingest, Later};
 use millrace_catalogue::Catalogue;
 use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
-use millrace_listen::{Asked, Role, asks, serve_all};
+use millrace_listen::{Asked, Callers, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
@@ -27,6 +27,7 @@ use millrace_query::{
         Api,
         streams::{Kept, TopicKeeps},
     },
+    login::Login,
     shards::OpenShards,
     tail::{Feed, FeedParts},
 };
@@ -211,10 +212,11 @@ pub(crate) async fn query(settings: Settings, reread: Reread) -> anyhow::Result<
     let name = node("query", listen);
     let bundles = base.bundles(&settings, &name).await?;
     receive(&mut base, &settings, &topic).await?;
-    let api =
-        start_query::<HttpLeaf>(&mut base, &settings, topic.clone(), catalogue, bundles, name, None).await?;
+    let (reached, guard) = door::open(&mut base, &settings, &catalogue)?;
+    let (callers, login) = guard.known();
+    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers, login };
+    let api = start_query::<HttpLeaf>(&mut base, &settings, parts, None).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
-    let (reached, guard) = door::open(&mut base, &settings)?;
     if settings.ingest.is_some() {
         start_agent(&mut base, settings, topic, reread)?;
     }
@@ -243,9 +245,11 @@ pub(crate) async fn up(settings: Settings, reread: Reread) -> anyhow::Result<()>
     );
     let local = Some((name.clone(), leaf));
     receive(&mut base, &settings, &topic).await?;
-    let api = start_query(&mut base, &settings, topic.clone(), catalogue, bundles, name, local).await?;
+    let (reached, guard) = door::open(&mut base, &settings, &catalogue)?;
+    let (callers, login) = guard.known();
+    let parts = QueryParts { topic: topic.clone(), catalogue, bundles, node: name, callers, login };
+    let api = start_query(&mut base, &settings, parts, local).await?;
     let api = api.merge(ingest_router(&settings, &base.ingest));
-    let (reached, guard) = door::open(&mut base, &settings)?;
     start_agent(&mut base, settings, topic, reread)?;
     base.serve_as(listener, reached, api, Some(guard))?;
     base.run().await
@@ -319,15 +323,23 @@ fn start_indexer(
     (leaf, metrics)
 }
 
-async fn start_query<L: Leaf + Clone + 'static>(
-    base: &mut Base,
-    settings: &Settings,
+/// What a query service stands on.
+struct QueryParts {
     topic: Topic,
     catalogue: Catalogue,
     bundles: Bundles,
     node: String,
+    callers: Option<Arc<Callers>>,
+    login: Option<Arc<Login>>,
+}
+
+async fn start_query<L: Leaf + Clone + 'static>(
+    base: &mut Base,
+    settings: &Settings,
+    parts: QueryParts,
     local: Option<(String, L)>,
 ) -> anyhow::Result<Router> {
+    let QueryParts { topic, catalogue, bundles, node, callers, login } = parts;
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
     let alerts = settings.query.alerts.clone();
@@ -393,7 +405,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         base.cores.clone(),
         Arc::clone(&base.clock),
         metrics.clone(),
-    );
+    )
+    .keeping(settings.query.kept_results);
     let streams = &settings.indexer.streams;
     let kept = Kept {
         others: streams.others.age,
@@ -437,6 +450,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
         searcher,
         timeout,
         query_memory,
+        masks: settings.query.auth.as_ref().map(|auth| auth.masks.clone()).unwrap_or_default(),
         rules,
         kept,
         topic_keeps,
@@ -446,6 +460,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         feed,
         elastic,
         described: Arc::new(described(settings)?),
+        callers,
+        login,
     });
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Code, Failure, SearchArgs, SearchOutput, written},
-    client::{Request, printable},
+    client::{Request, partial, printable},
     explain,
     lines::{is_coloured, line},
     pager::Screen,
@@ -99,17 +99,6 @@ async fn explain(args: &SearchArgs) -> anyhow::Result<Code> {
         tell(&answer);
     }
     Ok(partial(&answer))
-}
-
-/// Says what an answer may lack.
-fn partial(answer: &Value) -> Code {
-    if answer["partial"] != json!(true) {
-        return Code::Ok;
-    }
-    for missing in answer["missing"].as_array().into_iter().flatten() {
-        eprintln!("partial: {}", missing["reason"].as_str().unwrap_or_default());
-    }
-    Code::Partial
 }
 
 /// Many records: as the server finds them, without a page after the other.
@@ -235,6 +224,9 @@ fn tell(answer: &Value) {
         answer["table"]["estimates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !names.is_empty() {
         eprintln!("estimated: {}", names.join(", "));
+    }
+    if answer["table"]["chosen_by_estimate"] == true {
+        eprintln!("which rows these are was decided by an estimate");
     }
 }
 

@@ -124,11 +124,16 @@ pub(crate) fn query(file: &Path) -> anyhow::Result<Settings> {
 
 /// For commands that look at what is stored: with `--data` as `millrace up` reads it, else as an indexer does.
 pub(crate) fn stored(args: &StoredArgs) -> anyhow::Result<Settings> {
-    let layers = Layers::of_process(args.config.clone());
     match &args.data {
-        Some(data) => read(layers, Role::Up, &std::path::absolute(data).unwrap_or_else(|_| data.clone())),
-        None => read(layers, Role::Indexer, Path::new("/var/lib/millrace")),
+        Some(data) => of_data(args.config.clone(), data),
+        None => read(Layers::of_process(args.config.clone()), Role::Indexer, Path::new("/var/lib/millrace")),
     }
+}
+
+/// As `millrace up` reads it that keeps everything in this folder.
+pub(crate) fn of_data(config: Option<PathBuf>, data: &Path) -> anyhow::Result<Settings> {
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    read(Layers::of_process(config), Role::Up, &data)
 }
 
 /// For `millrace config check`.

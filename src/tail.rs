@@ -57,6 +57,12 @@ async fn follow(
         };
         let mut out = BufWriter::new(io::stdout().lock());
         for event in events.push(&chunk) {
+            if event.kind == "ended" {
+                written(out.flush())?;
+                let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let why = data["error"]["message"].as_str().unwrap_or_default();
+                return Err(Failure::with(Code::Usage, why));
+            }
             written(write(args, &mut out, &event))?;
             *cursor = event.id.or(cursor.take());
         }

@@ -13,7 +13,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use millrace_agent::{Ingest, Later};
-use millrace_listen::{Audited, From};
+use millrace_listen::{Audited, Caller, From};
 use millrace_model::{Clock, LogRecord, Severity, StreamName, Timestamp, Value};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use std::{
@@ -128,11 +128,17 @@ async fn note(State(trail): State<Trail>, request: Request, next: Next) -> Respo
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let said = Arc::new(Mutex::new(Vec::new()));
     let response = next.run(overheard(request, &said)).await;
-    let Some(Audited(caller)) = response.extensions().get() else { return response };
+    let Some(Audited { caller, outcome }) = response.extensions().get() else { return response };
     let who = caller.as_ref().map(|caller| caller.name().unwrap_or_default().to_owned());
-    let asked =
-        Asked { who, from, method, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) };
-    let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+    let subject = caller.as_ref().and_then(Caller::subject).map(str::to_owned);
+    // Where there is an outcome, what was asked holds secrets.
+    let query = uri.query().filter(|_| outcome.is_none()).map(str::to_owned);
+    let path = uri.path().to_owned();
+    let asked = Asked { who, subject, from, method, path, query, outcome: outcome.clone() };
+    let mut said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+    if outcome.is_some() {
+        said.clear();
+    }
     let record = asked.record(&said, response.status(), started.elapsed(), trail.clock.now());
     if let Err(error) = trail.notes.try_send(record) {
         log(&[error.into_inner()], &trail.elsewhere);
@@ -160,19 +166,25 @@ fn keep(said: &mut Vec<u8>, bytes: &Bytes) {
 
 struct Asked {
     who: Option<String>,
+    /// What the provider calls a person.
+    subject: Option<String>,
     from: Option<String>,
     method: Method,
     path: String,
     query: Option<String>,
+    outcome: Option<String>,
 }
 
 impl Asked {
     /// By OpenTelemetry's names.
     fn record(self, said: &[u8], status: StatusCode, took: Duration, now: Timestamp) -> LogRecord {
-        let Self { who, from, method, path, query } = self;
+        let Self { who, subject, from, method, path, query, outcome } = self;
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let name = who.as_deref().unwrap_or("nobody who is known");
-        let body = format!("{name}: {method} {path} {}", status.as_u16());
+        let mut body = format!("{name}: {method} {path} {}", status.as_u16());
+        if let Some(outcome) = &outcome {
+            body.extend([" ", outcome.as_str()]);
+        }
         let mut record = LogRecord {
             timestamp: Some(now),
             observed_timestamp: now,
@@ -183,6 +195,7 @@ impl Asked {
         let said = (!said.is_empty()).then(|| String::from_utf8_lossy(said).into_owned());
         let texts = [
             ("user.name", who),
+            ("user.id", subject),
             ("client.address", from),
             ("http.request.method", Some(method.to_string())),
             ("url.path", Some(path)),

@@ -5,7 +5,7 @@
 #[path = "afar/world.rs"]
 mod world;
 
-use millrace_model::{Grant, ShardMeta, TimeRange};
+use millrace_model::{Grant, ShardMeta, Sight, TimeRange};
 use millrace_query::{SearchRequest, search::Hits};
 use millrace_store::Order;
 use millrace_test_support::s3::{Fault, Kind};
@@ -20,7 +20,7 @@ fn latest(query: &str, limit: usize) -> SearchRequest {
         filter: millrace_filter::parse(query).unwrap(),
         range: TimeRange::ALL,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit,
         order: Order::NewestFirst,
         after: None,

@@ -64,6 +64,71 @@ fn outputs_are_for_people_and_for_programs() {
 }
 
 #[test]
+fn stats_show_when_records_came_and_what_is_frequent_in_them() {
+    let site = Site::new(BINARY);
+    let logs = site.path("logs").display().to_string();
+    let up = site
+        .up(&format!("[agent.sources.a]\ntype = \"file\"\ninclude = [\"{logs}/*\"]\nparse = [\"json\"]\n"));
+    let up = up.started();
+    let line = |n: usize| {
+        let level = if n.is_multiple_of(10) { "error" } else { "info" };
+        format!("{{\"level\":\"{level}\",\"user\":\"u{}\",\"message\":\"order {n} was sent\"}}\n", n % 3)
+    };
+    site.append("a.log", (0..1000).map(line).collect::<String>());
+    up.server.wait_for_total("order", 1000, DEADLINE);
+    let outcome = up.run(&["stats", "order", "--since", "1h", "--by", "user,level"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let text = outcome.stdout;
+    assert!(text.starts_with("1,000 records, 100 errors, 0 warnings; a bar is 1 min\n"), "{text}");
+    for part in [
+        "1000 ┤",
+        "└──",
+        "\nuser\n",
+        " 334  33.40 % ████████",
+        " u0\n",
+        "\nlevel\n",
+        " 900  90.00 % ",
+        "order <*> was sent",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    assert!(!text.contains('\x1b'));
+    let outcome = up.run(&[
+        "stats",
+        "level:error",
+        "--output",
+        "json",
+        "--top",
+        "1",
+        "--by",
+        "user",
+        "--interval",
+        "10m",
+    ]);
+    let answer: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let buckets = answer["histogram"]["buckets"].as_array().unwrap();
+    let sum = |name: &str| buckets.iter().map(|bucket| bucket[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("count"), sum("errors"), sum("warnings")), (100, 100, 0));
+    assert!((6..=7).contains(&buckets.len()), "{}", buckets.len());
+    assert_eq!(answer["fields"]["user"].as_array().unwrap().len(), 1);
+    assert_eq!((&answer["total"], &answer["partial"]), (&Value::from(100), &Value::from(false)));
+    let lines = up.run(&["stats", "order", "--output", "ndjson", "--by", "user"]);
+    let values = lines.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(
+        values
+            .filter(|line| line["field"] == "user")
+            .map(|line| line["count"].as_u64().unwrap())
+            .sum::<u64>(),
+        1000
+    );
+    let outcome = up.run(&["stats", "level:error AND ("]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains('^') && !outcome.stderr.contains("timechart"), "{}", outcome.stderr);
+    assert_eq!(up.run(&["stats", "order | limit 1"]).code, Some(2));
+    assert_eq!(up.run(&["stats", "order", "--since", "soon"]).code, Some(2));
+}
+
+#[test]
 fn a_server_that_is_away_is_told_from_a_wrong_question() {
     let site = Site::new(BINARY);
     let url = format!("http://127.0.0.1:{}", ports::free());

@@ -10,6 +10,8 @@ use millrace_test_support::{
 use serde_json::{Value, json};
 use std::{
     fs,
+    io::Write,
+    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -181,4 +183,52 @@ fn an_indexer_that_is_told_to_end_hands_its_partitions_over() {
     let total = written.into_inner();
     cluster.server.wait_for_total(numbers::QUERY, total, DEADLINE);
     numbers::assert_each_once(&cluster.server, total);
+}
+
+/// What an indexer does for a search over HTTP ends when whoever asked the query node has gone.
+#[test]
+fn a_search_that_nobody_waits_for_ends_at_the_indexer() {
+    const LINES: u64 = 100_000;
+    let broker = kafka::shared();
+    let site = Site::new(BINARY);
+    let mut cluster = Cluster::new(&site, Plan { indexers: 1, ..plan(broker, "gone") });
+    cluster.start();
+    let line = |n: u64| format!("request {n} of user u{} took {} ms\n", n % 997, n * 7919 % 100_003);
+    site.append("app.log", (0..LINES).map(line).collect::<String>());
+    cluster.server.wait_for_total("request", LINES, DEADLINE);
+    let query = r#"request | extract "request <n> of user <u> took <ms> ms" | stats count_distinct(n), p99(ms), max(ms), min(n) by u"#;
+    let body = json!({ "q": query, "limit": 1 });
+    let mut indexer = cluster.indexers.remove(0);
+    let mut used = |search: &mut dyn FnMut()| {
+        let before = indexer.process().cores_used();
+        for _ in 0..5 {
+            search();
+        }
+        // All that it still does for them.
+        std::thread::sleep(Duration::from_millis(500));
+        indexer.process().cores_used() - before
+    };
+    let whole = used(&mut || {
+        let answer = cluster.server.search(&body);
+        assert_eq!(
+            (&answer["total"], &answer["table"]["total_rows"]),
+            (&json!(LINES), &json!(997)),
+            "{answer}"
+        );
+    });
+    let given_up = used(&mut || {
+        let mut socket = TcpStream::connect(&cluster.server.address).unwrap();
+        let text = body.to_string();
+        let head = format!(
+            "POST /api/v1/search HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            text.len()
+        );
+        socket.write_all((head + &text).as_bytes()).unwrap();
+        // It is under way by then, and far from its end.
+        std::thread::sleep(Duration::from_millis(20));
+    });
+    println!(
+        "five searches used {whole} hundredths of a second of the indexer's cores; five that were given up {given_up}"
+    );
+    assert!(whole > 20 && given_up * 2 < whole, "{given_up} of {whole}");
 }

@@ -7,10 +7,11 @@ use millrace_catalogue::Catalogue;
 use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, Metrics, Parts, Settings};
 use millrace_model::{
-    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock,
-    TimeRange, Value,
+    AgentId, BootId, Clock, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName,
+    SystemClock, TimeRange, Value,
     wire::{self, Envelope, Extent, Run, RunKind, Sender, SourceOpen},
 };
+use millrace_pipes::{Context, Plan};
 use millrace_query::{HttpLeaves, Leaves, SearchRequest, Searcher, shards::OpenShards};
 use millrace_storage::Bundles;
 use millrace_store::{HotRequest, HotResponse, Leaf, LeafError, Order};
@@ -92,7 +93,8 @@ impl World {
         Indexer::new(settings, parts)
     }
 
-    fn searcher(&self, leaves: Vec<HotLeaf>) -> Searcher<Both> {
+    /// With so many bytes of room for what shards have answered.
+    fn searcher(&self, leaves: Vec<HotLeaf>, kept: usize) -> (Searcher<Both>, millrace_query::Metrics) {
         let leaves = {
             let remote = HttpLeaves::new(None, Arc::clone(&self.clock)).unwrap();
             let local = Some(("both".to_owned(), Both(leaves)));
@@ -100,14 +102,15 @@ impl World {
         };
         let shards = OpenShards::new(self.bundles());
         let metrics = millrace_query::Metrics::default();
-        Searcher::new(
+        let searcher = Searcher::new(
             self.catalogue.clone(),
             shards,
             leaves,
             Cores::default(),
             Arc::clone(&self.clock),
-            metrics,
-        )
+            metrics.clone(),
+        );
+        (searcher.keeping(kept), metrics)
     }
 }
 
@@ -177,7 +180,7 @@ fn everything(limit: usize) -> SearchRequest {
         filter: millrace_filter::parse("number").unwrap(),
         range: TimeRange::ALL,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit,
         order: Order::OldestFirst,
         after: None,
@@ -190,7 +193,8 @@ fn everything(limit: usize) -> SearchRequest {
 async fn searches_are_whole_while_everything_moves() {
     let world = World::new().await;
     let (first, second) = (world.indexer("first"), world.indexer("second"));
-    let searcher = world.searcher(vec![first.leaf(Cores::default()), second.leaf(Cores::default())]);
+    let leaves = vec![first.leaf(Cores::default()), second.leaf(Cores::default())];
+    let (searcher, metrics) = world.searcher(leaves.clone(), 64 << 20);
     let (stop_first, stop_second) = (CancellationToken::new(), CancellationToken::new());
     let first = tokio::spawn(first.run(stop_first.clone()));
 
@@ -279,4 +283,40 @@ async fn searches_are_whole_while_everything_moves() {
     }
     let snapshot = world.catalogue.snapshot(millrace_indexer::GROUP, TimeRange::ALL, None).await.unwrap();
     assert_eq!(snapshot.shards.iter().map(|shard| shard.records).sum::<u64>(), total);
+
+    // What shards have answered before is what they answer.
+    let (forgetful, asked) = world.searcher(leaves, 0);
+    for query in
+        ["number", "number | stats count(), max(_position) by file", "\"number 7\" | sort body | limit 5"]
+    {
+        let wanted = answered(&forgetful, query).await;
+        for _ in 0..2 {
+            assert_eq!(answered(&searcher, query).await, wanted, "{query}");
+        }
+    }
+    assert!(
+        metrics.kept_results.get() >= 3 && asked.kept_results.get() == 0,
+        "{}",
+        metrics.kept_results.get()
+    );
+}
+
+/// What a query is answered, hits or a table, with its counts by time.
+async fn answered(searcher: &Searcher<Both>, query: &str) -> String {
+    let query = millrace_pipes::parse(query).unwrap();
+    let context = Context { now: searcher.now(), range: TimeRange::ALL, limit: 100, memory: 1 << 20 };
+    let plan = (!query.pipes.is_empty()).then(|| Plan::new(&query.pipes, &context).unwrap());
+    let request = SearchRequest {
+        filter: query.filter,
+        histogram: plan.is_none().then_some(Duration::from_secs(1)),
+        gather: plan.as_ref().map(Plan::leaf),
+        ..everything(100)
+    };
+    let found = searcher.search(&request).await.unwrap();
+    assert!(found.missing.is_empty(), "{:?}", found.missing);
+    let table = match plan {
+        Some(plan) => Some(searcher.finish(plan, found.gathered).await.unwrap()),
+        None => None,
+    };
+    format!("{} {:?} {:?} {table:?}", found.total, found.hits, found.histogram)
 }

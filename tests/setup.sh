@@ -5,6 +5,7 @@
 #   tests/setup.sh build               what building needs
 #   tests/setup.sh test                what the tests need as well
 #   tests/setup.sh venv DIR FILE       a Python environment in DIR with the packages of FILE
+#   tests/setup.sh npm DIR FROM        a copy of the folder FROM in DIR, with the packages that its lock file names
 set -euo pipefail
 
 packages=()
@@ -30,6 +31,8 @@ for_testing() {
         packages+=(java)
     fi
     need mvn maven
+    need node nodejs
+    need npm npm
     if ! python > /dev/null; then
         packages+=(python3 python3-venv)
     fi
@@ -130,6 +133,19 @@ make_venv() { # make_venv DIR FILE
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
 }
 
+make_npm() { # make_npm DIR FROM
+    local version
+    version=$(node --version 2> /dev/null | sed 's/^v\([0-9]*\).*/\1/') || true
+    if [ "${version:-0}" -lt 20 ]; then
+        echo "setup: $2 needs Node.js 20 or later, found ${version:-none}: https://nodejs.org" >&2
+        exit 1
+    fi
+    echo "setup: $1 gets the packages of $2/package-lock.json" >&2
+    mkdir -p "$1"
+    cp "$2"/* "$1"
+    (cd "$1" && npm ci --silent --no-audit --no-fund)
+}
+
 case ${1:-} in
     build)
         for_building
@@ -146,8 +162,11 @@ case ${1:-} in
     venv)
         make_venv "$2" "$3"
         ;;
+    npm)
+        make_npm "$2" "$3"
+        ;;
     *)
-        echo "usage: tests/setup.sh build | test | venv DIR FILE" >&2
+        echo "usage: tests/setup.sh build | test | venv DIR FILE | npm DIR FROM" >&2
         exit 2
         ;;
 esac

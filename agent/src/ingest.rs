@@ -161,7 +161,7 @@ async fn begin(
 /// Whoever may not is noted.
 fn refused(turned: Turned, caller: &Caller) -> Response {
     let mut answer = turned.into_response();
-    answer.extensions_mut().insert(Audited(Some(caller.clone())));
+    answer.extensions_mut().insert(Audited::of(Some(caller.clone())));
     answer
 }
 

@@ -39,5 +39,6 @@ pub use settings::{
     Endpoint, FileSettings, HttpSettings, IngestSettings, JournaldSettings, OtlpSettings, Protocol, Settings,
     SourceKind, SourceSettings, SpoolSettings, StdinSettings, SyslogSettings,
 };
+pub use source::file::named::{Named, named};
 pub use source::pushed::{Later, Taken};
 pub use status::Status;

@@ -2,7 +2,7 @@
 
 use crate::{Missing, SearchRequest, Searcher};
 use millrace_filter::Filter;
-use millrace_model::{Grant, RecordId, Row, TimeRange};
+use millrace_model::{RecordId, Row, Sight, TimeRange};
 use millrace_store::{Leaf, Order};
 
 /// So many records of a stretch of the source are looked at at once.
@@ -35,10 +35,10 @@ impl<L: Leaf> Searcher<L> {
         id: RecordId,
         before: usize,
         after: usize,
-        grant: &Grant,
+        sight: &Sight,
     ) -> Result<Surroundings, millrace_catalogue::Error> {
         let mut found = Surroundings::default();
-        let place = self.stretch(id, (id.position, id.position), grant, &mut found.missing).await?;
+        let place = self.stretch(id, (id.position, id.position), sight, &mut found.missing).await?;
         found.hit = place.iter().find(|row| row.id == id).cloned();
         if found.hit.is_none() {
             return Ok(found);
@@ -52,8 +52,8 @@ impl<L: Leaf> Searcher<L> {
                 std::cmp::Ordering::Greater => same_after.push(row),
             }
         }
-        found.before = self.beside(id, before, Side::Before, same_before, grant, &mut found.missing).await?;
-        found.after = self.beside(id, after, Side::After, same_after, grant, &mut found.missing).await?;
+        found.before = self.beside(id, before, Side::Before, same_before, sight, &mut found.missing).await?;
+        found.after = self.beside(id, after, Side::After, same_after, sight, &mut found.missing).await?;
         Ok(found)
     }
 
@@ -64,7 +64,7 @@ impl<L: Leaf> Searcher<L> {
         wanted: usize,
         side: Side,
         known: Vec<Row>,
-        grant: &Grant,
+        sight: &Sight,
         missing: &mut Vec<Missing>,
     ) -> Result<Vec<Row>, millrace_catalogue::Error> {
         let mut all = known;
@@ -74,7 +74,7 @@ impl<L: Leaf> Searcher<L> {
         while all.len() < wanted
             && let Some((from, to)) = side.next(edge, width)
         {
-            let some = self.stretch(id, (from, to), grant, missing).await?;
+            let some = self.stretch(id, (from, to), sight, missing).await?;
             if some.len() >= PAGE && from < to {
                 // More than were given: nobody knows which of them are the nearest.
                 width = (width / WIDER).max(1);
@@ -98,14 +98,14 @@ impl<L: Leaf> Searcher<L> {
         &self,
         id: RecordId,
         (from, to): (u64, u64),
-        grant: &Grant,
+        sight: &Sight,
         missing: &mut Vec<Missing>,
     ) -> Result<Vec<Row>, millrace_catalogue::Error> {
         let request = SearchRequest {
             filter: of_source(id, from, to),
             range: TimeRange::ALL,
             streams: None,
-            grant: grant.clone(),
+            sight: sight.clone(),
             limit: PAGE,
             order: Order::OldestFirst,
             after: None,

@@ -17,6 +17,7 @@ pub mod gzip;
 mod histogram;
 pub mod hit;
 pub mod hosts;
+mod login;
 mod loki;
 mod openapi;
 pub mod page;
@@ -29,6 +30,7 @@ pub mod search;
 pub mod streams;
 pub mod summaries;
 pub mod tail;
+mod tokens;
 pub mod traffic;
 
 pub use error::ApiError;

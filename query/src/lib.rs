@@ -16,6 +16,7 @@ pub mod elastic;
 pub mod hosts;
 pub mod http;
 pub mod leaves;
+pub mod login;
 pub mod loki;
 pub mod metrics;
 pub mod pipeline;

@@ -36,6 +36,10 @@ pub struct Metrics {
     pub leaf_failures: Family<LeafFailure, Counter>,
     /// How long searches took, in seconds.
     pub seconds: Histogram,
+    /// Answers of sealed shards that were there from a search before.
+    pub kept_results: Counter,
+    /// Memory that such answers take, in bytes.
+    pub kept_result_bytes: Gauge,
     /// Records that rules looked at.
     pub evaluated: Counter,
     /// Findings of rules.
@@ -59,6 +63,8 @@ impl Default for Metrics {
             partial: Counter::default(),
             leaf_failures: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            kept_results: Counter::default(),
+            kept_result_bytes: Gauge::default(),
             evaluated: Counter::default(),
             findings: Counter::default(),
             duplicates: Counter::default(),
@@ -82,6 +88,16 @@ impl Metrics {
             self.leaf_failures.clone(),
         );
         registry.register("search_seconds", "How long searches took", self.seconds.clone());
+        registry.register(
+            "kept_results",
+            "Answers of sealed shards that were there from a search before",
+            self.kept_results.clone(),
+        );
+        registry.register(
+            "kept_result_bytes",
+            "Memory that answers of sealed shards take which are kept",
+            self.kept_result_bytes.clone(),
+        );
         registry.register("evaluated_records", "Records that rules looked at", self.evaluated.clone());
         registry.register("findings", "Findings of rules", self.findings.clone());
         registry.register(

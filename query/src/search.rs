@@ -3,9 +3,11 @@
 pub mod deletions;
 pub mod explain;
 pub mod fanout;
+mod masked;
 pub mod merge;
 pub mod partitions;
 pub mod plan;
+pub mod results;
 pub mod settle;
 pub(crate) mod standing;
 pub mod walk;
@@ -19,11 +21,12 @@ use explain::Explanation;
 use millrace_catalogue::Catalogue;
 use millrace_cores::{Cores, Piece, Turn};
 use millrace_filter::Filter;
-use millrace_model::{Clock, Grant, Partition, RecordId, Row, StreamName, TimeRange, Timestamp};
+use millrace_model::{Clock, Partition, RecordId, Row, Sight, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Answer, Partials, Plan, TooLarge};
 use millrace_store::{HotRows, Leaf, LeafResponse, Order, Templates};
 use millrace_transport::Topic;
 use partitions::Partitions;
+use results::Results;
 use serde::Serialize;
 use standing::Standing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -41,7 +44,7 @@ pub struct SearchRequest {
     /// In which streams; `None`: in all.
     pub streams: Option<Vec<StreamName>>,
     /// What whoever asks may see of them.
-    pub grant: Grant,
+    pub sight: Sight,
     /// How many hits; 0 counts only.
     pub limit: usize,
     /// Which end of time first.
@@ -128,6 +131,7 @@ pub struct Searcher<L> {
     metrics: Metrics,
     cores: Cores,
     partitions: Partitions,
+    results: Results,
     /// Held while all bundles are read: one after another is enough.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -148,11 +152,18 @@ impl<L: Leaf> Searcher<L> {
             leaves,
             templates: KnownTemplates::default(),
             clock,
+            results: Results::new(0, metrics.clone()),
             metrics,
             cores,
             partitions: Partitions::default(),
             verifying: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// With room for so many bytes of what sealed shards have answered; 0, as long as nothing is said: none is kept.
+    #[must_use]
+    pub fn keeping(self, bytes: usize) -> Self {
+        Self { results: Results::new(bytes, self.metrics.clone()), ..self }
     }
 
     /// Answers one search. What could not be asked is in the answer's `missing`.
@@ -175,6 +186,17 @@ impl<L: Leaf> Searcher<L> {
     }
 
     async fn carry_out(
+        &self,
+        request: &SearchRequest,
+        explain: bool,
+    ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
+        if masked::hides(request) {
+            return Box::pin(self.search_masked(request, explain)).await;
+        }
+        self.carry_out_whole(request, explain).await
+    }
+
+    async fn carry_out_whole(
         &self,
         request: &SearchRequest,
         explain: bool,
@@ -244,7 +266,7 @@ impl<L: Leaf> Searcher<L> {
     ) -> Result<(Hits, Explanation), millrace_catalogue::Error> {
         let plan = plan::plan(&self.catalogue, request).await?;
         let (mut sealed, hot) = futures_util::future::join(
-            fanout::sealed(&self.shards, &self.cores, &plan, explain),
+            fanout::sealed(&self.shards, &self.results, &self.cores, &plan, explain),
             fanout::hot(&self.leaves, &plan),
         )
         .await;
@@ -365,6 +387,7 @@ impl<L: Leaf> Searcher<L> {
     /// The catalogue or the local disk fails.
     pub async fn let_go_of_what_is_gone(&self) -> anyhow::Result<usize> {
         let known = self.catalogue.bundle_keys().await?;
+        self.results.keep_only(&known);
         Ok(self.shards.keep_only(&known).await?)
     }
 

@@ -1,5 +1,6 @@
 //! What can be set of a query node: `[query]`.
 
+use crate::login::LoginSettings;
 use millrace_config::{Age, ByteSize, Section, Unguarded};
 use millrace_listen::{AccessSettings, TlsSettings, read_max_connections};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -11,6 +12,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who may ask for what: `[query.auth]`; `None`: nobody has to say who they are.
     pub auth: Option<AccessSettings>,
+    /// How people log in: `[query.auth.oidc]`; `None`: they do not.
+    pub login: Option<LoginSettings>,
     /// What is shown to those who connect: `[query.tls]`; `None`: nothing is hidden on the way.
     pub tls: Option<TlsSettings>,
     /// So many connections are served at once: `max_connections`, default 1,000.
@@ -19,6 +22,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much memory each part of a query's pipes may take: `query_memory`, default 256 MiB.
     pub query_memory: usize,
+    /// How much memory is kept for what sealed shards have answered: `kept_results`, default 64 MiB; 0: none.
+    pub kept_results: usize,
     /// Elasticsearch's API: `[query.elastic]`.
     pub elastic: ElasticSettings,
     /// Rules and receivers: `[query.alerts]`.
@@ -63,10 +68,12 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
             auth: None,
+            login: None,
             tls: None,
             max_connections: 1_000,
             timeout: Duration::from_secs(30),
             query_memory: 256 << 20,
+            kept_results: 64 << 20,
             elastic: ElasticSettings::default(),
             alerts: AlertSettings::default(),
         }
@@ -106,13 +113,20 @@ impl Settings {
         };
         // A section with a mistake in it is one; the mistake is told.
         let is_guarded = section.keys().any(|key| key == "auth");
+        let (auth, login) = section.section("auth").map_or((None, None), |mut auth| {
+            let people_log_in = auth.has("oidc");
+            let login = auth.section("oidc").and_then(|mut oidc| LoginSettings::read(&mut oidc));
+            (AccessSettings::read(&mut auth, people_log_in), login)
+        });
         Self {
-            auth: section.section("auth").and_then(|mut auth| AccessSettings::read(&mut auth)),
+            auth,
+            login,
             tls: section.section("tls").and_then(|mut tls| TlsSettings::read(&mut tls)),
             max_connections: read_max_connections(section, default.max_connections),
             listen: section.listen(default.listen, (!is_guarded).then_some(unguarded)),
             timeout: section.or("timeout", Age(default.timeout)).0,
             query_memory: section.or("query_memory", ByteSize(default.query_memory as u64)).0 as usize,
+            kept_results: section.or("kept_results", ByteSize(default.kept_results as u64)).0 as usize,
             elastic: section
                 .section("elastic")
                 .map_or(default.elastic, |mut elastic| ElasticSettings::read(&mut elastic)),

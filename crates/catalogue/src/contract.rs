@@ -1,6 +1,7 @@
 //! What every catalogue must do, whatever database it stands on. Each function is given a [`Bed`]: two handles on one
 //! empty catalogue, as two processes would have them, and the clock that both go by.
 
+pub(crate) mod access;
 pub(crate) mod aliases;
 pub(crate) mod collections;
 pub(crate) mod expiry;
@@ -110,6 +111,9 @@ macro_rules! tests {
             collections: what_has_changed_since_is_told;
             collections: a_full_collection_lets_old_documents_go_and_no_others;
             collections: a_collection_that_is_deleted_is_gone;
+            access: tokens_are_added_listed_and_revoked;
+            access: tokens_are_bounded;
+            access: sessions_end_and_their_number_is_bounded;
             aliases: aliases_come_in_order_and_once;
             aliases: what_does_not_happen_adds_no_alias;
             aliases: aliases_are_bounded_and_the_refused_are_counted;

@@ -15,6 +15,7 @@
 //! `PostgreSQL` for many nodes ([`database`] tells what that changes). What has been committed survives `kill -9` and power
 //! loss on both.
 
+mod access;
 mod account;
 mod alerts;
 mod aliases;
@@ -45,6 +46,9 @@ mod traffic;
 mod trail;
 mod verify;
 
+pub use access::{
+    AccessList, AccessSession, AccessToken, Added, MAX_SESSIONS, MAX_SESSIONS_OF_ONE, MAX_TOKENS,
+};
 pub use alerts::{Alert, AlertState, Delivery, DueNotification, Notification};
 pub use aliases::{Alias, MAX_ALIASES, MAX_MASK_BYTES};
 pub use collections::{

@@ -1,165 +1,82 @@
-//! Who asks, and what they may: tokens of a file, each with roles and streams. Every request passes [`Access::guard`] and is given its
+//! Who asks, and what they may: tokens, each with roles and streams. Every request passes [`Access::guard`] and is given its
 //! [`Caller`]; [`asks`] holds routes against a role. What is behind them is not known here.
 //!
-//! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`).
+//! A token is shown as `Authorization: Bearer TOKEN`, as the password of `Basic`, or as an Elasticsearch API key (`ApiKey`); a session, of
+//! somebody who has logged in, by a cookie. How people log in is not known here.
 //!
 //! **Invariant.** Behind the guard nothing is answered to a caller that is not known, but for the paths that are called open.
 
+mod caller;
+mod callers;
+mod cookie;
 mod tokens;
 
-pub use tokens::{Made, Tokens, Unreadable, add, make};
+pub use caller::{Caller, Grants, Means, Role};
+pub use callers::{Callers, Kept, KeptSession, KeptToken, Look, session_hash};
+pub use cookie::{Cookie, Cookies};
+pub use tokens::{Made, Unreadable, add, granted, make, secret};
 
 use crate::Turned;
 use axum::{
-    Router,
-    extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use millrace_config::Section;
-use millrace_model::{Grant, StreamName};
-use std::{path::PathBuf, sync::Arc};
+use millrace_model::{Grant, Masks};
+use serde_json::json;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// `[query.auth]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessSettings {
-    /// The file of tokens: `tokens_file`.
-    pub tokens_file: PathBuf,
+    /// The file of tokens: `tokens_file`; `None`: there is none, where people can log in.
+    pub tokens_file: Option<PathBuf>,
+    /// Fields that are hidden from who has not the role `unmask`: `masked`, default none.
+    pub masks: Masks,
 }
 
 impl AccessSettings {
-    /// Reads `tokens_file`. `None` only where an error was recorded.
-    pub fn read(section: &mut Section<'_>) -> Option<Self> {
-        Some(Self { tokens_file: section.required("tokens_file")? })
-    }
-}
-
-/// What somebody may do. Nobody may do what is not said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Search in granted streams.
-    Read,
-    /// Hand records in to granted streams.
-    Write,
-    /// All of it, in all streams.
-    Admin,
-}
-
-impl Role {
-    /// As it is spelled in a file of tokens.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// Who asks. Cloning is cheap.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(Arc<Known>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Known {
-    name: Option<String>,
-    roles: Vec<Role>,
-    grant: Grant,
-}
-
-impl Caller {
-    /// Anybody, where nobody has to say who they are: they may do all.
-    pub fn anybody() -> Self {
-        Self(Arc::new(Known { name: None, roles: vec![Role::Admin], grant: Grant::All }))
-    }
-
-    fn named(name: &str, roles: &[Role], grant: &Grant) -> Self {
-        let grant = if roles.contains(&Role::Admin) { Grant::All } else { grant.clone() };
-        Self(Arc::new(Known { name: Some(name.to_owned()), roles: roles.to_vec(), grant }))
-    }
-
-    /// The name of the token; `None`: nobody has to show one.
-    pub fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
-    }
-
-    /// The streams.
-    pub fn grant(&self) -> &Grant {
-        &self.0.grant
-    }
-
-    /// May they do this, in the streams that are granted?
-    ///
-    /// # Errors
-    /// They may not.
-    pub fn may(&self, role: Role) -> Result<(), Turned> {
-        if self.0.roles.contains(&role) || self.0.roles.contains(&Role::Admin) {
-            return Ok(());
-        }
-        Err(self.forbidden(&format!("has not the role {}", role.name())))
-    }
-
-    /// May they do this in all streams?
-    ///
-    /// # Errors
-    /// They may not.
-    pub fn may_in_all(&self, role: Role) -> Result<(), Turned> {
-        self.may(role)?;
-        match self.0.grant {
-            Grant::All => Ok(()),
-            Grant::Streams(_) => Err(self.forbidden("is for some streams, and this is about all of them")),
-        }
-    }
-
-    /// May they hand records in to this stream?
-    ///
-    /// # Errors
-    /// They may not; to the audit trail nobody may.
-    pub fn may_write(&self, stream: &StreamName) -> Result<(), Turned> {
-        self.may(Role::Write)?;
-        if stream.is_audit() {
-            let why = format!("{stream} is written by Millrace alone");
-            return Err(Turned::new(StatusCode::FORBIDDEN, "forbidden", why));
-        }
-        if self.0.grant.covers(stream) {
-            return Ok(());
-        }
-        Err(self.forbidden(&format!("is not for the stream {stream}")))
-    }
-
-    fn forbidden(&self, why: &str) -> Turned {
-        let name = self.name().unwrap_or_default();
-        Turned::new(StatusCode::FORBIDDEN, "forbidden", format!("the token {name} {why}"))
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Turned;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Turned> {
-        let unguarded = || {
-            tracing::error!(path = parts.uri.path(), "a path is answered that nobody guards");
-            Turned::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "nobody has looked at who asks")
+    /// Reads `tokens_file`, which may be absent where people can log in. `None` only where an error was recorded.
+    pub fn read(section: &mut Section<'_>, people_log_in: bool) -> Option<Self> {
+        let tokens_file = if people_log_in {
+            section.optional("tokens_file")
+        } else {
+            Some(section.required("tokens_file")?)
         };
-        parts.extensions.get().cloned().ok_or_else(unguarded)
+        let masked: Vec<String> = section.or("masked", Vec::new());
+        let masks = Masks::new(masked.iter().map(String::as_str), Grant::Streams(BTreeSet::new()));
+        let masks = masks.map_err(|error| section.error("masked", error.to_string())).unwrap_or_default();
+        Some(Self { tokens_file, masks })
     }
 }
 
 /// What an answer was given for. Those that say so belong into the audit trail.
 #[derive(Debug, Clone)]
-pub struct Audited(
+pub struct Audited {
     /// Who asked; `None`: nobody who is known.
-    pub Option<Caller>,
-);
+    pub caller: Option<Caller>,
+    /// What came of it, in place of what was asked, where that holds secrets.
+    pub outcome: Option<String>,
+}
+
+impl Audited {
+    /// Asked by them, and noted as it was asked.
+    pub fn of(caller: Option<Caller>) -> Self {
+        Self { caller, outcome: None }
+    }
+}
 
 /// Whoever stands at the door. Cloning is cheap.
 #[derive(Clone)]
 pub struct Access {
     /// `None`: nobody has to show anything.
-    tokens: Option<Arc<Tokens>>,
+    callers: Option<Arc<Callers>>,
+    /// Where people log in, and the cookies of those who have; `None`: nobody can.
+    login: Option<(&'static str, Cookies)>,
     /// Paths that anybody may ask for.
     open: &'static [&'static str],
     /// Paths that tell of all streams, and ask for nobody's role by themselves.
@@ -167,14 +84,20 @@ pub struct Access {
 }
 
 impl Access {
-    /// With these tokens, if any. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams, and are not
-    /// behind [`asks`].
+    /// For these, if anybody has to show anything. `open`: paths that anybody may ask for; `of_all`: those that tell of all streams,
+    /// and are not behind [`asks`].
     pub fn new(
-        tokens: Option<Arc<Tokens>>,
+        callers: Option<Arc<Callers>>,
         open: &'static [&'static str],
         of_all: &'static [&'static str],
     ) -> Self {
-        Self { tokens, open, of_all }
+        Self { callers, login: None, open, of_all }
+    }
+
+    /// Where people log in, at this path, browsers show sessions by cookies.
+    #[must_use]
+    pub fn with_login(self, path: &'static str, cookies: Cookies) -> Self {
+        Self { login: Some((path, cookies)), ..self }
     }
 
     /// `router`, where every request has its [`Caller`].
@@ -182,20 +105,52 @@ impl Access {
         router.layer(middleware::from_fn_with_state(Arc::new(self), stand))
     }
 
+    /// Refuses what a session asks for from somebody else's page: browsers show cookies, whatever page has them ask.
+    fn of_another_page(&self, caller: &Caller, request: &Request) -> Option<Turned> {
+        let (_, cookies) = self.login.as_ref()?;
+        (caller.means() == Means::Session).then(|| cookies.of_another_page(request)).flatten()
+    }
+
+    /// The answer to whoever is not known. Browsers would ask people for a password themselves: where people can log in, pages are told
+    /// where.
+    fn unknown(&self, turned: Turned, headers: &HeaderMap) -> Response {
+        let schemes: &[&str] = &["Bearer", "Basic realm=\"millrace\", charset=\"UTF-8\""];
+        let (mut answer, schemes) = match &self.login {
+            Some((path, _)) if headers.contains_key("sec-fetch-mode") => {
+                let Turned { status, code, message } = turned;
+                let told = json!({ "error": { "code": code, "message": message, "login": path } });
+                ((status, Json(told)).into_response(), &schemes[..1])
+            }
+            _ => (turned.into_response(), schemes),
+        };
+        for scheme in schemes {
+            answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        answer
+    }
+
+    /// Who shows this: a header counts before a cookie.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Turned> {
-        let Some(tokens) = &self.tokens else { return Ok(Caller::anybody()) };
+        let Some(callers) = &self.callers else { return Ok(Caller::anybody()) };
         let unknown = |why: &str| Turned::new(StatusCode::UNAUTHORIZED, "unauthorized", why);
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
-            return Err(unknown(
-                "a token is needed: `authorization: Bearer TOKEN`, or as the password of Basic",
-            ));
+            let cookies = self.login.as_ref().map(|(_, cookies)| cookies);
+            return match cookies.and_then(|cookies| cookies.shown(headers, Cookie::Session)) {
+                Some(secret) => {
+                    let over = "the session is not known, or its time is over: log in again";
+                    callers.by_session(&secret).await.ok_or_else(|| unknown(over))
+                }
+                None => Err(unknown(
+                    "a token is needed: `authorization: Bearer TOKEN`, or as the password of Basic",
+                )),
+            };
         };
         let shown = shown.to_str().ok().and_then(read_shown);
         let Some((name, secret)) = shown else {
             return Err(unknown("what the header `authorization` shows is no token of Millrace"));
         };
-        tokens
-            .caller(&name, &secret)
+        callers
+            .by_token(&name, &secret)
             .await
             .ok_or_else(|| unknown("the token is not known, or its time is over"))
     }
@@ -206,7 +161,13 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
     if let Some(turned) = of_another_site(&request) {
         return turned.into_response();
     }
-    match access.caller(request.headers()).await {
+    let known = access.caller(request.headers()).await;
+    if let Ok(caller) = &known
+        && let Some(turned) = access.of_another_page(caller, &request)
+    {
+        return turned.into_response();
+    }
+    match known {
         Ok(caller) if access.of_all.contains(&request.uri().path()) => match caller.may_in_all(Role::Read) {
             Ok(()) => next.run(request).await,
             Err(turned) => turned.into_response(),
@@ -217,11 +178,8 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
         }
         Err(_) if access.open.contains(&request.uri().path()) => next.run(request).await,
         Err(turned) => {
-            let mut answer = turned.into_response();
-            for scheme in ["Bearer", "Basic realm=\"millrace\", charset=\"UTF-8\""] {
-                answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
-            }
-            answer.extensions_mut().insert(Audited(None));
+            let mut answer = access.unknown(turned, request.headers());
+            answer.extensions_mut().insert(Audited::of(None));
             answer
         }
     }
@@ -229,11 +187,9 @@ async fn stand(State(access): State<Arc<Access>>, mut request: Request, next: Ne
 
 /// A browser tells whose page it was that asked. One of another site changes nothing here, whatever the browser knows of tokens.
 fn of_another_site(request: &Request) -> Option<Turned> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let upgrades = request.headers().contains_key(header::UPGRADE);
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     let foreign = matches!(site, Some(b"cross-site" | b"same-site"));
-    (foreign && (!reads || upgrades)).then(|| {
+    (foreign && cookie::changes(request)).then(|| {
         Turned::new(StatusCode::FORBIDDEN, "cross_site", "a page of another site may not ask for this")
     })
 }
@@ -279,20 +235,15 @@ pub fn asks<S: Clone + Send + Sync + 'static>(asked: Asked, audited: bool, route
             Err(turned) => turned.into_response(),
         };
         if audited || refused {
-            answer.extensions_mut().insert(Audited(Some(caller)));
+            answer.extensions_mut().insert(Audited::of(Some(caller)));
         }
         answer
     }))
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    fn grant(names: &[&str]) -> Grant {
-        Grant::Streams(names.iter().map(|name| name.parse().unwrap()).collect())
-    }
 
     #[test]
     fn a_token_is_shown_in_three_ways() {
@@ -312,26 +263,6 @@ mod tests {
         }
         for header in ["", "Bearer", "Bearer ops", "Digest x", "Basic ?", "ApiKey x"] {
             assert_eq!(read_shown(header), None, "{header}");
-        }
-    }
-
-    #[test]
-    fn nobody_may_what_is_not_said() {
-        let stream = |name: &str| name.parse::<StreamName>().unwrap();
-        let reader = Caller::named("r", &[Role::Read], &grant(&["app"]));
-        assert!(reader.may(Role::Read).is_ok() && reader.may(Role::Write).is_err());
-        assert!(reader.may_in_all(Role::Read).is_err() && reader.may_write(&stream("app")).is_err());
-        let writer = Caller::named("w", &[Role::Write], &grant(&["app"]));
-        assert!(writer.may(Role::Read).is_err() && writer.may_write(&stream("app")).is_ok());
-        assert_eq!(
-            writer.may_write(&stream("web")).unwrap_err().message,
-            "the token w is not for the stream web"
-        );
-        let admin = Caller::named("a", &[Role::Admin], &grant(&[]));
-        assert!(admin.may_in_all(Role::Read).is_ok() && admin.may_write(&stream("web")).is_ok());
-        assert!(Caller::anybody().may_in_all(Role::Admin).is_ok());
-        for caller in [admin, Caller::anybody()] {
-            assert!(caller.may_write(&stream(StreamName::AUDIT)).is_err());
         }
     }
 }

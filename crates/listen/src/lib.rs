@@ -11,7 +11,7 @@ mod tls;
 mod web;
 
 pub use accept::{Connection, Stream, accept};
-pub use access::{Access, AccessSettings, Asked, Audited, Caller, Role, Tokens, asks};
+pub use access::{Access, AccessSettings, Asked, Audited, Caller, Callers, Role, asks};
 pub use settings::{TlsSettings, WebSettings, read_max_connections};
 pub use tls::Tls;
 pub use web::{

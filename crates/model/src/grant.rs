@@ -1,6 +1,6 @@
 //! What somebody who asks may see. It travels in the request that nodes sign, and every leaf holds its rows against it.
 
-use crate::StreamName;
+use crate::{Masks, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -38,6 +38,22 @@ impl Grant {
                 Some(asked.iter().filter(|stream| grant.covers(stream)).cloned().collect())
             }
         }
+    }
+}
+
+/// All that somebody who asks may see: of some streams, records without what is hidden of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// The streams.
+    pub grant: Grant,
+    /// What is hidden.
+    pub masks: Masks,
+}
+
+impl Sight {
+    /// Of these streams, whole.
+    pub fn whole(grant: Grant) -> Self {
+        Self { grant, masks: Masks::default() }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod declared;
 pub mod fields;
 pub mod grant;
 pub mod ids;
+mod masks;
 pub mod number;
 pub mod record;
 pub mod severity;
@@ -23,10 +24,11 @@ pub mod wire;
 pub use chain::chain;
 pub use declared::{Declarations, DeclarationsVersion, FieldType};
 pub use fields::{FieldRef, Fields, ValueRef};
-pub use grant::Grant;
+pub use grant::{Grant, Sight};
 pub use ids::{
     AgentId, BootId, InstanceId, Partition, RecordId, ShardId, SourceId, SpoolId, StreamName, TopicId,
 };
+pub use masks::{HIDDEN, Masks, NotHidden};
 pub use number::Number;
 pub use record::{LogRecord, Row};
 pub use severity::Severity;

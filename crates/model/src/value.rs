@@ -246,6 +246,11 @@ impl Attributes {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
+    /// The same, with values that can be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value)> {
+        self.0.iter_mut().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// Adds without looking for an earlier value: for decoders, where keys are already distinct.
     pub fn push(&mut self, key: String, value: Value) {
         self.0.push((key, value));

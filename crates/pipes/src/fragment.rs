@@ -4,6 +4,7 @@
 use crate::{
     ast::Named,
     cells::{ABSENT, Cells, cell_of},
+    estimates::Estimates,
     expand,
     expression::{Expr, float},
     extract::Extract,
@@ -333,34 +334,50 @@ impl Fragment {
     }
 
     fn weigh(&self, partial: &mut Partial) {
-        let (weight, count) = match &partial.state {
-            State::Groups(groups) => (groups.weight(), groups.count()),
-            State::Runs(runs) => (runs.weight(), runs.count()),
-            State::Rows(ordered) => (ordered.weight(), ordered.count()),
-            State::TooLarge | State::TooMany => (0, 0),
+        let count = match &partial.state {
+            State::Groups(groups) => groups.count(),
+            State::Runs(runs) => runs.count(),
+            State::Rows(ordered) => ordered.count(),
+            State::TooLarge | State::TooMany => 0,
         };
         partial.unweighed = count.max(WEIGHED);
-        self.take(partial, weight);
+        self.take(partial, partial.weight());
     }
 
-    /// What was gathered, as a table; and how many rows it would have without a limit.
+    /// What was gathered for another query that asked the same, from now on as part of what this one has `used`.
+    pub(crate) fn adopt(&self, partial: &mut Partial, used: &Memory) {
+        partial.taken = used.none_taken();
+        self.weigh(partial);
+    }
+
+    /// What was gathered of records, as a table; and how many rows it would have without a limit.
     pub(crate) fn finish(&self, partial: Partial) -> Result<(Table, u64), TooLarge> {
-        match (&self.gather, partial.state) {
-            (Gather::Groups(ask), State::Groups(groups)) => Ok(all_of(groups.finish(ask, &self.is_time))),
-            (Gather::Runs(ask), State::Runs(runs)) => Ok(all_of(runs.finish(ask, &self.is_time))),
-            (Gather::Rows(ask), State::Rows(ordered)) => Ok(ordered.finish(ask, &self.is_time)),
-            (_, State::TooMany) => Err(TooLarge::Added),
-            _ => Err(TooLarge::Memory(self.memory)),
-        }
+        self.finish_of(partial, Estimates::default())
+    }
+
+    /// The same of rows of which this is estimated.
+    fn finish_of(&self, partial: Partial, mut estimates: Estimates) -> Result<(Table, u64), TooLarge> {
+        let (mut table, rows) = match (&self.gather, partial.state) {
+            (Gather::Groups(ask), State::Groups(groups)) => all_of(groups.finish(ask, &self.is_time)),
+            (Gather::Runs(ask), State::Runs(runs)) => all_of(runs.finish(ask, &self.is_time)),
+            (Gather::Rows(ask), State::Rows(ordered)) => ordered.finish(ask, &self.is_time),
+            (_, State::TooMany) => return Err(TooLarge::Added),
+            _ => return Err(TooLarge::Memory(self.memory)),
+        };
+        self.steps.iter().for_each(|step| estimates.step(step));
+        let is_cut = rows > table.rows as u64;
+        estimates.mark(&self.gather, &mut table, is_cut);
+        Ok((table, rows))
     }
 
     /// The same of a table.
     pub(crate) fn run(&self, table: Table) -> Result<(Table, u64), TooLarge> {
+        let estimates = Estimates::of(&table);
         let table = table.select(&self.columns);
         let mut partial = self.begin(&Memory::default());
         let Ok(()) = self.add(&mut partial, &table);
         self.weigh(&mut partial);
-        self.finish(partial)
+        self.finish_of(partial, estimates)
     }
 }
 
@@ -374,6 +391,21 @@ impl Partial {
     /// Would it take more memory than it may? Then nothing comes of it, whatever is added.
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self.state, State::TooLarge | State::TooMany)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.state {
+            State::Groups(groups) => groups.weight(),
+            State::Runs(runs) => runs.weight(),
+            State::Rows(ordered) => ordered.weight(),
+            State::TooLarge | State::TooMany => 0,
+        }
+    }
+
+    /// The same, counted for no query.
+    pub(crate) fn apart(&self) -> Self {
+        Self { state: self.state.clone(), taken: Taken::default(), ..*self }
     }
 
     /// Joins have added so many rows more.

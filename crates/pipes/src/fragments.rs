@@ -108,6 +108,15 @@ impl Fragments {
         }
     }
 
+    /// What was gathered for another query that asked the same, from now on counted for this one.
+    #[must_use]
+    pub fn adopt(&self, mut partials: Partials) -> Partials {
+        for (one, partial) in self.each.iter().zip(&mut partials.0) {
+            one.adopt(partial, &self.used);
+        }
+        partials
+    }
+
     /// What is gathered here takes so many bytes, where they are counted elsewhere: may it go on?
     pub fn may_take(&self, partials: &mut Partials, bytes: usize) -> bool {
         let mut parts = self.each.iter().zip(&mut partials.0);
@@ -130,6 +139,17 @@ impl Partials {
     /// So many rows in all, where only the latest of them were brought: for [`Fragments::latest`].
     pub fn set_seen(&mut self, rows: u64) {
         self.0.iter_mut().for_each(|partial| partial.set_seen(rows));
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        self.0.iter().map(Partial::weight).sum()
+    }
+
+    /// The same, counted for no query: to be kept for longer than the one that it was gathered for.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self(self.0.iter().map(Partial::apart).collect())
     }
 
     /// Those of each fragment.

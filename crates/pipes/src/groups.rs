@@ -174,6 +174,6 @@ impl Groups {
         let seconds = ask.seconds.unwrap_or(f64::NAN);
         columns.extend(ask.columns(&self.states, order.iter().map(|group| (*group, seconds))));
         columns.iter_mut().zip(is_time).for_each(|(column, is_time)| column.is_time = *is_time);
-        Table { columns, rows }
+        Table { columns, rows, chosen_by_estimate: false }
     }
 }

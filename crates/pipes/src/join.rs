@@ -4,6 +4,7 @@
 use crate::{
     ABSENT, Answer, Cells, Table, TooLarge,
     ast::Join,
+    estimates::Estimates,
     frame::{Frame, Rows, Visit},
     key::Exact,
     keys::Keys,
@@ -60,6 +61,8 @@ pub(crate) struct Lookup {
     pub(crate) by: Vec<String>,
     pub(crate) left: bool,
     keyed: Arc<Keyed>,
+    /// What of it is estimated: for who plans, and does not travel.
+    estimates: Estimates,
 }
 
 /// The rows, and where those with the same keys are. Clones of a lookup share it.
@@ -101,7 +104,7 @@ impl From<WireCells> for Cells {
 }
 
 impl From<Lookup> for Wire {
-    fn from(Lookup { by, left, keyed }: Lookup) -> Self {
+    fn from(Lookup { by, left, keyed, .. }: Lookup) -> Self {
         let columns = keyed.columns.iter().map(|(name, cells)| (name.clone(), cells.into())).collect();
         Self { by, left, keys: keyed.keys.iter().map(WireCells::from).collect(), columns }
     }
@@ -146,12 +149,13 @@ impl io::Write for Length {
 impl Lookup {
     /// What a join gives beside rows; and which of the columns that it adds are times.
     pub(crate) fn new(join: &Join, joined: Joined) -> (Self, Vec<(String, bool)>) {
+        let estimates = Estimates::of(&joined.table);
         let mut table = joined.table.select(&[join.by.clone(), join.columns()].concat());
         let beside = table.columns.split_off(join.by.len());
         let times = beside.iter().map(|column| (column.name.clone(), column.is_time)).collect();
         let keys = table.columns.into_iter().map(|column| column.cells).collect();
         let beside = beside.into_iter().map(|column| (column.name, column.cells)).collect();
-        (Self::of(join.by.clone(), join.left, keys, beside), times)
+        (Self { estimates, ..Self::of(join.by.clone(), join.left, keys, beside) }, times)
     }
 
     fn of(by: Vec<String>, left: bool, keys: Vec<Cells>, columns: Vec<(String, Cells)>) -> Self {
@@ -168,7 +172,12 @@ impl Lookup {
         }
         let mut order: Vec<u32> = (0..rows as u32).collect();
         order.sort_by_key(|row| of_rows[*row as usize]);
-        Self { by, left, keyed: Arc::new(Keyed { keys, columns, groups, starts, order }) }
+        Self {
+            by,
+            left,
+            keyed: Arc::new(Keyed { keys, columns, groups, starts, order }),
+            estimates: Estimates::default(),
+        }
     }
 
     /// How many bytes it has on its way.
@@ -186,6 +195,11 @@ impl Lookup {
     /// The columns that it adds.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.keyed.columns.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What of it is estimated, where it was planned.
+    pub(crate) const fn estimates(&self) -> &Estimates {
+        &self.estimates
     }
 
     fn beside(&self, group: u32) -> &[u32] {

@@ -12,6 +12,7 @@
 
 mod ast;
 mod cells;
+mod estimates;
 mod expand;
 mod expression;
 mod extract;
@@ -47,7 +48,7 @@ pub use millrace_filter::ParseError;
 pub use ordered::OrderBy;
 pub use parse::{parse, words};
 pub use plan::{Answer, Context, Plan};
-pub use print::Told;
+pub use print::{Name, Told};
 pub use table::{Column, Table};
 
 use fragment::{Fragment, Partial};

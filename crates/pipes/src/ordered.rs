@@ -265,7 +265,7 @@ impl Ordered {
             cells: self.rows.iter().map(|row| row.values.get(at).cloned().flatten()).collect(),
         };
         let columns = ask.columns.iter().enumerate().map(|(at, name)| column(at, name)).collect();
-        (Table { columns, rows }, seen)
+        (Table { columns, rows, chosen_by_estimate: false }, seen)
     }
 }
 

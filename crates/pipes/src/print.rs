@@ -69,8 +69,12 @@ impl<T: Display> Display for List<'_, T> {
     }
 }
 
-/// A column's name, in backquotes where it needs them.
-struct Name<'a>(&'a str);
+/// A column's name as it stands in a query: in backquotes where it needs them.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a>(
+    /// The name.
+    pub &'a str,
+);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

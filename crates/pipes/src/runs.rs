@@ -236,6 +236,6 @@ impl Runs {
         let entries = order.iter().map(|(_, start, end, entry)| (*entry, length(*start, *end) as f64 / 1e9));
         columns.extend(ask.groups.columns(&self.states, entries));
         columns.iter_mut().zip(is_time).for_each(|(column, is_time)| column.is_time = *is_time);
-        Table { columns, rows: order.len() }
+        Table { columns, rows: order.len(), chosen_by_estimate: false }
     }
 }

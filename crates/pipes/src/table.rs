@@ -11,6 +11,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// How many rows.
     pub rows: usize,
+    /// Which rows these are hangs on estimates.
+    pub chosen_by_estimate: bool,
 }
 
 /// A column.
@@ -51,7 +53,7 @@ impl Table {
                 cells: Cells::uniform(None, rows),
             },
         };
-        Self { columns: names.iter().map(take).collect(), rows }
+        Self { columns: names.iter().map(take).collect(), rows, ..self }
     }
 
     /// Only the first rows.

@@ -476,6 +476,58 @@ fn estimates_are_near_and_called_that() {
     assert_eq!(estimates, [true, true, false]);
 }
 
+/// An estimate stays one behind other pipes, and so does what is computed of it; what has nothing to do with it is exact.
+#[test]
+fn an_estimate_stays_one_behind_other_pipes() {
+    let many = |n: i64| record(n % 900, &[("x", json!(n)), ("h", json!(n % 3))]);
+    let records: Vec<Record> = (1..=20_000).map(many).collect();
+    let estimated = |query: &str, joined: Vec<Joined>| {
+        let query = parse(query).unwrap();
+        let plan = Plan::joining(&query.pipes, &CONTEXT, joined).unwrap();
+        let names = plan.leaf().columns().to_vec();
+        let mut all = plan.leaf().begin();
+        plan.leaf().add(&mut all, &Records { records: &records, names }).unwrap();
+        let answer = plan.finish(Some(all), &Miner::new()).unwrap();
+        let marked = answer.table.columns.iter().filter(|column| column.is_estimate);
+        let marked = marked.map(|column| column.name.clone()).collect::<Vec<_>>().join(" ");
+        (marked, answer.table.chosen_by_estimate, answer)
+    };
+    let stats = "* | stats count_distinct(x) as d, count() as n by h";
+    for (pipes, marked, chosen) in [
+        ("", "d", false),
+        ("| sort -d", "d", false),
+        ("| sort -d | limit 2", "d", true),
+        ("| sort -n | limit 2", "d", false),
+        ("| fields h, n", "", false),
+        ("| eval e = d * 2, f = n * 2", "d e", false),
+        ("| eval d = n", "", false),
+        ("| where d > 10", "d", true),
+        ("| where d > 10 | fields h", "", true),
+        ("| where n > 10", "d", false),
+        ("| where d > 10 | stats count() as c", "c", false),
+        ("| where d > 10 | stats max(n) as m by h", "m", true),
+        ("| stats max(n) as m, max(d) as e", "e", false),
+        ("| stats count() by d", "d count()", true),
+        ("| top 2 d", "d count percent", true),
+        ("| top 2 h", "", false),
+        ("| dedup d", "d", true),
+        (r#"| extract "<all>" from d | fields all, n"#, "all", false),
+    ] {
+        let query = format!("{stats} {pipes}");
+        let (names, by_estimate, _) = estimated(&query, Vec::new());
+        assert_eq!((names.as_str(), by_estimate), (marked, chosen), "{query}");
+    }
+    let joined = |pipes: &str| {
+        let answer = estimated(&format!("{stats} {pipes}"), Vec::new()).2;
+        Joined::of(answer, 1 << 20).unwrap()
+    };
+    let query = "* | stats count() as k by h | join by h (* | stats count() as d, count() as n by h)";
+    for (pipes, marked, chosen) in [("", "d", false), ("| where d > 10", "d n", true)] {
+        let (names, by_estimate, _) = estimated(query, vec![joined(pipes)]);
+        assert_eq!((names.as_str(), by_estimate), (marked, chosen), "{pipes}");
+    }
+}
+
 fn any_value() -> impl Strategy<Value = Option<Value>> {
     prop_oneof![
         2 => Just(None),

@@ -126,6 +126,38 @@ impl LeafResponse {
     }
 }
 
+impl LeafResponse {
+    /// About how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        let hits: usize = self.hits.iter().map(Row::weight).sum();
+        size_of::<Self>()
+            + hits
+            + 40 * self.histogram.len()
+            + self.gathered.as_ref().map_or(0, Partials::weight)
+    }
+
+    /// A copy to be kept for longer than the query that it was an answer to.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            hits: self.hits.clone(),
+            histogram: self.histogram.clone(),
+            gathered: self.gathered.as_ref().map(Partials::apart),
+            ..*self
+        }
+    }
+
+    /// That copy as an answer to this request, which asks the same.
+    #[must_use]
+    pub fn adopted(self, request: &LeafRequest) -> Self {
+        let gathered = match (self.gathered, &request.fragments) {
+            (Some(gathered), Some(fragments)) => Some(fragments.adopt(gathered)),
+            (gathered, _) => gathered,
+        };
+        Self { gathered, ..self }
+    }
+}
+
 /// The start of the histogram bucket that `time` lies in.
 pub(crate) fn bucket(time: Timestamp, interval: u64) -> i64 {
     let interval = i128::from(interval);

@@ -10,6 +10,7 @@ mod scout;
 
 pub use consumer::KafkaConsumer;
 pub use producer::KafkaProducer;
+pub(crate) use scout::glance;
 
 use crate::{DeliveryReport, Error, KafkaSettings, Metrics, Page, metrics::TopicMetrics, settings::Side};
 use client::Health;

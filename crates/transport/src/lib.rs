@@ -11,6 +11,7 @@ mod consumer;
 mod embedded;
 mod error;
 mod events;
+mod glance;
 mod http;
 mod kafka;
 mod message;
@@ -26,6 +27,7 @@ pub use embedded::{
     EmbeddedConsumer, EmbeddedProducer, EmbeddedTopic, Flaw, Stored, earliest_stored, read_stored,
 };
 pub use error::Error;
+pub use glance::{Glance, glance};
 pub use http::{HttpProducer, HttpTopic, router};
 pub use kafka::{KafkaConsumer, KafkaProducer, KafkaTopic};
 pub use message::{DeliveryReport, Message, Rejected};

@@ -9,7 +9,7 @@ use millrace_elastic::{
     request::AutoCreate,
 };
 use millrace_filter::Filter;
-use millrace_model::{Grant, Row, StreamName, TimeRange, Value};
+use millrace_model::{Grant, Row, Sight, StreamName, TimeRange, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Context, Expr, Named, Pipe, Plan};
 use millrace_store::{Leaf, Order};
 use serde_json::{Value as Json, json};
@@ -243,7 +243,7 @@ async fn grouped<L: Leaf>(
         filter: Filter::ALL,
         range,
         streams,
-        grant: grant.clone(),
+        sight: Sight::whole(grant.clone()),
         limit: 0,
         order: Order::NewestFirst,
         after: None,

@@ -10,7 +10,7 @@ use millrace_elastic::{
     response::{Answer, Hit, Total},
 };
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate, Text};
-use millrace_model::{FieldRef, Grant, RecordId, Row, StreamName, TimeRange, Timestamp, text};
+use millrace_model::{FieldRef, RecordId, Row, Sight, StreamName, TimeRange, Timestamp, text};
 use millrace_pipes::{Context, Pipe, Plan, Table, TooLarge};
 use millrace_store::{HotRows, Leaf, Order as RowOrder};
 use serde_json::Value as Json;
@@ -23,7 +23,7 @@ pub struct Elastic<'s, L> {
     /// Has the documents that clients change.
     pub collections: &'s Collections,
     /// What may be seen.
-    pub grant: Grant,
+    pub sight: Sight,
     /// How many bytes of memory what is gathered may take.
     pub memory: usize,
 }
@@ -164,7 +164,7 @@ impl<L: Leaf> Elastic<'_, L> {
         &self,
         indices: impl IntoIterator<Item = &'i Index>,
     ) -> Result<Vec<HotRows>, Failed> {
-        let seen = |index: &&Index| index.is_mutable && self.grant.covers(&index.stream);
+        let seen = |index: &&Index| index.is_mutable && self.sight.grant.covers(&index.stream);
         let mutable: Vec<&Index> = indices.into_iter().filter(seen).collect();
         let bytes: u64 = mutable.iter().map(|index| index.bytes).sum();
         if bytes > self.memory as u64 {
@@ -192,7 +192,7 @@ impl<L: Leaf> Elastic<'_, L> {
             filter: Filter::new(Expr::all_of(both.collect())),
             range: scope.range,
             streams: Some(scope.streams.clone()),
-            grant: self.grant.clone(),
+            sight: self.sight.clone(),
             limit: 0,
             order: RowOrder::NewestFirst,
             after: None,

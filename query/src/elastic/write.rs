@@ -5,7 +5,7 @@ use crate::{SearchRequest, Searcher};
 use futures_util::future::BoxFuture;
 use millrace_elastic::{Error as ElasticError, fields::record_of};
 use millrace_filter::{Expr, FieldTest, Filter, Literal, Predicate};
-use millrace_model::{Declarations, Grant, LogRecord, StreamName, TimeRange, declared::say_words};
+use millrace_model::{Declarations, Grant, LogRecord, Sight, StreamName, TimeRange, declared::say_words};
 use millrace_store::{Leaf, Order};
 use serde_json::Value as Json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -108,7 +108,7 @@ impl Write {
                 filter: Filter::new(Expr::Field(Box::new(own))),
                 range: TimeRange::ALL,
                 streams: Some(vec![stream.clone()]),
-                grant: Grant::All,
+                sight: Sight::whole(Grant::All),
                 limit: 0,
                 order: Order::NewestFirst,
                 after: None,

@@ -6,6 +6,8 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use millrace_catalogue::{Alert, AlertState};
+use millrace_listen::Caller;
+use millrace_model::HIDDEN;
 use millrace_store::Leaf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,12 +57,18 @@ pub(super) struct RuleList {
 )]
 pub(super) async fn list<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
+    caller: Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<AlertList>, ApiError> {
     let Query(parameters) =
         parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
     let limit = parameters.limit.unwrap_or(100).min(MAX_LIMIT);
-    let alerts = api.searcher.catalogue().alerts(parameters.state, limit).await?;
+    let mut alerts = api.searcher.catalogue().alerts(parameters.state, limit).await?;
+    if api.sight(&caller).masks.hide_anything() {
+        // Of which fields they are is known to the rule alone.
+        let values = alerts.iter_mut().flat_map(|alert| alert.group.values_mut());
+        values.for_each(|value| HIDDEN.clone_into(value));
+    }
     Ok(Json(AlertList { alerts }))
 }
 

@@ -85,7 +85,8 @@ pub(super) async fn context<L: Leaf + 'static>(
             return Err(wrong(name, format!("a number from 0 to {MOST} expected")));
         }
     }
-    let around = tokio::time::timeout(api.timeout, api.searcher.around(id, before, after, caller.grant()));
+    let sight = api.sight(&caller);
+    let around = tokio::time::timeout(api.timeout, api.searcher.around(id, before, after, &sight));
     let around = around.await.map_err(|_| ApiError::Timeout)??;
     let Some(it) = around.hit else { return Err(ApiError::NotFound(format!("no record {id}"))) };
     let templates = api.searcher.templates().await;

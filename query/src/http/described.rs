@@ -45,6 +45,31 @@ impl PartialSchema for When {
 
 impl ToSchema for When {}
 
+/// What somebody may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum Role {
+    /// Search in granted streams.
+    Read,
+    /// Hand records in to granted streams.
+    Write,
+    /// All of it, in all streams.
+    Admin,
+    /// See what is hidden from others.
+    Unmask,
+}
+
+/// How somebody is known.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum KnownBy {
+    /// Nobody has to say who they are.
+    Nothing,
+    Token,
+    /// Somebody has logged in.
+    Session,
+}
+
 /// A stretch of time; its end lies outside.
 #[derive(ToSchema)]
 pub(super) struct Range {

@@ -154,7 +154,7 @@ async fn answer<L: Leaf + 'static>(
         }
     };
     if refused || matches!(needed, Some(Role::Read | Role::Admin)) {
-        response.extensions_mut().insert(Audited(Some(caller)));
+        response.extensions_mut().insert(Audited::of(Some(caller)));
     }
     with_product(response)
 }
@@ -291,7 +291,7 @@ impl<L: Leaf> Asked<'_, L> {
         Elastic {
             searcher: &self.api.searcher,
             collections: self.api.elastic.indices.collections(),
-            grant: self.caller.grant().clone(),
+            sight: self.api.sight(&self.caller),
             memory: self.api.query_memory,
         }
     }
@@ -323,7 +323,7 @@ impl<L: Leaf> Asked<'_, L> {
         let is_mutable = |name: &String| !name.contains('*') && keeper.collections().holds(name);
         // Those who keep their own state here ask for it often: nothing needs to be counted for that.
         let all = if !indices.patterns.is_empty() && indices.patterns.iter().all(is_mutable) {
-            keeper.mutable(&self.elastic().grant).await?
+            keeper.mutable(self.caller.grant()).await?
         } else {
             self.all().await?
         };

@@ -6,8 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use millrace_filter::ParseError;
+use millrace_listen::Turned;
 use millrace_pipes::TooLarge;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// An answer that is an error.
@@ -32,6 +34,8 @@ pub enum ApiError {
     TooLarge(TooLarge),
     /// It took too long.
     Timeout,
+    /// Whoever asked may not ask any more.
+    Ended(Turned),
     /// Something that the answer needs cannot be reached or read.
     Unavailable(String),
 }
@@ -106,6 +110,11 @@ impl ErrorTold {
 }
 
 impl ApiError {
+    /// As the answer says it.
+    pub(super) fn body(&self) -> Value {
+        json!(ErrorAnswer { error: self.told().1 })
+    }
+
     /// Its status, and what it says.
     fn told(&self) -> (StatusCode, ErrorTold) {
         match self {
@@ -137,6 +146,7 @@ impl ApiError {
                 StatusCode::GATEWAY_TIMEOUT,
                 ErrorTold::new("timeout", "the search took too long; ask for less time or fewer streams"),
             ),
+            Self::Ended(turned) => (turned.status, ErrorTold::new(turned.code, turned.message.clone())),
             Self::Unavailable(what) => (StatusCode::SERVICE_UNAVAILABLE, ErrorTold::new("unavailable", what)),
         }
     }
@@ -150,7 +160,6 @@ impl std::fmt::Display for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, error) = self.told();
-        (status, Json(ErrorAnswer { error })).into_response()
+        (self.told().0, Json(self.body())).into_response()
     }
 }

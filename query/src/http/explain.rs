@@ -67,7 +67,7 @@ pub(super) fn told(
         names,
         range: request.range,
         joined,
-        streams: request.streams.as_ref().and_then(|asked| request.grant.within(Some(asked))),
+        streams: request.streams.as_ref().and_then(|asked| request.sight.grant.within(Some(asked))),
         where_records_lie: fragments.first(),
         where_it_is_answered: here,
         seen,
@@ -131,13 +131,13 @@ fn add(names: &mut BTreeMap<String, Vec<String>>, name: &str) {
 mod tests {
     use super::*;
     use crate::http::parameters::{Asking, Parameters};
-    use millrace_model::{Grant, Timestamp};
+    use millrace_model::{Grant, Sight, Timestamp};
 
     #[test]
     fn a_query_is_told_as_it_was_understood() {
         let of = |query: &str| {
             let parameters = Parameters { q: Some(query.to_owned()), ..Parameters::default() };
-            let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, grant: Grant::All };
+            let asking = Asking { now: Timestamp(1_000), memory: 1 << 20, sight: Sight::whole(Grant::All) };
             let (request, pipes) = parameters.request(&asking).unwrap();
             let plan = pipes.map(|pipes| pipes.plan(Vec::new()).unwrap());
             let gathers = plan.as_ref().map_or(Gathers::Hits(None), Gathers::Table);

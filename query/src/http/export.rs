@@ -1,7 +1,8 @@
 //! `/api/v1/export`: the whole answer to a query, however large, as it is found.
 //!
 //! What is missing from the beginning is said in the header `x-millrace-partial`. What goes wrong once the answer is under way is said
-//! in its last line, `{"error":{"code","message"}}`; CSV has no place for that, and breaks off.
+//! in its last line, `{"error":{"code","message"}}`; CSV has no place for that, and breaks off. So it is where the token or session that it was
+//! asked for with does not hold any more.
 
 use super::{
     Api, ApiError, csv,
@@ -95,16 +96,17 @@ pub(super) async fn export<L: Leaf + 'static>(
     let parameters = Parameters { q, from, to, sort, stream, ..Parameters::default() };
     let (request, pipes) = parameters.unlimited(&api.asking(&caller))?;
     if let Some(pipes) = pipes {
-        let Made { hits, answer: Answer { table, .. }, .. } = piped(&api, &request, &pipes, false).await?;
+        let made = while_it_holds(&caller, piped(&api, &request, &pipes, false));
+        let Made { hits, answer: Answer { table, .. }, .. } = made.await?;
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let text =
             format.write(&columns, true, (0..table.rows).map(|row| object(&table, row))).map_err(broken)?;
         return Ok(format.answer(&hits.missing, Body::from(text)));
     }
     let mut walk = Walk::new(request, PAGE);
-    let first = page(&api, &mut walk).await?.unwrap_or_default();
+    let first = while_it_holds(&caller, page(&api, &mut walk)).await?.unwrap_or_default();
     let missing = first.missing.clone();
-    let pages = Pages { api, walk, format, known: first.missing, begun: false, ended: false };
+    let pages = Pages { api, caller, walk, format, known: first.missing, begun: false, ended: false };
     let pages = stream::try_unfold(pages, async |mut pages| {
         Ok::<_, io::Error>(pages.next().await?.map(|text| (text, pages)))
     });
@@ -115,6 +117,18 @@ fn broken(error: io::Error) -> ApiError {
     ApiError::unavailable("an export cannot be written", &error.into())
 }
 
+/// What is asked for, unless whoever asks may not any more.
+async fn while_it_holds<T>(
+    caller: &Caller,
+    asked: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::select! {
+        biased;
+        () = caller.ended() => Err(ApiError::Ended(caller.why_ended())),
+        answer = asked => answer,
+    }
+}
+
 async fn page<L: Leaf>(api: &Api<L>, walk: &mut Walk) -> Result<Option<Hits>, ApiError> {
     let page = tokio::time::timeout(api.timeout, walk.next(&api.searcher));
     Ok(page.await.map_err(|_| ApiError::Timeout)??)
@@ -123,6 +137,7 @@ async fn page<L: Leaf>(api: &Api<L>, walk: &mut Walk) -> Result<Option<Hits>, Ap
 /// An export under way.
 struct Pages<L> {
     api: Arc<Api<L>>,
+    caller: Caller,
     walk: Walk,
     format: Format,
     /// What was said to be missing before it began.
@@ -138,16 +153,17 @@ impl<L: Leaf> Pages<L> {
             return Ok(None);
         }
         let header = !std::mem::replace(&mut self.begun, true);
-        let hits = match page(&self.api, &mut self.walk).await {
+        let hits = match while_it_holds(&self.caller, page(&self.api, &mut self.walk)).await {
             Ok(None) => {
                 self.ended = true;
                 return Ok(Some(self.format.write(&csv::HIT, header, std::iter::empty())?));
             }
             Ok(Some(hits)) => hits,
-            Err(error) => return self.break_off(&error.to_string()),
+            Err(error @ ApiError::Ended(_)) => return self.break_off(error.body()),
+            Err(error) => return self.break_off(partial(&error.to_string())),
         };
         if let Some(new) = hits.missing.iter().find(|missing| self.is_news(missing)) {
-            return self.break_off(&new.reason);
+            return self.break_off(partial(&new.reason));
         }
         let format = self.format;
         let templates = self.api.searcher.templates().await;
@@ -167,17 +183,20 @@ impl<L: Leaf> Pages<L> {
         !is_late && !self.known.iter().any(is_known)
     }
 
-    fn break_off(&mut self, message: &str) -> io::Result<Option<Bytes>> {
-        tracing::warn!(reason = message, "an export breaks off");
+    /// `last`: what the last line says.
+    fn break_off(&mut self, last: Value) -> io::Result<Option<Bytes>> {
+        let reason = last["error"]["message"].as_str().unwrap_or_default();
+        tracing::warn!(reason, "an export breaks off");
         self.ended = true;
         match self.format {
-            Format::Ndjson => {
-                let last = json!({ "error": { "code": "partial", "message": message } });
-                Ok(Some(Bytes::from(format!("{last}\n"))))
-            }
-            Format::Csv => Err(io::Error::other(message.to_owned())),
+            Format::Ndjson => Ok(Some(Bytes::from(format!("{last}\n")))),
+            Format::Csv => Err(io::Error::other(reason.to_owned())),
         }
     }
+}
+
+fn partial(message: &str) -> Value {
+    json!({ "error": { "code": "partial", "message": message } })
 }
 
 impl Format {

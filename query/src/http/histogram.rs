@@ -220,7 +220,7 @@ mod tests {
             column(VALUE, rows.iter().map(|row| row.1.clone()).collect()),
             column(COUNT, rows.iter().map(|row| Some(Value::Int(row.2))).collect()),
         ];
-        Table { columns, rows: rows.len() }
+        Table { columns, rows: rows.len(), chosen_by_estimate: false }
     }
 
     fn buckets(histogram: &Histogram) -> Vec<Told<'_>> {

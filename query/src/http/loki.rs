@@ -108,8 +108,8 @@ impl IntoResponse for Problem {
 
 /// For whoever asks.
 fn loki<'a, L: Leaf>(api: &'a Api<L>, given: &Given) -> Loki<'a, L> {
-    let grant = given.caller.grant().clone();
-    Loki { searcher: &api.searcher, grant, memory: api.query_memory, bounds: Bounds::default() }
+    let sight = api.sight(&given.caller);
+    Loki { searcher: &api.searcher, sight, memory: api.query_memory, bounds: Bounds::default() }
 }
 
 /// Within the time that a query may take.

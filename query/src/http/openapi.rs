@@ -3,7 +3,7 @@
 
 use super::{
     Api, ApiError, alerts, audit, catalogue, context, dead_letters, described, error::ErrorAnswer, export,
-    fields, hosts, parameters, pipeline, reprocess, search, streams, summaries, tail, traffic,
+    fields, hosts, login, parameters, pipeline, reprocess, search, streams, summaries, tail, tokens, traffic,
 };
 use axum::{Json, extract::State};
 use millrace_store::Leaf;
@@ -14,7 +14,7 @@ use utoipa::{
     openapi::{
         Components, Content, Info, LicenseBuilder, Ref, RefOr, ResponseBuilder,
         path::{Operation, PathItem},
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -55,6 +55,13 @@ Beside this API the same address speaks two others, which their own documents de
         dead_letters::list,
         dead_letters::one,
         dead_letters::replay,
+        tokens::list,
+        tokens::add,
+        tokens::revoke,
+        login::begin,
+        login::back,
+        login::end,
+        login::me,
         show,
     ),
     // Those that only parameters name.
@@ -72,6 +79,7 @@ Beside this API the same address speaks two others, which their own documents de
         (name = "streams", description = "Streams, holds, deletion by query"),
         (name = "detection", description = "Rules and alerts"),
         (name = "state", description = "Agents, where lines wait, the ledger, the catalogue, what was kept aside"),
+        (name = "access", description = "Who may ask: tokens, logins"),
         (name = "process", description = "Probes, metrics, version"),
     ),
 )]
@@ -99,6 +107,11 @@ pub fn document(beside: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> u
         http.description = Some(about.to_owned());
         components.add_security_scheme(name, SecurityScheme::Http(http));
     }
+    let cookie = ApiKeyValue::with_description(
+        "__Host-millrace",
+        "Of whoever has logged in; without TLS it is called `millrace`",
+    );
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     for (path, item) in &mut all.paths.paths {
         for operation in operations(item) {
             for_all(path, operation);
@@ -112,8 +125,10 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete].into_iter().flatten()
 }
 
-/// Paths that nobody has to show a token for.
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/version"];
+/// They answer whoever asks, whatever is the matter.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/version"];
+/// Who logs in has nothing to show yet.
+const OPEN: [&str; 2] = ["/auth/login", "/auth/callback"];
 
 /// What can come of any question. Where nobody has to show a token, none of these is about one.
 const ERRORS: [(&str, &str); 5] = [
@@ -125,13 +140,16 @@ const ERRORS: [(&str, &str); 5] = [
 ];
 
 fn for_all(path: &str, operation: &mut Operation) {
-    if OPEN.contains(&path) {
+    if PROBES.contains(&path) {
         operation.security = Some(Vec::new());
         return;
     }
     let nothing = SecurityRequirement::default();
-    let shown = ["token", "password"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
-    operation.security = Some(shown.into_iter().chain([nothing]).collect());
+    let shown = ["token", "password", "session"];
+    let shown = shown.map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+    let is_open = OPEN.contains(&path);
+    operation.security =
+        Some(if is_open { Vec::new() } else { shown.into_iter().chain([nothing]).collect() });
     let takes =
         operation.request_body.is_some() || operation.parameters.as_ref().is_some_and(|all| !all.is_empty());
     let wrong = takes.then_some(("400", "A parameter, the query or the body is wrong"));

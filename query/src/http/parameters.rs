@@ -4,7 +4,7 @@ use super::{ApiError, described::When};
 use crate::SearchRequest;
 use axum::{Json, extract::rejection::JsonRejection};
 use millrace_filter::Filter;
-use millrace_model::{Grant, RecordId, StreamName, TimeRange, Timestamp};
+use millrace_model::{RecordId, Sight, StreamName, TimeRange, Timestamp};
 use millrace_pipes::{Context, Joined, Pipe, Plan};
 use millrace_store::Order;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -29,7 +29,7 @@ pub struct Asking {
     /// How many bytes what pipes gather may take.
     pub memory: usize,
     /// What may be seen.
-    pub grant: Grant,
+    pub sight: Sight,
 }
 
 /// As they are given. Times are RFC 3339, epoch milliseconds, `now`, or an age before now (`15m`).
@@ -247,7 +247,7 @@ impl Parameters {
             filter,
             range,
             streams,
-            grant: asking.grant.clone(),
+            sight: asking.sight.clone(),
             limit,
             order,
             after,

@@ -1,21 +1,24 @@
 //! The table of contents of the API.
 
 use super::{
-    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, loki, openapi,
-    page,
+    ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
+    openapi, page,
     parameters::Asking,
     pipeline, reprocess, search,
     streams::{self, Kept, TopicKeeps},
-    summaries, tail, traffic,
+    summaries, tail, tokens, traffic,
 };
-use crate::{Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, tail::Feed};
+use crate::{
+    Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, login::Login, tail::Feed,
+};
 use axum::{
     Router,
     http::Uri,
     middleware,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
-use millrace_listen::{Asked, Caller, Role, asks};
+use millrace_listen::{Asked, Caller, Callers, Role, asks};
+use millrace_model::{Masks, Sight};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
@@ -28,6 +31,8 @@ pub struct Api<L> {
     pub timeout: Duration,
     /// How many bytes of memory each part of a query's pipes may take.
     pub query_memory: usize,
+    /// What is hidden from who may not see it.
+    pub masks: Masks,
     /// The rules in use and the broken ones.
     pub rules: Arc<RuleBook>,
     /// How long the records of streams are kept.
@@ -46,16 +51,24 @@ pub struct Api<L> {
     pub elastic: elastic::Kept,
     /// The API's description, as [`super::document`] puts it together.
     pub described: Arc<serde_json::Value>,
+    /// All who are known; `None`: nobody has to say who they are.
+    pub callers: Option<Arc<Callers>>,
+    /// Logs people in; `None`: nobody can.
+    pub login: Option<Arc<Login>>,
 }
 
 impl<L> Api<L> {
+    /// What this caller may see.
+    pub(super) fn sight(&self, caller: &Caller) -> Sight {
+        caller.sight(&self.masks)
+    }
+
     /// What holds for this caller now.
     pub(super) fn asking(&self, caller: &Caller) -> Asking
     where
         L: Leaf,
     {
-        let grant = caller.grant().clone();
-        Asking { now: self.searcher.now(), memory: self.query_memory, grant }
+        Asking { now: self.searcher.now(), memory: self.query_memory, sight: self.sight(caller) }
     }
 }
 
@@ -88,12 +101,18 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/catalogue/reprocess", post(reprocess::ask::<L>))
+        .route("/api/v1/tokens", get(tokens::list::<L>).post(tokens::add::<L>))
+        .route("/api/v1/tokens/{name}", delete(tokens::revoke::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))
         .route("/api/v1/dead-letters/{number}", get(dead_letters::one::<L>))
         .route("/api/v1/dead-letters/replay", post(dead_letters::replay::<L>));
     Router::new()
         .route("/", get(page::index))
         .route("/api/v1/openapi.json", get(openapi::show::<L>))
+        .route("/auth/login", get(login::begin::<L>))
+        .route("/auth/callback", get(login::back::<L>))
+        .route("/auth/logout", post(login::end::<L>))
+        .route("/api/v1/me", get(login::me))
         .merge(asks(Asked::Role(Role::Read), true, search))
         .merge(asks(Asked::Role(Role::Read), false, streams))
         .merge(asks(Asked::InAll(Role::Read), false, state))

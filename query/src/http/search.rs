@@ -100,6 +100,8 @@ struct TableTold {
     total_rows: u64,
     /// The columns that hold estimates.
     estimates: Vec<String>,
+    /// It hangs on an estimate which rows there are.
+    chosen_by_estimate: bool,
 }
 
 /// Searches, by parameters in the query string.
@@ -203,7 +205,8 @@ fn found(request: &SearchRequest, hits: &Hits, templates: &Templates, started: I
     }
 }
 
-/// What pipes made: how many rows there are besides those that are shown, and which columns hold estimates.
+/// What pipes made: how many rows there are besides those that are shown, which columns hold estimates, and whether it hangs on
+/// one which rows there are.
 fn table(made: &Answer) -> TableTold {
     let columns = &made.table.columns;
     let row = |row: usize| columns.iter().map(|column| column.shown(row)).collect();
@@ -213,6 +216,7 @@ fn table(made: &Answer) -> TableTold {
         rows: (0..made.table.rows).map(row).collect(),
         total_rows: made.rows,
         estimates: estimates.collect(),
+        chosen_by_estimate: made.table.chosen_by_estimate,
     }
 }
 
@@ -247,7 +251,7 @@ pub(super) async fn record<L: Leaf + 'static>(
         filter: millrace_filter::parse(&format!("_id:\"{id}\""))?,
         range: TimeRange::ALL,
         streams: None,
-        grant: caller.grant().clone(),
+        sight: api.sight(&caller),
         limit: 1,
         order: Order::NewestFirst,
         after: None,

@@ -5,6 +5,7 @@
 //! | `record` | a hit |
 //! | `dropped` | `{"records"?, "messages"?, "reason"}`: what was not shown, and why |
 //! | `heartbeat` | `{"cursor"}`, also where nothing comes |
+//! | `ended` | `{"error":{"code","message"}}`: the token or session does not hold any more; nothing comes after it |
 //!
 //! Each has a cursor as its id: whoever comes back with it, as `cursor` or as `Last-Event-ID`, goes on there.
 
@@ -23,7 +24,10 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures_util::stream::{self, Stream};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, Stream},
+};
 use millrace_listen::Caller;
 use millrace_store::{Leaf, Templates};
 use serde::Deserialize;
@@ -75,12 +79,13 @@ pub(super) async fn tail<L: Leaf + 'static>(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let from = parameters.cursor.as_deref().or(last).filter(|text| !text.is_empty());
     let from = from.map(str::parse::<Cursor>).transpose().map_err(|e| wrong("cursor", e.to_string()))?;
-    let watcher = api.feed.watch(filter, streams, caller.grant().clone(), from).await;
+    let watcher = api.feed.watch(filter, streams, api.sight(&caller), from).await;
     let watcher = watcher.map_err(|error| ApiError::Unavailable(error.to_string()))?;
     let templates = api.searcher.templates().await;
     let mut heartbeats = tokio::time::interval_at(Instant::now(), HEARTBEAT);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let tail = Tail { api, watcher, templates, heartbeats };
+    let ended = Box::pin(caller.ended());
+    let tail = Tail { api, watcher, templates, heartbeats, caller, ended, is_over: false };
     let events = stream::unfold(tail, async |mut tail| Some((Ok(tail.next().await?), tail)));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
@@ -90,13 +95,25 @@ struct Tail<L> {
     watcher: Watcher,
     templates: Arc<Templates>,
     heartbeats: Interval,
+    caller: Caller,
+    /// The caller may not watch any more.
+    ended: BoxFuture<'static, ()>,
+    is_over: bool,
 }
 
 impl<L: Leaf> Tail<L> {
-    /// The next event; `None`: the topic cannot be read, and the client had better come again.
+    /// The next event; `None`: the topic cannot be read, and the client had better come again, or all was said.
     async fn next(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
         let seen = tokio::select! {
             biased;
+            () = &mut self.ended => {
+                self.is_over = true;
+                let error = ApiError::Ended(self.caller.why_ended()).body();
+                return Some(Event::default().event("ended").data(error.to_string()));
+            }
             _ = self.heartbeats.tick() => None,
             seen = self.watcher.next() => Some(seen),
         };

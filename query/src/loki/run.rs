@@ -6,7 +6,7 @@ use millrace_filter::Filter;
 use millrace_logql::{
     Bounds, Entry, EvaluateError, MetricExpr, Pipeline, RangeAccumulator, Series, Steps, Value, evaluate,
 };
-use millrace_model::{Grant, TimeRange, Timestamp};
+use millrace_model::{Sight, TimeRange, Timestamp};
 use millrace_pipes::TooLarge;
 use millrace_store::{Leaf, Order};
 
@@ -52,7 +52,7 @@ pub struct Loki<'s, L> {
     /// Finds records.
     pub searcher: &'s Searcher<L>,
     /// What may be seen.
-    pub grant: Grant,
+    pub sight: Sight,
     /// How many bytes of memory what is gathered may take.
     pub memory: usize,
     /// How many series, and points of each.
@@ -67,7 +67,7 @@ impl<L: Leaf> Loki<'_, L> {
             filter,
             range,
             streams: None,
-            grant: self.grant.clone(),
+            sight: self.sight.clone(),
             limit: 0,
             order: Order::NewestFirst,
             after: None,

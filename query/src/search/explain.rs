@@ -180,9 +180,9 @@ impl ShardTold {
 async fn shards_there_are(catalogue: &Catalogue, request: &SearchRequest) -> Result<(u64, u64), Error> {
     let mut counts = (0, 0);
     for usage in catalogue.stream_usage(INDEXER_GROUP).await? {
-        if request.grant.shows(request.streams.as_deref(), &usage.stream) {
+        if request.sight.grant.shows(request.streams.as_deref(), &usage.stream) {
             counts.0 += usage.shards;
-        } else if request.grant.covers(&usage.stream) {
+        } else if request.sight.grant.covers(&usage.stream) {
             counts.1 += usage.shards;
         }
     }
@@ -222,7 +222,7 @@ pub(super) async fn explanation(
     shards.left_off = each.len().saturating_sub(SHARDS) as u64;
     each.truncate(SHARDS);
     shards.each = each;
-    let offsets = (request.grant == Grant::All).then(|| offsets(plan, hot));
+    let offsets = (request.sight.grant == Grant::All).then(|| offsets(plan, hot));
     Ok(Explanation { shards, leaves: leaves(hot), offsets })
 }
 

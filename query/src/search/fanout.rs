@@ -5,6 +5,7 @@ use super::{
     deletions::Deletions,
     explain::{Outcome, ShardTold},
     plan::Plan,
+    results::Results,
 };
 use crate::{Leaves, leaves::LeafAnswer, shards::OpenShards};
 use millrace_cores::{Cores, Piece, Search};
@@ -31,24 +32,36 @@ type Asked = (Vec<LeafRequest>, Option<LeafRequest>);
 type Answered = (LeafResponse, Option<ChunksTold>);
 
 /// Searches every planned shard for what is not deleted in it. With `explain` it tells of each what became of it.
-pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan, explain: bool) -> Sealed {
+pub async fn sealed(
+    shards: &Arc<OpenShards>,
+    results: &Results,
+    cores: &Cores,
+    plan: &Plan,
+    explain: bool,
+) -> Sealed {
     // Whoever drops this future, a client that has gone or a time-out, ends what it began.
     let (search, stop) = cores.search();
     let mut stop = Some(stop);
     let deletions = Deletions::of(&plan.snapshot.deletions);
-    let (mut missing, mut told) = (Vec::new(), Vec::new());
+    let mut all = Sealed::default();
     let mut tasks = JoinSet::new();
     for meta in plan.snapshot.shards.clone() {
         let requests = match deletions.apply(&plan.sealed, &meta) {
             Ok(requests) => requests,
             Err(closed) => {
-                missing.push(closed);
-                told.push(ShardTold::of(&meta, Outcome::Failed));
+                all.missing.push(closed);
+                all.told.push(ShardTold::of(&meta, Outcome::Failed));
                 continue;
             }
         };
         if requests.is_empty() {
-            told.push(ShardTold::of(&meta, Outcome::Pruned("deletion")));
+            all.told.push(ShardTold::of(&meta, Outcome::Pruned("deletion")));
+            continue;
+        }
+        // Who wants to know how it is searched is shown that.
+        let question = if explain { None } else { results.question(&meta, &requests) };
+        if let Some(answer) = question.as_ref().and_then(|question| results.answer(question, &plan.sealed)) {
+            all.response = all.response.merge(answer, &plan.sealed);
             continue;
         }
         let (shards, search) = (Arc::clone(shards), search.clone());
@@ -57,16 +70,18 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan, explai
             let started = Instant::now();
             let asked = Arc::new((requests, explained));
             let answer = search_one(&shards, &meta, &asked, &search).await;
-            (meta, answer, started.elapsed())
+            (meta, question, answer, started.elapsed())
         });
     }
-    let mut all = Sealed { missing, told, ..Sealed::default() };
     while let Some(ended) = tasks.join_next().await {
         match ended {
-            Ok((meta, Ok((response, chunks)), took)) => {
+            Ok((meta, question, Ok((response, chunks)), took)) => {
                 if explain {
                     let found = (response.total, response.scanned_bytes);
                     all.told.push(ShardTold::answered(&meta, found, chunks, took));
+                }
+                if let Some(question) = question {
+                    results.keep(question, &response);
                 }
                 all.response = all.response.merge(response, &plan.sealed);
                 if all.response.gathered.as_ref().is_some_and(Partials::is_too_large) {
@@ -74,8 +89,8 @@ pub async fn sealed(shards: &Arc<OpenShards>, cores: &Cores, plan: &Plan, explai
                     drop(stop.take());
                 }
             }
-            Ok((_, Err(error), _)) if is_stopped(&error) => {}
-            Ok((meta, Err(error), _)) => {
+            Ok((_, _, Err(error), _)) if is_stopped(&error) => {}
+            Ok((meta, _, Err(error), _)) => {
                 tracing::error!(shard.id = %meta.id, error = format!("{error:#}"), "a shard could not be searched");
                 all.told.push(ShardTold::of(&meta, Outcome::Failed));
                 all.missing.push(Missing {

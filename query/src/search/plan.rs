@@ -18,9 +18,9 @@ pub struct Plan {
 
 /// Plans a search.
 pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan, millrace_catalogue::Error> {
-    let seen = request.grant.within(request.streams.as_deref());
+    let seen = request.sight.grant.within(request.streams.as_deref());
     let mut snapshot = catalogue.snapshot(INDEXER_GROUP, request.range, seen.as_deref()).await?;
-    snapshot.shards.retain(|shard| request.grant.shows(request.streams.as_deref(), &shard.stream));
+    snapshot.shards.retain(|shard| request.sight.grant.shows(request.streams.as_deref(), &shard.stream));
     let sealed = leaf_request(request);
     let published = snapshot
         .partitions
@@ -37,7 +37,7 @@ pub async fn plan(catalogue: &Catalogue, request: &SearchRequest) -> Result<Plan
     let hot = HotRequest {
         request: sealed.clone(),
         streams: request.streams.clone(),
-        grant: request.grant.clone(),
+        grant: request.sight.grant.clone(),
         published,
         publish: false,
     };

@@ -5,7 +5,7 @@ use super::Missing;
 use crate::{INDEXER_GROUP, Leaves, SearchRequest, leaves::LeafAnswer, search::plan};
 use millrace_catalogue::{Catalogue, PartitionRow, Snapshot};
 use millrace_filter::Filter;
-use millrace_model::{Grant, Partition, TimeRange, TopicId};
+use millrace_model::{Grant, Partition, Sight, TimeRange, TopicId};
 use millrace_store::{Leaf, Order};
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ pub async fn settle<L: Leaf>(
         filter: Filter::ALL,
         range: TimeRange::NONE,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit: 0,
         order: Order::NewestFirst,
         after: None,

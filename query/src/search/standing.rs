@@ -9,7 +9,7 @@ use super::{
 use crate::{DETECT_GROUP, Leaves, SearchRequest};
 use millrace_catalogue::{Catalogue, PartitionRow};
 use millrace_filter::Filter;
-use millrace_model::{Grant, TimeRange, Timestamp, Value};
+use millrace_model::{Grant, Sight, TimeRange, Timestamp, Value};
 use millrace_pipes::{Aggregate, AggregateKind, Context, Expr, Named, Pipe, Plan};
 use millrace_store::{HotPart, Leaf, Order, Templates};
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub(super) async fn standing<L: Leaf>(
         // Of shards nothing is asked.
         range: TimeRange::NONE,
         streams: None,
-        grant: Grant::All,
+        sight: Sight::whole(Grant::All),
         limit: 0,
         order: Order::NewestFirst,
         after: None,

@@ -2,7 +2,7 @@
 use super::*;
 use crate::{HttpLeaves, INDEXER_GROUP};
 use millrace_catalogue::{Acquisition, Cut, Move};
-use millrace_model::{ManualClock, OffsetRange, ShardFields, ShardId, ShardMeta};
+use millrace_model::{Grant, ManualClock, OffsetRange, ShardFields, ShardId, ShardMeta};
 use millrace_storage::Bundles;
 use millrace_store::{HotPart, HotRequest, HotResponse, LeafError, LeafResponse};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,7 +62,7 @@ fn everything(grant: Grant) -> SearchRequest {
         filter: Filter::ALL,
         range: TimeRange::ALL,
         streams: None,
-        grant,
+        sight: Sight::whole(grant),
         limit: 1,
         order: Order::NewestFirst,
         after: None,

@@ -9,7 +9,7 @@ use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_ledger::{Accounted, Ledger, Place as MessagePlace, read};
 use millrace_model::{
-    Declarations, Grant, Partition, Row, StreamName, TimeRange, TopicId, declared::take_words,
+    Declarations, Partition, Row, Sight, StreamName, TimeRange, TopicId, declared::take_words,
 };
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
@@ -107,7 +107,7 @@ impl Feed {
         &self,
         filter: Filter,
         streams: Option<Vec<StreamName>>,
-        grant: Grant,
+        sight: Sight,
         from: Option<Cursor>,
     ) -> Result<Watcher, NotNow> {
         let seat = self.0.sit_down()?;
@@ -120,7 +120,7 @@ impl Feed {
         };
         tokio::time::timeout(PATIENCE, began).await.map_err(|_| NotNow::Away)?;
         seat.keep();
-        Ok(Watcher::new(self, filter, streams, grant, from))
+        Ok(Watcher::new(self, filter, streams, sight, from))
     }
 }
 

@@ -3,8 +3,8 @@ use bytes::Bytes;
 use millrace_catalogue::Catalogue;
 use millrace_filter::Filter;
 use millrace_model::{
-    AgentId, BootId, Grant, InstanceId, LogRecord, Partition, SourceId, StreamName, SystemClock, Timestamp,
-    Value,
+    AgentId, BootId, Grant, InstanceId, LogRecord, Partition, Sight, SourceId, StreamName, SystemClock,
+    Timestamp, Value,
     wire::{self, Envelope, Extent, Payload, Run, RunKind, Sender, SourceOpen},
 };
 use millrace_transport::{EmbeddedSettings, Metrics, Producer, Topic, TopicSettings};
@@ -74,7 +74,7 @@ fn batch(start: u64, bodies: &[&str]) -> Payload {
 }
 
 async fn watch(feed: &Feed, query: &str, from: Option<Cursor>) -> Watcher {
-    feed.watch(millrace_filter::parse(query).unwrap(), None, Grant::All, from).await.unwrap()
+    feed.watch(millrace_filter::parse(query).unwrap(), None, Sight::whole(Grant::All), from).await.unwrap()
 }
 
 async fn next(watcher: &mut Watcher) -> Seen {
@@ -110,8 +110,8 @@ async fn whoever_watches_is_shown_what_matches_from_then_on() {
     assert_eq!(bodies(&mut all, 3).await, ["error one", "fine", "error two"]);
     nothing_until(&world, &mut errors, "marker").await;
     let elsewhere = Some(vec!["other".parse().unwrap()]);
-    let mut other = feed.watch(Filter::ALL, elsewhere, Grant::All, None).await.unwrap();
-    let granted = Grant::Streams(["other".parse().unwrap()].into());
+    let mut other = feed.watch(Filter::ALL, elsewhere, Sight::whole(Grant::All), None).await.unwrap();
+    let granted = Sight::whole(Grant::Streams(["other".parse().unwrap()].into()));
     let mut granted = feed.watch(Filter::ALL, None, granted, None).await.unwrap();
     world.say(1, &["here"]).await;
     let there: StreamName = "other".parse().unwrap();

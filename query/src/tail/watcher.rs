@@ -7,7 +7,7 @@ use super::{
 };
 use millrace_filter::Filter;
 use millrace_ledger::{Ledger, Place as MessagePlace, read};
-use millrace_model::{Grant, Partition, Row, StreamName};
+use millrace_model::{Partition, Row, Sight, StreamName};
 use millrace_transport::Page;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,7 +41,7 @@ pub struct Watcher {
     inner: Arc<Inner>,
     filter: Filter,
     streams: Option<Vec<StreamName>>,
-    grant: Grant,
+    sight: Sight,
     cursor: Cursor,
     /// How far was read; what of it was not shown is in `ready`.
     reading: Cursor,
@@ -63,7 +63,7 @@ impl Watcher {
         feed: &Feed,
         filter: Filter,
         streams: Option<Vec<StreamName>>,
-        grant: Grant,
+        sight: Sight,
         from: Option<Cursor>,
     ) -> Self {
         let inner = feed.inner();
@@ -74,7 +74,7 @@ impl Watcher {
         };
         let (ready, ledger, behind) = (VecDeque::new(), Ledger::new(), BTreeMap::new());
         let reading = cursor.clone();
-        Self { inner, filter, streams, grant, cursor, reading, place, news, ready, ledger, behind }
+        Self { inner, filter, streams, sight, cursor, reading, place, news, ready, ledger, behind }
     }
 
     /// Where it stands: all before was shown, or did not match, or was passed over.
@@ -187,14 +187,16 @@ impl Watcher {
         let at = (batch.partition, batch.offset);
         let before = self.ready.len();
         for row in &batch.rows {
-            if self.reading.is_past(at, row.id)
-                || !self.may_see(&row.stream)
-                || !self.filter.matches(&row.placed())
-            {
+            if self.reading.is_past(at, row.id) || !self.may_see(&row.stream) {
+                continue;
+            }
+            // Who may not see all of a record is shown what matches of the rest.
+            let row = self.sight.masks.shown(row);
+            if !self.filter.matches(&row.placed()) {
                 continue;
             }
             self.reading.saw(at, row.id);
-            self.ready.push_back(Seen::Record(Box::new(row.clone()), self.reading.clone()));
+            self.ready.push_back(Seen::Record(Box::new(row.into_owned()), self.reading.clone()));
         }
         self.reading.passed(batch.partition, batch.offset + 1);
         // With the last of them all of the message was seen.
@@ -206,7 +208,7 @@ impl Watcher {
     }
 
     fn may_see(&self, stream: &StreamName) -> bool {
-        self.grant.shows(self.streams.as_deref(), stream)
+        self.sight.grant.shows(self.streams.as_deref(), stream)
     }
 }
 

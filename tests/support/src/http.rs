@@ -87,7 +87,7 @@ pub fn begin(
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> io::Result<(impl BufRead, Answer)> {
+) -> io::Result<(impl BufRead + use<>, Answer)> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     if !headers.iter().any(|(name, _)| *name == "connection") {

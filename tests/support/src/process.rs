@@ -64,6 +64,17 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "{name} could not be sent to {}", self.id());
     }
 
+    /// How much time of cores it has used so far, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn cores_used(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it is running");
+        // Behind its name, which may be anything in parentheses.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
     /// `kill -9`, and waits until it is gone.
     ///
     /// # Panics

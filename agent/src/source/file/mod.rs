@@ -16,6 +16,7 @@ mod following;
 mod generation;
 mod hints;
 mod identity;
+pub(crate) mod named;
 mod packed;
 mod records;
 mod walk;

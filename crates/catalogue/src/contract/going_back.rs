@@ -55,6 +55,8 @@ pub(crate) async fn every_version_can_be_gone_back_to(url: &str) {
     sqlx::raw_sql(ended).execute(&bed.first.writer).await.unwrap();
     refused(2, "1 streams are on hold").await;
     sqlx::raw_sql("DELETE FROM holds").execute(&bed.first.writer).await.unwrap();
+    refused(8, "1 tokens are kept").await;
+    bed.first.delete_token("grafana").await.unwrap();
     refused(7, "1 documents that clients wrote").await;
     sqlx::raw_sql("DELETE FROM collection_documents").execute(&bed.first.writer).await.unwrap();
     refused(4, "1 holes in the topic are known").await;

@@ -1,7 +1,7 @@
 //! All that a catalogue holds, given out and taken back.
 
 use super::{
-    Bed, GROUP, TOPIC, alert, collections, cut, everything,
+    Bed, GROUP, TOPIC, access, alert, collections, cut, everything,
     merging::{publish, replacement},
     notification, own, reprocessing, step, wanted,
 };
@@ -59,6 +59,7 @@ pub(crate) async fn fill(bed: &Bed) {
     bed.first.hold(GROUP, &StreamName::default(), "case 17").await.unwrap();
     bed.first.request_reprocessing(&reprocessing::everything_live()).await.unwrap().unwrap();
     collections::put(&bed.first, "state", "a", "{}").await;
+    access::fill(bed).await;
 }
 
 #[derive(Default)]

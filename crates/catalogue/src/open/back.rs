@@ -22,7 +22,7 @@ pub(crate) struct WayBack {
 }
 
 /// What only this version and later ones know, and must not be forgotten: how it is counted, and what it is.
-const NEEDED: [(i64, &str, &str); 4] = [
+const NEEDED: [(i64, &str, &str); 5] = [
     (
         3,
         "SELECT COUNT(*) FROM deletions WHERE purged_ns IS NULL",
@@ -38,6 +38,11 @@ const NEEDED: [(i64, &str, &str); 4] = [
         8,
         "SELECT COUNT(*) FROM collection_documents",
         "documents that clients wrote and change are kept, and would be lost: delete their indices first",
+    ),
+    (
+        9,
+        "SELECT COUNT(*) FROM tokens",
+        "tokens are kept in the catalogue, and would be lost: revoke them first",
     ),
 ];
 

@@ -7,7 +7,7 @@ use super::{
     Inner,
     client::{self, Quiet},
 };
-use crate::{AssignedPartition, Message, Page, sync::Bell};
+use crate::{AssignedPartition, Error, Glance, KafkaSettings, Message, Page, sync::Bell};
 use bytes::Bytes;
 use millrace_model::{
     Partition, Timestamp, TopicId,
@@ -63,6 +63,29 @@ pub(super) fn send(
         }
     })?;
     Ok(receiver)
+}
+
+/// What brokers tell of a topic, which is not made.
+pub(crate) fn glance(settings: &KafkaSettings) -> Result<Glance, Error> {
+    let mut config = client::consumer(settings, "glance");
+    config.remove("statistics.interval.ms");
+    let health = Arc::new(client::Health::new(&settings.name));
+    let client = BaseConsumer::from_config_and_context(&config, Quiet(health))
+        .map_err(|error| client::client_error(settings, error))?;
+    let unreachable = |source| Error::Unreachable { topic: settings.name.clone(), source };
+    let metadata = client.fetch_metadata(Some(&settings.name), REQUEST).map_err(unreachable)?;
+    let mut found = Glance { brokers: Some(metadata.brokers().len()), ..Glance::default() };
+    let topic = metadata.topics().iter().find(|topic| topic.name() == settings.name);
+    for partition in topic.into_iter().flat_map(|topic| topic.partitions()) {
+        found.partitions += 1;
+        if partition.isr().len() < partition.replicas().len() {
+            found.behind.push(Partition(partition.id()));
+        }
+        if partition.leader() < 0 {
+            found.without_leader.push(Partition(partition.id()));
+        }
+    }
+    Ok(found)
 }
 
 fn look(

@@ -50,7 +50,7 @@ impl<L: Leaf> Asked<'_, L> {
         answer.pit_id = pit_id;
         if let Some(keep) = search.scroll {
             let mut scroll =
-                Scroll::new(self.caller.name(), search.clone(), indices, pinned.unwrap_or(now), keep);
+                Scroll::new(self.caller.key(), search.clone(), indices, pinned.unwrap_or(now), keep);
             went_on(&mut scroll, &answer.hits);
             let id = self.api.elastic.scrolls.open(scroll);
             answer.scroll_id = Some(id.ok_or_else(|| {
@@ -109,7 +109,7 @@ impl<L: Leaf> Asked<'_, L> {
             Some(text) => Parameters::new(vec![("scroll".to_owned(), text.to_owned())]).duration("scroll")?,
             None => self.parameters.duration("scroll")?,
         };
-        let Some(mut scroll) = self.api.elastic.scrolls.get(self.caller.name(), id, keep) else {
+        let Some(mut scroll) = self.api.elastic.scrolls.get(self.caller.key(), id, keep) else {
             return Err(Error::no_context(id).into());
         };
         let mut search = scroll.search.clone();
@@ -135,7 +135,7 @@ impl<L: Leaf> Asked<'_, L> {
             Json::Array(ids) => all.extend(ids.iter().filter_map(Json::as_str).map(str::to_owned)),
             _ => {}
         }
-        let freed = self.api.elastic.scrolls.close(self.caller.name(), &all);
+        let freed = self.api.elastic.scrolls.close(self.caller.key(), &all);
         json!({ "succeeded": true, "num_freed": freed }).into()
     }
 

@@ -10,11 +10,12 @@ use axum::{
     body::Bytes,
     extract::{
         FromRequest, Request, State,
-        ws::{Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
     },
     response::{IntoResponse, Response},
 };
 use millrace_filter::Filter;
+use millrace_listen::Caller;
 use millrace_logql::{Entry, Pipeline, parse_log};
 use millrace_store::{Leaf, Order};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ pub(super) async fn tail<L: Leaf + 'static>(
     let hour = 3_600_000_000_000;
     let names = in_time(&api, loki(&api, &given).names((now - hour, now))).await?;
     let filter = Filter::new(pipeline.lower(&names));
-    let watcher = api.feed.watch(filter, None, given.caller.grant().clone(), None).await;
+    let watcher = api.feed.watch(filter, None, api.sight(&given.caller), None).await;
     let watcher = watcher.map_err(|error| Problem::Unavailable(error.to_string()))?;
     let mut before = match start {
         Some(start) => {
@@ -60,10 +61,19 @@ pub(super) async fn tail<L: Leaf + 'static>(
         None => Logs::default(),
     };
     before.entries.reverse();
-    Ok(upgrade.on_upgrade(move |socket| follow(socket, watcher, pipeline, before.entries)).into_response())
+    let caller = given.caller.clone();
+    let follow = move |socket| follow(socket, watcher, pipeline, before.entries, caller);
+    Ok(upgrade.on_upgrade(follow).into_response())
 }
 
-async fn follow(mut socket: WebSocket, mut watcher: Watcher, pipeline: Pipeline, before: Vec<Entry>) {
+async fn follow(
+    mut socket: WebSocket,
+    mut watcher: Watcher,
+    pipeline: Pipeline,
+    before: Vec<Entry>,
+    caller: Caller,
+) {
+    let mut ended = std::pin::pin!(caller.ended());
     let mut entries = Entries::of(&pipeline.to_string());
     let mut waiting = before;
     let mut dropped = 0_u64;
@@ -73,6 +83,11 @@ async fn follow(mut socket: WebSocket, mut watcher: Watcher, pipeline: Pipeline,
     loop {
         tokio::select! {
             biased;
+            () = &mut ended => {
+                let frame = CloseFrame { code: close_code::POLICY, reason: reason(&caller).into() };
+                let _gone = socket.send(Message::Close(Some(frame))).await;
+                return;
+            }
             _ = due.tick(), if !waiting.is_empty() || dropped > 0 => {
                 let some: Vec<Entry> = waiting.drain(..waiting.len().min(TOGETHER)).collect();
                 let message = message(&some, std::mem::take(&mut dropped));
@@ -102,6 +117,13 @@ async fn follow(mut socket: WebSocket, mut watcher: Watcher, pipeline: Pipeline,
             },
         }
     }
+}
+
+/// Why a socket is closed; no more fits into its frame than 123 bytes.
+fn reason(caller: &Caller) -> String {
+    let mut reason = caller.why_ended().message;
+    reason.truncate(reason.floor_char_boundary(123));
+    reason
 }
 
 /// Lines by their streams, and how many were left out.

@@ -1,11 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use millrace_model::SourceId;
+use millrace_model::{Grant, SourceId};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 
 fn ask(json: &str) -> Result<SearchRequest, ApiError> {
-    let asking = Asking { now: NOW, memory: 1 << 20, grant: Grant::All };
+    let asking = Asking { now: NOW, memory: 1 << 20, sight: Sight::whole(Grant::All) };
     let (request, pipes) = serde_json::from_str::<Parameters>(json).unwrap().request(&asking)?;
     pipes.map(|pipes| pipes.plan(Vec::new())).transpose()?;
     Ok(request)
