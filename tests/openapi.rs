@@ -117,17 +117,12 @@ fn configuration(id: &str) -> String {
         ("times", &["now", "15m", "now-1h", "2026-01-01T00:00:00Z", "0"], &["query.from", "query.to"]),
         ("names", &["level", "user.name", "tags", "nobody"], &["query.histogram_by", "path.name"]),
     ];
-    let mut text = "[dictionaries]\n".to_owned();
-    for (name, values, _) in dictionaries {
-        text += &format!("{name} = {{ values = {} }}\n", json!(values));
-    }
-    text += "[parameters]\n";
-    for (name, _, parameters) in dictionaries {
-        parameters
-            .iter()
-            .for_each(|parameter| text += &format!("\"{parameter}\" = {{ dictionary = \"{name}\" }}\n"));
-    }
-    text
+    let values = dictionaries.map(|(name, values, _)| format!("{name} = {{ values = {} }}", json!(values)));
+    let bound = dictionaries.map(|(name, _, parameters)| {
+        let bind = |parameter: &&str| format!("\"{parameter}\" = {{ dictionary = \"{name}\" }}");
+        parameters.iter().map(bind).collect::<Vec<_>>().join("\n")
+    });
+    format!("[dictionaries]\n{}\n[parameters]\n{}\n", values.join("\n"), bound.join("\n"))
 }
 
 #[test]

@@ -8,6 +8,11 @@ use std::time::Duration;
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(2);
 
+fn lines(numbers: std::ops::Range<u32>) -> String {
+    let line = |n: u32| format!("line {n}\n");
+    numbers.map(line).collect()
+}
+
 fn hop(pipeline: &Value, name: &str) -> Value {
     let hops = pipeline["hops"].as_array().unwrap();
     hops.iter().find(|hop| hop["hop"] == name).unwrap().clone()
@@ -33,7 +38,7 @@ fn what_is_a_hit_waits_in_memory_until_it_is_published() {
             "[indexer]\nseal_age = \"10m\"\n[agent.sources.app]\ntype = \"file\"\ninclude = [\"{logs}/*.log\"]\n"
         ))
         .started();
-    site.append("app.log", (0..700).map(|n| format!("line {n}\n")).collect::<String>());
+    site.append("app.log", lines(0..700));
     up.server.wait_for_total("line", 700, DEADLINE);
     let waiting = until(&up.server, "all of it is taken in", |pipeline| {
         hop(pipeline, "memory")["records"] == 700 && pipeline["agents"]["up"] == 1
@@ -81,7 +86,7 @@ fn over_kafka_what_nobody_takes_in_waits_in_the_topic() {
     let site = Site::new(BINARY);
     let mut cluster = Cluster::new(&site, Plan::new(&broker.bootstrap, "pipeline"));
     cluster.start();
-    site.append("app.log", (0..300).map(|n| format!("line {n}\n")).collect::<String>());
+    site.append("app.log", lines(0..300));
     cluster.server.wait_for_total("line", 300, DEADLINE);
     let calm = until(&cluster.server, "all of it is published", |pipeline| {
         let waiting = |name| hop(pipeline, name)["messages"] != 0;
@@ -100,7 +105,7 @@ fn over_kafka_what_nobody_takes_in_waits_in_the_topic() {
     for indexer in &mut cluster.indexers {
         indexer.kill();
     }
-    site.append("app.log", (300..400).map(|n| format!("line {n}\n")).collect::<String>());
+    site.append("app.log", lines(300..400));
     let behind = until(&cluster.server, "it waits in the topic", |pipeline| {
         hop(pipeline, "topic")["messages"].as_u64().is_some_and(|messages| messages > 0)
             && pipeline["partitions"].as_array().unwrap().iter().all(|partition| partition["held"] == false)
