@@ -13,6 +13,8 @@ use std::{collections::BTreeMap, time::Duration};
 /// A clock that is further off than this makes records stand where nobody looks for them.
 const SKEW: Duration = Duration::from_secs(2);
 const OWN: &str = env!("CARGO_PKG_VERSION");
+/// Who waits longer than so many seconds waits for something that is wrong, or for more machines.
+const LATE: f64 = 30.0;
 /// So many names of a kind are told.
 const SHOWN: usize = 3;
 
@@ -35,7 +37,8 @@ pub(super) async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
         Err(error) => return Err(error),
     };
     let mut checks = vec![ready(server).await?, clock(server).await?];
-    checks.extend([hosts(server).await?, dead_letters(server).await?, versions(server, &version).await?]);
+    checks.extend([hosts(server).await?, lag(server).await?, dead_letters(server).await?]);
+    checks.push(versions(server, &version).await?);
     Ok(checks)
 }
 
@@ -124,6 +127,40 @@ async fn hosts(server: &ServerArgs) -> anyhow::Result<Check> {
             text,
             "`millrace hosts` shows each; `millrace doctor --config` there looks at one",
         )
+    })
+}
+
+/// How long lines wait on their way to where they are found.
+async fn lag(server: &ServerArgs) -> anyhow::Result<Check> {
+    let answer = match ask(server, "lag", "api/v1/pipeline", json!({})).await? {
+        Ok(answer) => answer,
+        Err(check) => return Ok(check),
+    };
+    // What is in memory is found already.
+    let hops = answer["hops"].as_array().into_iter().flatten().filter(|hop| hop["hop"] != "memory");
+    let (mut waits, mut longest) = (Vec::new(), 0.0_f64);
+    for hop in hops {
+        let what = match (hop["messages"].as_u64(), hop["bytes"].as_u64()) {
+            (Some(messages), _) => format!("{messages} messages"),
+            (None, Some(bytes)) => super::host::size(bytes),
+            (None, None) => continue,
+        };
+        let seconds = hop["seconds"].as_f64();
+        longest = longest.max(seconds.unwrap_or(0.0));
+        let length = seconds.map_or_else(String::new, |seconds| format!(" for {seconds:.1} s"));
+        waits.push(format!("{} {what}{length}", hop["hop"].as_str().unwrap_or("?")));
+    }
+    let waits = format!("waiting: {}", waits.join(", "));
+    let missing: Vec<&str> =
+        answer["missing"].as_array().into_iter().flatten().filter_map(|one| one["reason"].as_str()).collect();
+    Ok(if longest > LATE {
+        let repair = "see what holds it up: `/metrics` of the role behind it, its log, `/readyz`";
+        Check::warning("lag", waits, repair)
+    } else if missing.is_empty() {
+        Check::ok("lag", waits)
+    } else {
+        let text = format!("{waits}; not known: {}", missing[..missing.len().min(SHOWN)].join(", "));
+        Check::warning("lag", text, "searches are partial for what does not answer")
     })
 }
 
