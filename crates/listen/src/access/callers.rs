@@ -212,7 +212,7 @@ impl Callers {
         if self.look.is_none() {
             return;
         }
-        let _ = timeout(PATIENCE, async {
+        let _in_time = timeout(PATIENCE, async {
             let mut looked = self.looked.lock().await;
             if looked.at.is_none_or(|at| at.elapsed() >= LOOK_FOR_STRANGERS) {
                 self.look(&mut looked).await;
@@ -250,12 +250,11 @@ impl Callers {
 
     /// Whose secret this is.
     pub(super) async fn by_token(&self, name: &str, secret: &str) -> Option<Caller> {
-        let token = match self.token(name) {
-            Some(token) => token,
-            None => {
-                self.look_for_a_stranger().await;
-                self.token(name)?
-            }
+        let token = if let Some(token) = self.token(name) {
+            token
+        } else {
+            self.look_for_a_stranger().await;
+            self.token(name)?
         };
         if is_over(&token.caller, self.clock.now()) {
             return None;
@@ -280,12 +279,11 @@ impl Callers {
     /// Whose session this is.
     pub async fn by_session(&self, secret: &str) -> Option<Caller> {
         let hash = session_hash(secret);
-        let caller = match self.session(&hash) {
-            Some(caller) => caller,
-            None => {
-                self.look_for_a_stranger().await;
-                self.session(&hash)?
-            }
+        let caller = if let Some(caller) = self.session(&hash) {
+            caller
+        } else {
+            self.look_for_a_stranger().await;
+            self.session(&hash)?
         };
         (!is_over(&caller, self.clock.now())).then_some(caller)
     }
@@ -305,13 +303,17 @@ impl Said {
             let token = match before.remove(name) {
                 Some(known) if known.says_the_same(token) => known,
                 changed => {
-                    changed.iter().for_each(|known| known.caller.end());
+                    if let Some(known) = changed {
+                        known.caller.end();
+                    }
                     Arc::new(token.begun())
                 }
             };
             self.tokens.insert(name.clone(), token);
         }
-        before.values().for_each(|token| token.caller.end());
+        for token in before.values() {
+            token.caller.end();
+        }
         self.clashes = clashes;
     }
 
@@ -322,13 +324,17 @@ impl Said {
             let caller = match before.remove(hash) {
                 Some((known, caller)) if known == session => caller,
                 changed => {
-                    changed.iter().for_each(|(_, caller)| caller.end());
+                    if let Some((_, caller)) = changed {
+                        caller.end();
+                    }
                     Caller::of_session(name, subject, grants, *expires)
                 }
             };
             self.sessions.insert(hash.clone(), (session, caller));
         }
-        before.values().for_each(|(_, caller)| caller.end());
+        for (_, caller) in before.values() {
+            caller.end();
+        }
     }
 }
 
