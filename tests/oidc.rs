@@ -1,4 +1,4 @@
-//! People log in through a real provider of OpenID Connect (`tests/oidc`), and what must not log anybody in.
+//! People log in through a real provider of `OpenID` Connect (`tests/oidc`), and what must not log anybody in.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use millrace_test_support::{Site, Up, http, ports, process::Process, wait};

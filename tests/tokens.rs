@@ -1,12 +1,13 @@
 //! Tokens that lie in the catalogue, and what becomes of whoever is in the middle of something when a token ends.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use millrace_model::{Clock, SystemClock};
 use millrace_test_support::{Site, Up, http, ports, process, wait};
 use serde_json::{Value, json};
 use std::{
     fs,
     io::BufRead,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tungstenite::{Message, client::IntoClientRequest};
 
@@ -192,9 +193,9 @@ fn a_tail_ends_with_its_token_and_says_so() {
     let site = Site::new(BINARY);
     let server = Guarded::start(&site);
     let (reader, other) = (server.reader("reader"), server.reader("other"));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let until = SystemClock.now().plus(Duration::from_secs(3));
     let brief = server.make(&json!({
-        "name": "brief", "roles": ["read"], "streams": ["app"], "expires": (now + 3_000).to_string(),
+        "name": "brief", "roles": ["read"], "streams": ["app"], "expires": until,
     }));
     let tail = server.begin(&reader, "/api/v1/tail?q=*");
     let brief = server.begin(&brief, "/api/v1/tail?q=*");
@@ -255,8 +256,8 @@ fn an_export_ends_with_its_token_and_does_not_look_whole() {
     let (ndjson, csv) = (server.reader("ndjson"), server.reader("csv"));
     let filler = "x".repeat(40);
     for part in 0..4 {
-        let lines: String =
-            (0..RECORDS / 4).map(|n| format!("{{\"message\":\"line {part} {n} {filler}\"}}\n")).collect();
+        let line = |n| format!("{{\"message\":\"line {part} {n} {filler}\"}}");
+        let lines = (0..RECORDS / 4).map(line).collect::<Vec<_>>().join("\n");
         let answer = server.ask(&server.admin, "POST", "/api/v1/ingest?stream=app", &lines);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }

@@ -1,4 +1,4 @@
-//! Login of people by OpenID Connect: the authorization code flow, with PKCE, state and nonce. Whoever comes back from the provider with
+//! Login of people by `OpenID` Connect: the authorization code flow, with PKCE, state and nonce. Whoever comes back from the provider with
 //! a group that something is granted to gets a session, which lies in the catalogue: it holds on every node, survives restarts, and can
 //! be ended. Who shows a session is found out by [`millrace_listen::Access`].
 //!

@@ -159,11 +159,11 @@ impl<L: Leaf> Pages<L> {
                 return Ok(Some(self.format.write(&csv::HIT, header, std::iter::empty())?));
             }
             Ok(Some(hits)) => hits,
-            Err(error @ ApiError::Ended(_)) => return self.break_off(error.body()),
-            Err(error) => return self.break_off(partial(&error.to_string())),
+            Err(error @ ApiError::Ended(_)) => return self.break_off(&error.body()),
+            Err(error) => return self.break_off(&partial(&error.to_string())),
         };
         if let Some(new) = hits.missing.iter().find(|missing| self.is_news(missing)) {
-            return self.break_off(partial(&new.reason));
+            return self.break_off(&partial(&new.reason));
         }
         let format = self.format;
         let templates = self.api.searcher.templates().await;
@@ -184,7 +184,7 @@ impl<L: Leaf> Pages<L> {
     }
 
     /// `last`: what the last line says.
-    fn break_off(&mut self, last: Value) -> io::Result<Option<Bytes>> {
+    fn break_off(&mut self, last: &Value) -> io::Result<Option<Bytes>> {
         let reason = last["error"]["message"].as_str().unwrap_or_default();
         tracing::warn!(reason, "an export breaks off");
         self.ended = true;

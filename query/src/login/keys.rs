@@ -83,7 +83,7 @@ pub(super) struct Key {
     /// What it is for alone, if that is said.
     algorithm: Option<Algorithm>,
     kind: Kind,
-    key: PKey<Public>,
+    public: PKey<Public>,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +138,7 @@ impl Key {
             Some(name) => Some(Algorithm::of(&name)?),
             None => None,
         };
-        Some(Self { id: jwk.kid, algorithm, kind, key })
+        Some(Self { id: jwk.kid, algorithm, kind, public: key })
     }
 
     /// May it sign like that?
@@ -159,10 +159,10 @@ impl Key {
     fn check(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
         match (algorithm, self.kind) {
             (Algorithm::Rs(hash), _) => {
-                Verifier::new(hash.digest(), &self.key)?.verify_oneshot(signature, message)
+                Verifier::new(hash.digest(), &self.public)?.verify_oneshot(signature, message)
             }
             (Algorithm::Ps(hash), _) => {
-                let mut verifier = Verifier::new(hash.digest(), &self.key)?;
+                let mut verifier = Verifier::new(hash.digest(), &self.public)?;
                 verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
                 verifier.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
                 verifier.set_rsa_mgf1_md(hash.digest())?;
@@ -173,10 +173,12 @@ impl Key {
                 let (r, s) = signature.split_at(size);
                 let numbers = (BigNum::from_slice(r)?, BigNum::from_slice(s)?);
                 let signature = EcdsaSig::from_private_components(numbers.0, numbers.1)?.to_der()?;
-                Verifier::new(hash.digest(), &self.key)?.verify_oneshot(&signature, message)
+                Verifier::new(hash.digest(), &self.public)?.verify_oneshot(&signature, message)
             }
             (Algorithm::Es(_), _) => Ok(false),
-            (Algorithm::Ed, _) => Verifier::new_without_digest(&self.key)?.verify_oneshot(signature, message),
+            (Algorithm::Ed, _) => {
+                Verifier::new_without_digest(&self.public)?.verify_oneshot(signature, message)
+            }
         }
     }
 }

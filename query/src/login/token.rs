@@ -1,4 +1,4 @@
-//! Whether an id token is what the provider says of whoever logs in now (OpenID Connect Core, 3.1.3.7). Pure.
+//! Whether an id token is what the provider says of whoever logs in now (`OpenID` Connect Core, 3.1.3.7). Pure.
 
 use super::keys::{Algorithm, Key};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
@@ -98,12 +98,12 @@ fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Ref
         return wrong(format!("it was made for another than {:?} (azp)", expected.client_id));
     }
     let now = expected.now.0 as f64 / 1e9;
-    // What is no number is in no order.
+    // What is no number is before nothing.
     if !seconds("exp").is_some_and(|until| now < until + SKEW) {
         return wrong("its time is over (exp)".to_owned());
     }
     for name in ["iat", "nbf"] {
-        if seconds(name).is_some_and(|from| !(from <= now + SKEW)) {
+        if seconds(name).is_some_and(|from| from.is_nan() || from > now + SKEW) {
             return wrong(format!("it is of a time that is still to come ({name}): compare the clocks"));
         }
     }

@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +98,7 @@ struct Said {
 #[derive(Default)]
 struct Looked {
     version: Option<u64>,
+    /// When the last look began.
     at: Option<Instant>,
     /// The trouble that was told.
     told: Option<String>,
@@ -186,8 +187,8 @@ impl Callers {
 
     async fn look(&self, looked: &mut Looked) {
         let Some(look) = &self.look else { return };
-        let found = look(looked.version).await;
         looked.at = Some(Instant::now());
+        let found = look(looked.version).await;
         match found {
             Ok(None) => looked.told = None,
             Ok(Some(Kept { version, tokens, sessions })) => {
@@ -212,14 +213,19 @@ impl Callers {
         if self.look.is_none() {
             return;
         }
-        let looked = timeout(PATIENCE, async {
+        let came = Instant::now();
+        let in_time = timeout(PATIENCE, async {
             let mut looked = self.looked.lock().await;
-            if looked.at.is_none_or(|at| at.elapsed() >= LOOK_FOR_STRANGERS) {
+            // A look that began before they came may not have seen what they bring.
+            if looked.at.is_none_or(|at| at < came) {
+                if let Some(at) = looked.at {
+                    sleep_until(at + LOOK_FOR_STRANGERS).await;
+                }
                 self.look(&mut looked).await;
             }
         })
         .await;
-        if looked.is_err() {
+        if in_time.is_err() {
             tracing::warn!("the catalogue does not say who somebody is");
         }
     }
