@@ -87,7 +87,7 @@ impl Check {
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Code> {
     let mut checks = Vec::new();
     let settings = read(args, &mut checks)?;
-    checks.extend(host::look(settings.as_ref()).await);
+    checks.extend(host::look(settings.as_ref()));
     if let Some(settings) = &settings {
         checks.extend(parts::look(settings).await);
     }

@@ -219,9 +219,9 @@ impl Shown {
     fn write_values(&self, out: &mut impl Write, name: &str, values: &[Counted]) -> io::Result<()> {
         let name = printable(name);
         if self.coloured {
-            writeln!(out, "\n\x1b[1m{name}\x1b[0m")?
+            writeln!(out, "\n\x1b[1m{name}\x1b[0m")?;
         } else {
-            writeln!(out, "\n{name}")?
+            writeln!(out, "\n{name}")?;
         }
         if values.is_empty() {
             return writeln!(out, "  nothing");

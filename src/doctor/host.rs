@@ -18,8 +18,8 @@ const FEW_FILES: u64 = 4096;
 /// So many names of a kind are told.
 const SHOWN: usize = 3;
 
-/// Looks at all of it.
-pub(super) async fn look(settings: Option<&Settings>) -> Vec<Check> {
+/// Looks at all of it. Blocks.
+pub(super) fn look(settings: Option<&Settings>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut folders_watched = 0;
     if let Some(settings) = settings {
@@ -229,7 +229,7 @@ fn instances() -> u64 {
     let descriptors = processes.flatten().filter_map(|process| fs::read_dir(process.path().join("fd")).ok());
     let of_inotify =
         |link: io::Result<PathBuf>| link.is_ok_and(|link| link.as_os_str() == "anon_inode:inotify");
-    descriptors.flat_map(|all| all.flatten()).filter(|entry| of_inotify(fs::read_link(entry.path()))).count()
+    descriptors.flat_map(Iterator::flatten).filter(|entry| of_inotify(fs::read_link(entry.path()))).count()
         as u64
 }
 

@@ -190,9 +190,8 @@ fn hide_in(value: &mut Value, path: &str, hidden: &mut Vec<String>) {
 /// A value's texts.
 fn texts(value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::Null => {}
         // They stand everywhere, and tell nothing.
-        Value::Bool(_) => {}
+        Value::Null | Value::Bool(_) => {}
         Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
         Value::Map(map) => map.iter().for_each(|(_, value)| texts(value, found)),
         other => found.push(other.to_string()),
@@ -219,27 +218,17 @@ fn place(line: &str, text: &str, from: usize) -> Option<usize> {
     line.get(from..)?.match_indices(text).map(|(at, _)| from + at).find(|at| {
         let before = line[..*at].chars().next_back();
         let behind = line[at + text.len()..].chars().next();
-        !(begins && of_word(before)) && !(ends && of_word(behind))
+        !(begins && of_word(before) || ends && of_word(behind))
     })
 }
 
 /// Hides texts in a value. Was one there?
 fn take_out(value: &mut Value, texts: &[String]) -> bool {
     match value {
-        Value::String(line) | Value::Text(line) => {
-            let mut was_there = false;
-            for text in texts {
-                was_there |= take_out_of_line(line, text);
-                if let Some(text) = escaped(text) {
-                    was_there |= take_out_of_line(line, &text);
-                }
-            }
-            was_there
-        }
+        Value::String(line) | Value::Text(line) => take_out_of_line(line, texts),
         Value::Bytes(bytes) => {
-            // What is no text is hidden whole where it may hold one.
             let mut line = String::from_utf8_lossy(bytes).into_owned();
-            let was_there = texts.iter().any(|text| take_out_of_line(&mut line, text));
+            let was_there = take_out_of_line(&mut line, texts);
             if was_there {
                 *value = Value::String(line);
             }
@@ -252,17 +241,33 @@ fn take_out(value: &mut Value, texts: &[String]) -> bool {
             }
             is_one
         }
-        Value::Array(values) => values.iter_mut().fold(false, |any, value| take_out(value, texts) || any),
+        Value::Array(values) => take_out_of_each(values.iter_mut(), texts),
         Value::Map(map) => take_out_of_all(map, texts),
         Value::Null | Value::Bool(_) => false,
     }
 }
 
 fn take_out_of_all(attributes: &mut Attributes, texts: &[String]) -> bool {
-    attributes.iter_mut().fold(false, |any, (_, value)| take_out(value, texts) || any)
+    take_out_of_each(attributes.iter_mut().map(|(_, value)| value), texts)
 }
 
-fn take_out_of_line(line: &mut String, text: &str) -> bool {
+fn take_out_of_each<'v>(values: impl Iterator<Item = &'v mut Value>, texts: &[String]) -> bool {
+    // All of them: not only up to the first that had one.
+    values.filter_map(|value| take_out(value, texts).then_some(())).count() > 0
+}
+
+fn take_out_of_line(line: &mut String, texts: &[String]) -> bool {
+    let mut was_there = false;
+    for text in texts {
+        was_there |= take_one_out(line, text);
+        if let Some(text) = escaped(text) {
+            was_there |= take_one_out(line, &text);
+        }
+    }
+    was_there
+}
+
+fn take_one_out(line: &mut String, text: &str) -> bool {
     let (mut from, mut was_there) = (0, false);
     while let Some(at) = place(line, text, from) {
         line.replace_range(at..at + text.len(), HIDDEN);

@@ -66,7 +66,9 @@ impl Estimates {
             }
             Step::Parse { from, names, .. } => {
                 let is_estimate = self.has(from);
-                names.iter().for_each(|name| self.set(name, is_estimate || self.has(name)));
+                for name in names {
+                    self.set(name, is_estimate || self.has(name));
+                }
             }
             // It is a part of what all rows have.
             Step::Share { of, name } => self.set(name, self.rows || self.has(of)),

@@ -128,7 +128,11 @@ impl PartialEq for Lookup {
 impl fmt::Debug for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.keyed.order.len();
-        f.debug_struct("Lookup").field("by", &self.by).field("left", &self.left).field("rows", &rows).finish()
+        f.debug_struct("Lookup")
+            .field("by", &self.by)
+            .field("left", &self.left)
+            .field("rows", &rows)
+            .finish_non_exhaustive()
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
             results.answer(&question, request).map(|answer| (answer.total, answer.scanned_bytes))
         };
         let first = request("a", 50, 500);
-        results.keep(results.question(&shard("k"), &[first.clone()]).unwrap(), &answer(7));
+        results.keep(results.question(&shard("k"), std::slice::from_ref(&first)).unwrap(), &answer(7));
         assert_eq!(ask(&first, "k"), Some((7, 0)));
         // Time that goes on beyond the shard is the same to it; time that ends within it is not.
         assert_eq!(ask(&request("a", 100, 201), "k"), Some((7, 0)));

@@ -19,6 +19,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers as _},
+    metadata::MetadataTopic,
 };
 use std::{
     collections::BTreeMap,
@@ -76,7 +77,7 @@ pub(crate) fn glance(settings: &KafkaSettings) -> Result<Glance, Error> {
     let metadata = client.fetch_metadata(Some(&settings.name), REQUEST).map_err(unreachable)?;
     let mut found = Glance { brokers: Some(metadata.brokers().len()), ..Glance::default() };
     let topic = metadata.topics().iter().find(|topic| topic.name() == settings.name);
-    for partition in topic.into_iter().flat_map(|topic| topic.partitions()) {
+    for partition in topic.into_iter().flat_map(MetadataTopic::partitions) {
         found.partitions += 1;
         if partition.isr().len() < partition.replicas().len() {
             found.behind.push(Partition(partition.id()));
