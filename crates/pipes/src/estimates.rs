@@ -80,7 +80,7 @@ impl Estimates {
         let mut marks = HashSet::new();
         match gather {
             Gather::Groups(ask) => {
-                table.chosen_by_estimate = self.group(&ask.by, &ask.aggregates, &mut marks)
+                table.chosen_by_estimate = self.group(&ask.by, &ask.aggregates, &mut marks);
             }
             Gather::Runs(ask) => {
                 let groups = &ask.groups;
