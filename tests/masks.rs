@@ -76,14 +76,14 @@ fn sees_nothing_hidden(masked: &Caller<'_>, id: &str) {
     assert_eq!(rows("* | stats count() by level | sort level"), json!([["info", 2], ["warn", 1]]));
     assert_eq!(rows("* | stats max(card), count_distinct(user.email)"), json!([["***", 1]]));
     let hit = &masked.search("login")["hits"][0];
-    assert_eq!(hit["body"], "login of *** from ***", "{hit}");
+    assert_eq!(hit["attributes"]["message"], "login of *** from ***", "{hit}");
     assert_eq!(hit["attributes"]["user"]["email"], "***", "{hit}");
     assert_eq!((&hit["attributes"]["card"], &hit["attributes"]["note"]), (&json!("***"), &json!("card ***")));
 
     let selector = "%7Bstream%3D%22logs%22%7D";
     let get = |path: &str| ("GET", path.to_owned(), "");
     for (method, path, body) in [
-        get("/api/v1/search?from=0&q=*&histogram=1h&histogram_by=user.email"),
+        get("/api/v1/search?from=0&q=*&histogram=1w&histogram_by=user.email"),
         get("/api/v1/search?from=0&q=*+%7C+patterns"),
         get("/api/v1/search?from=0&q=*+%7C+extract+%22of+%3Cwho%3E%22+%7C+top+5+who"),
         get("/api/v1/search?from=0&q=login&explain=true"),
@@ -160,7 +160,7 @@ fn what_is_hidden_is_neither_shown_nor_found_nor_counted() {
             assert!(clear.total(query) > 0, "{query}");
         }
         let hit = clear.search("login")["hits"][0].clone();
-        assert_eq!(hit["body"], "login of anna@example.org from 203.0.113.9");
+        assert_eq!(hit["attributes"]["message"], "login of anna@example.org from 203.0.113.9");
     };
     sees_all();
     wait::until_true("all is in shards", DEADLINE, || {

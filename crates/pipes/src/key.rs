@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::hash::{Hash, Hasher};
 
 /// A value as a key. See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Key(#[serde(with = "exact")] pub(crate) Value);
 
@@ -17,6 +17,12 @@ pub(crate) struct Probe<'a>(pub(crate) &'a Value);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Exact(#[serde(with = "exact")] pub(crate) Value);
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        same(&self.0, &other.0)
+    }
+}
 
 impl Eq for Key {}
 
@@ -98,6 +104,9 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Double(a), Value::Int(b)) | (Value::Int(b), Value::Double(a)) => whole(*a) == Some(*b),
         (Value::String(a) | Value::Text(a), Value::String(b) | Value::Text(b)) => a == b,
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Map(a), Value::Map(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && same(a.1, b.1))
+        }
         (a, b) => a == b,
     }
 }
@@ -160,5 +169,26 @@ pub(crate) mod exact {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
         Wire::deserialize(from).map(Value::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hashbrown::Equivalent;
+
+    #[test]
+    fn a_key_is_the_same_as_itself() {
+        let map = |value: Value| Value::Map([("a".to_owned(), value)].into_iter().collect());
+        for value in
+            [Value::Double(f64::NAN), Value::Double(-0.5), Value::Int(7), Value::Null, Value::from("x")]
+        {
+            for value in [value.clone(), map(value.clone()), Value::Array(vec![map(value)])] {
+                assert_eq!(Key::of(&value), Key::of(&value));
+                assert!(Probe(&value).equivalent(&Key::of(&value)));
+            }
+        }
+        assert_eq!(Key::of(&map(Value::Int(2))), Key::of(&map(Value::Double(2.0))));
+        assert_ne!(Key::of(&map(Value::Int(2))), Key::of(&map(Value::Int(3))));
     }
 }
