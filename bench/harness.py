@@ -220,16 +220,16 @@ def need_binary():
 
 
 @contextlib.contextmanager
-def up_with(corpus, within=300, more=""):
+def up_with(corpus, within=300, more="", kept="0"):
     """`millrace up` with all records of a file of JSON lines, taken in, sealed and partly merged: the process, its port, how many.
-    `more` is put under its configuration."""
+    `more` is put under its configuration; `kept` is the room for what shards have answered: none, so that what is asked again costs what it costs."""
     with open(corpus, "rb") as lines:
         records = sum(1 for _ in lines)
     with Folder() as folder:
         port = free_port()
         config = folder / "up.toml"
         config.write_text(
-            f'[query]\nlisten = "127.0.0.1:{port}"\n[streams.logs]\nretention = "36500d"\n'
+            f'[query]\nlisten = "127.0.0.1:{port}"\nkept_results = "{kept}"\n[streams.logs]\nretention = "36500d"\n'
             f'[agent.sources.corpus]\ntype = "file"\ninclude = ["{corpus}"]\nparse = ["json"]\n{more}'
         )
         with Process("up", [BINARY, "up", "--data", folder / "data", "--config", config], folder) as up:

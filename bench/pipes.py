@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What pipes cost over 2,000,000 records, in shards or (`--hot`) in memory: CPU and time a query, and what of it goes on when whoever asked has gone.
+"""What pipes cost over 2,000,000 records, in shards or (`--hot`) in memory: CPU and time a query, and what of it goes on when whoever asked has gone. With `--kept`
+the same where it was asked before.
 
-    bench/pipes.py --corpus FILE [--runs 5] [--hot]     FILE: JSON lines with timestamp, host, service, level and message
+    bench/pipes.py --corpus FILE [--runs 5] [--hot | --kept]     FILE: JSON lines with timestamp, host, service, level and message
 """
 
 import argparse
@@ -78,10 +79,11 @@ def main():
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--hot", action="store_true", help="all records stay in memory, and nothing is sealed")
+    parser.add_argument("--kept", action="store_true", help="what shards have answered is kept, so that all but the first ask it again")
     options = parser.parse_args()
     need_binary()
     more = '[indexer]\nseal_age = "1d"\nseal_bytes = "16GiB"\nmemory = "16GiB"\n' if options.hot else ""
-    with up_with(options.corpus, more=more) as (up, port, _):
+    with up_with(options.corpus, more=more, kept="64MiB" if options.kept else "0") as (up, port, _):
         rows = [cost(up, port, query, options.runs) for query in QUERIES]
         rows.append(("memory at most, taking the corpus in included", mib(up.memory("VmHWM"))))
         rows += [given_up(up, port, query) for query in LONG]

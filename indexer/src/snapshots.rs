@@ -84,7 +84,8 @@ pub async fn if_due(parts: &Parts, every: Duration) -> anyhow::Result<Option<Str
 /// Writes a snapshot, stores it, tells of it, and deletes those that are too old to be kept.
 async fn take(parts: &Parts, file: &Path, before: Option<Newest>, every: Duration) -> anyhow::Result<String> {
     let (head, rows) = parts.catalogue.write_snapshot(file).await.context("writing it")?;
-    let time: String = head.at.to_string().chars().take(19).filter(char::is_ascii_digit).collect();
+    // To the nanosecond: keys are in the order of time also where two are taken in one second.
+    let time: String = head.at.to_string().chars().filter(char::is_ascii_digit).collect();
     let key = format!("{FOLDER}/{time}-{}{ENDING}", ShardId::random());
     let bytes = parts.bundles.put(&key, file).await.context("storing it")?;
     let (kind, document) = DOCUMENT;
