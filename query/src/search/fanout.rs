@@ -43,6 +43,8 @@ pub async fn sealed(
     let (search, stop) = cores.search();
     let mut stop = Some(stop);
     let deletions = Deletions::of(&plan.snapshot.deletions);
+    // Who wants to know how shards are searched is shown that.
+    let keeps = !explain && results.keeps(&plan.sealed);
     let mut all = Sealed::default();
     let mut tasks = JoinSet::new();
     for meta in plan.snapshot.shards.clone() {
@@ -58,8 +60,7 @@ pub async fn sealed(
             all.told.push(ShardTold::of(&meta, Outcome::Pruned("deletion")));
             continue;
         }
-        // Who wants to know how it is searched is shown that.
-        let question = if explain { None } else { results.question(&meta, &requests) };
+        let question = if keeps { results.question(&meta, &requests) } else { None };
         if let Some(answer) = question.as_ref().and_then(|question| results.answer(question, &plan.sealed)) {
             all.response = all.response.merge(answer, &plan.sealed);
             continue;

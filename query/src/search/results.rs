@@ -49,6 +49,11 @@ impl Results {
         Self { kept: Mutex::new(Kept { answers: LruCache::unbounded(), bytes: 0 }), room, metrics }
     }
 
+    /// Are answers to this request to be kept? Asked once a search: what is too long is not written out for each shard.
+    pub fn keeps(&self, request: &LeafRequest) -> bool {
+        self.room > 0 && serde_json::to_string(request).is_ok_and(|asked| asked.len() <= LONGEST)
+    }
+
     /// The question that these requests are to this shard; `None`: its answer is not to be kept.
     pub fn question(&self, shard: &ShardMeta, requests: &[LeafRequest]) -> Option<Question> {
         if self.room == 0 {
@@ -227,6 +232,7 @@ mod tests {
             ),
             ..request("a", 0, 1)
         };
+        assert!(results.keeps(&request("a", 0, 1)) && !results.keeps(&long));
         assert!(results.question(&shard("k"), &[long]).is_none());
         assert!(Results::new(0, metrics).question(&shard("k"), &[request("a", 0, 1)]).is_none());
     }
