@@ -35,7 +35,7 @@ use crate::{
     fields::Mapping,
     json::{self, token},
 };
-use millrace_filter::Expr;
+use millrace_filter::{Expr, MAX_PATTERNS};
 use millrace_model::Timestamp;
 use serde_json::Value as Json;
 
@@ -82,6 +82,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) mapping: &'a Mapping,
     pub(crate) now: i64,
     clauses: usize,
+    /// Regular expressions that were asked for; those that other queries become are small.
+    patterns: usize,
     depth: usize,
 }
 
@@ -112,7 +114,7 @@ pub use lucene::QueryString;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(mapping: &'a Mapping, now: Timestamp) -> Self {
-        Self { mapping, now: now.0, clauses: 0, depth: 0 }
+        Self { mapping, now: now.0, clauses: 0, patterns: 0, depth: 0 }
     }
 
     /// A query that is not part of another.
@@ -135,6 +137,17 @@ impl<'a> Reader<'a> {
     pub(crate) fn clause(&mut self, count: usize) -> Result<(), Error> {
         self.clauses = self.clauses.saturating_add(count);
         if self.clauses > MAX_CLAUSES { Err(Error::too_many_clauses(MAX_CLAUSES)) } else { Ok(()) }
+    }
+
+    /// Counts a regular expression that was asked for.
+    pub(crate) fn pattern(&mut self) -> Result<(), Error> {
+        self.patterns += 1;
+        if self.patterns > MAX_PATTERNS {
+            return Err(Error::argument(format!(
+                "more than {MAX_PATTERNS} regular expressions in one query; one expression finds any of several: (one|two)"
+            )));
+        }
+        Ok(())
     }
 
     /// Something inside of something else.

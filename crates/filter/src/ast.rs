@@ -325,6 +325,6 @@ impl Serialize for Filter {
 impl<'de> Deserialize<'de> for Filter {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        crate::parse::parse_kept(&text).map_err(|error| serde::de::Error::custom(error.message))
+        crate::parse_kept(&text).map_err(|error| serde::de::Error::custom(error.message))
     }
 }

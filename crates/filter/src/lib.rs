@@ -42,7 +42,7 @@ pub use eval::value_text;
 pub use glob::{Glob, GlobPart};
 pub use literal::Literal;
 pub use millrace_model::Number;
-pub use parse::{parse, parse_before_pipes, parse_inside};
+pub use parse::{MAX_PATTERNS, parse, parse_before_pipes, parse_inside, parse_kept};
 
 #[cfg(any(test, feature = "arbitrary"))]
 pub mod arbitrary;

@@ -206,6 +206,17 @@ fn hostile_queries_are_refused() {
     assert!(parse(&format!("k:({}a)", "NOT ".repeat(100_000))).is_err());
     assert!(parse("/(a{1000}){1000}/").unwrap_err().message.contains("regular expression"));
     assert!(parse(&format!("/{}/", "a".repeat(1001))).is_err());
+    assert!(parse(&"/a/ ".repeat(MAX_PATTERNS)).is_ok());
+    let error = parse(&"f:/a/ ".repeat(MAX_PATTERNS + 1)).unwrap_err();
+    assert!(error.message.contains("100 regular expressions") && error.span == (602..605), "{error:?}");
+}
+
+#[test]
+fn what_a_filter_was_printed_as_is_read_however_large_it_is() {
+    let values = |count| vec![parse("f:a OR /a/").unwrap().root().clone(); count];
+    let large = Filter::new(Expr::any_of(values(3_000)));
+    assert!(parse(&large.to_string()).is_err());
+    assert_eq!(parse_kept(&large.to_string()).unwrap(), large);
 }
 
 /// Filters as JSON text.

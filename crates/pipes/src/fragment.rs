@@ -180,6 +180,15 @@ impl Fragment {
         Self { columns, steps, gather, memory, is_time }
     }
 
+    /// As leaves carry it out: without what only the whole answer is made with. It is the same whenever the same is asked.
+    pub(crate) fn of_leaves(&self) -> Self {
+        let mut fragment = self.clone();
+        if let Gather::Groups(ask) = &mut fragment.gather {
+            ask.seconds = None;
+        }
+        fragment
+    }
+
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }

@@ -127,7 +127,7 @@ impl Plan {
 
     /// What leaves carry out for all of these: they look at each record once.
     pub fn leaf_of(plans: &[Self]) -> Fragments {
-        Fragments::from(plans.iter().map(|plan| plan.fragments[0].clone()).collect::<Vec<_>>())
+        Fragments::from(plans.iter().map(|plan| plan.fragments[0].of_leaves()).collect::<Vec<_>>())
     }
 
     /// What is made of all that leaves have gathered for [`Self::leaf_of`] these.

@@ -384,6 +384,22 @@ fn the_deepest_expression_travels() {
 }
 
 #[test]
+fn what_leaves_are_asked_does_not_change_with_the_clock() {
+    let query = parse("* | stats count(), rate() by host").unwrap();
+    let leaf = |seconds: i64| {
+        let context = Context { now: Timestamp(seconds * 1_000_000_000), ..CONTEXT };
+        Plan::new(&query.pipes, &context).unwrap().leaf()
+    };
+    assert_eq!(leaf(10), leaf(20));
+    let rate = |seconds: i64| {
+        let context = Context { now: Timestamp(seconds * 1_000_000_000), ..CONTEXT };
+        let one = record(0, &[("host", json!("a"))]);
+        ask("* | stats rate() by host", &[&[one]], &context).unwrap().1
+    };
+    assert_eq!((rate(10), rate(20)), (vec![json!(["a", 0.1])], vec![json!(["a", 0.05])]));
+}
+
+#[test]
 fn patterns_add_up_and_masks_that_are_merged_come_together() {
     let lines = ["user ann is 7", "user ann is 8", "user bob is 9", "disk full"];
     let records: Vec<Record> = lines

@@ -48,7 +48,7 @@ impl Merger {
         // The latest comes first. None: another has come before.
         let Some(deletion) = pending.pop() else { return Ok(()) };
         let filter = deletion.filter.unwrap_or_default();
-        let outcome = match millrace_filter::parse(&filter) {
+        let outcome = match millrace_filter::parse_kept(&filter) {
             Ok(filter) => self.rewrite(shard, deletion.number, filter, deletion.range).await,
             Err(error) => {
                 Err(anyhow::anyhow!("deletion {} cannot be read: {}", deletion.number, error.message))

@@ -29,7 +29,7 @@ impl Deletions {
                 number: deletion.number,
                 stream: deletion.stream.clone(),
                 range: deletion.range,
-                filter: millrace_filter::parse(filter).map_err(|error| error.message),
+                filter: millrace_filter::parse_kept(filter).map_err(|error| error.message),
             }
         };
         Self(deletions.iter().map(read).collect())
@@ -197,6 +197,13 @@ mod tests {
         let left = deletions.apply(&request("*", range(0, 1_000)), &shard(0)).unwrap();
         assert_eq!(left.iter().map(|request| request.range).collect::<Vec<_>>(), [range(150, 1_000)]);
         assert!(deletions.apply(&request("*", range(0, 150)), &shard(0)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_deletion_may_be_larger_than_a_query() {
+        let many: Vec<String> = (0..5_000).map(|user| format!("user:u{user}")).collect();
+        let deletions = Deletions::of(&[deletion(1, "app", &many.join(" OR "), TimeRange::ALL)]);
+        assert_eq!(deletions.apply(&request("*", TimeRange::ALL), &shard(0)).unwrap().len(), 1);
     }
 
     #[test]

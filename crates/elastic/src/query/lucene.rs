@@ -497,11 +497,8 @@ impl Parser<'_, '_, '_> {
         self.at += length;
         self.on_each(fields, |reader, field| {
             let leaf = reader.leaf(field)?;
-            regexp::regexp(
-                &leaf,
-                &if leaf.field.kind.is_words() { fold(&pattern) } else { pattern.clone() },
-                false,
-            )
+            let pattern = if leaf.field.kind.is_words() { fold(&pattern) } else { pattern.clone() };
+            regexp::regexp(reader, &leaf, &pattern, false)
         })
     }
 

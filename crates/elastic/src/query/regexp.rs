@@ -3,7 +3,7 @@
 //! Everything but these signs stands for itself, `^` and `$` among them: `.` `?` `+` `*` `|` `{ }` `[ ]` `( )` `" "` `\`, and `#`
 //! (nothing), `@` (anything), `<n-m>` (numbers). `~` and `&` need what no linear engine has; they are errors.
 
-use super::Leaf;
+use super::{Leaf, Reader};
 use crate::{Error, fields::Kind};
 use millrace_filter::Expr;
 use std::iter::Peekable;
@@ -16,7 +16,13 @@ const MAX_DEPTH: usize = 50;
 const MAX_NUMBERS: u64 = 100;
 
 /// What matches it.
-pub(crate) fn regexp(leaf: &Leaf, text: &str, any_case: bool) -> Result<Expr, Error> {
+pub(crate) fn regexp(
+    reader: &mut Reader<'_>,
+    leaf: &Leaf,
+    text: &str,
+    any_case: bool,
+) -> Result<Expr, Error> {
+    reader.pattern()?;
     let words = leaf.field.kind.is_words();
     let inner = translated(text, words, any_case)?;
     if words {

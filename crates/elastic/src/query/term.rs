@@ -123,7 +123,7 @@ pub(super) fn pattern(reader: &mut Reader<'_>, body: &Json, name: &str) -> Resul
     match name {
         "prefix" => leaf.prefix(&text, any_case),
         "wildcard" => leaf.wildcard(&text, any_case),
-        _ => regexp::regexp(&leaf, &text, any_case),
+        _ => regexp::regexp(reader, &leaf, &text, any_case),
     }
 }
 
