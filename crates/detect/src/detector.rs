@@ -1,28 +1,36 @@
 //! Rules over the stream: a record in, findings out. Owns what was counted, for every rule and group.
 //!
-//! Windows are counted in event time (see [`crate::window`]); memory and resolutions follow the time at which records are
-//! heard of, the `now` that is passed in. So late, early and replayed records cannot fool a rule:
+//! Windows are counted in event time (see [`crate::window`]); memory, silence and resolutions follow the time at which records
+//! are heard of, the `now` that is passed in: best when the topic took them in, so that the same stream gives the same
+//! findings whenever, and however fast, it is read. So late, early and replayed records cannot fool a rule:
 //! - a record counts at its own time, however late it is heard; one that claims to be from the future counts
 //!   [`DetectorSettings::skew`] after it was observed;
 //! - records count together when they happened within the rule's window and were heard within that window plus
 //!   [`DetectorSettings::lateness`] of one another;
+//! - where order decides, matches wait for [`DetectorSettings::patience`] and are taken in the order in which they happened,
+//!   those of one instant by source and position;
 //! - what made a rule fire is used up by that, so nothing that comes after counts it again;
 //! - a record that was heard already is passed over while it is in a window. (The ledger in front sees to the rest.)
 //!
 //! **Invariant:** the same rules, settings, rows and times give the same findings, in the same order, with or without a
-//! snapshot between.
+//! snapshot between, and however often [`Detector::tick`] is called.
 
+mod conditions;
 mod groups;
+mod held;
 mod snapshot;
 
 pub use snapshot::SnapshotError;
 
 use crate::{
-    finding::{Finding, FindingKind, fingerprint},
-    rule::{Rule, RuleKind, RuleSet},
-    window::{Event, Goal, Window},
+    finding::{Finding, FindingKind, fingerprint, memory},
+    kinds::{Class, Fact, RuleKind},
+    rule::{Rule, RuleSet},
+    states::{State, last::Last, steps::Chain, steps::Steps, terms::Terms},
+    window::{Event, Window},
 };
 use groups::{Episode, Group, Groups};
+use held::{Held, Waiting};
 use millrace_model::{Row, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,6 +40,8 @@ use std::{
 
 /// The most record ids that a finding names.
 pub const MAX_EVIDENCE: usize = 10;
+/// Values that may change are remembered for so long.
+const REMEMBERED: Duration = Duration::from_hours(30 * 24);
 /// A pause after a restart that is no longer than this is none.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -50,6 +60,8 @@ pub struct DetectorSettings {
     pub max_events: usize,
     /// A group that goes on is reported at most so often between two ticks; a tick reports what is left. Default 1 s.
     pub update_every: Duration,
+    /// Where order decides, a record waits so long for others that happened before it. Default 1 s.
+    pub patience: Duration,
     /// Are the rows history, whose own times are taken as they stand? Default: no.
     pub history: bool,
 }
@@ -63,6 +75,7 @@ impl Default for DetectorSettings {
             max_groups: 100_000,
             max_events: 1_000_000,
             update_every: Duration::from_secs(1),
+            patience: Duration::from_secs(1),
             history: false,
         }
     }
@@ -71,7 +84,7 @@ impl Default for DetectorSettings {
 impl DetectorSettings {
     /// For records that are read back: every match is reported.
     pub fn history() -> Self {
-        Self { history: true, update_every: Duration::ZERO, ..Self::default() }
+        Self { history: true, update_every: Duration::ZERO, patience: Duration::ZERO, ..Self::default() }
     }
 }
 
@@ -96,8 +109,19 @@ pub struct DetectorStats {
     pub groups: u64,
     /// Groups whose rule has fired and is not resolved.
     pub active: u64,
-    /// Records remembered in windows.
+    /// Records, values and counts remembered.
     pub events: u64,
+}
+
+/// What one rule did since the detector was made, or the rules were replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleStats {
+    /// Records that it looked at more closely: that match its query or detection.
+    pub matches: u64,
+    /// Findings that something has come about.
+    pub fired: u64,
+    /// Groups, records and values that were forgotten for want of room.
+    pub evicted: u64,
 }
 
 /// The rules, and what they have counted so far. Not shared: one owner feeds it.
@@ -105,35 +129,43 @@ pub struct Detector {
     rules: Arc<RuleSet>,
     settings: DetectorSettings,
     groups: Groups,
+    /// Matches that wait for what happened before them.
+    waiting: Waiting,
     /// Groups with changes that no finding has told of.
     untold: BTreeSet<u128>,
     /// Findings that came about outside of a call that could give them out.
     pending: Vec<Finding>,
     stats: DetectorStats,
+    of_rules: Vec<RuleStats>,
     /// The latest `now`.
     now: Timestamp,
+    /// The first `now` of all; `None`: there was none yet.
+    started: Option<Timestamp>,
+    /// Rules whose one group is there before anything was heard of it.
+    begun: BTreeSet<String>,
+    /// There may be others.
+    begin: bool,
     /// After a restore: the latest `now` of the snapshot.
     resumes: Option<Timestamp>,
     places: Vec<usize>,
-}
-
-/// What a rule asks for, whichever kind it is of.
-struct Terms {
-    goal: Goal,
-    resolve_after: Duration,
 }
 
 impl Detector {
     /// With nothing counted yet.
     pub fn new(rules: Arc<RuleSet>, settings: DetectorSettings) -> Self {
         Self {
+            of_rules: vec![RuleStats::default(); rules.len()],
             rules,
             settings,
             groups: Groups::default(),
+            waiting: Waiting::default(),
             untold: BTreeSet::new(),
             pending: Vec::new(),
             stats: DetectorStats::default(),
             now: Timestamp::MIN,
+            started: None,
+            begun: BTreeSet::new(),
+            begin: true,
             resumes: None,
             places: Vec::new(),
         }
@@ -148,10 +180,16 @@ impl Detector {
         rules.matching(row, &mut places);
         for place in places.drain(..) {
             let rule = &rules.rules()[place];
-            if let Some((values, distinct)) = rule.group(row) {
+            if let Some((values, fact)) = rule.fact(row) {
                 self.stats.matches += 1;
-                let event = self.event(row, distinct);
-                self.count(place, rule, values, event, out);
+                self.of_rules[place].matches += 1;
+                let event = self.event(row, &fact);
+                let held = Held { place, values, fact, event };
+                if rule.kind.needs_order() && !self.settings.patience.is_zero() {
+                    self.waiting.push(held);
+                } else {
+                    self.take(held, out);
+                }
             }
         }
         self.places = places;
@@ -163,22 +201,15 @@ impl Detector {
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
         self.move_to(now, out);
         let rules = Arc::clone(&self.rules);
-        while let Some((key, group)) = self.groups.take_due(self.now) {
-            self.close(key, &rules.rules()[group.rule], &group, out);
-        }
         for key in std::mem::take(&mut self.untold) {
             if let Some(group) = self.groups.get(key)
                 && let Some(episode) = &group.episode
             {
-                out.push(finding(
-                    &rules.rules()[group.rule],
-                    &group.values,
-                    key,
-                    FindingKind::Updated,
-                    episode,
-                ));
+                let rule = &rules.rules()[group.rule];
+                out.push(finding(rule, &group.values, key, FindingKind::Updated, episode));
             }
         }
+        self.evict(out);
     }
 
     /// Goes on with other rules. What was counted for a rule that decides as before is kept; of a rule that decides
@@ -186,6 +217,17 @@ impl Detector {
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {
         let before = std::mem::replace(&mut self.rules, rules);
         let rules = Arc::clone(&self.rules);
+        self.of_rules = vec![RuleStats::default(); rules.len()];
+        self.begin = true;
+        self.begun.retain(|id| {
+            let same = |now: &Rule| before.get(id).is_some_and(|before| before.digest == now.digest);
+            rules.get(id).is_some_and(same)
+        });
+        self.waiting.keep(|held| {
+            let old = &before.rules()[held.place];
+            let place = rules.place(&old.id)?;
+            (rules.rules()[place].digest == old.digest).then_some(place)
+        });
         let groups = std::mem::take(&mut self.groups);
         for (key, mut group) in groups.into_sorted() {
             let old = &before.rules()[group.rule];
@@ -201,6 +243,34 @@ impl Detector {
         }
     }
 
+    /// What each rule did, in the order of the set.
+    pub fn rule_stats(&self) -> impl Iterator<Item = (&Rule, RuleStats)> {
+        self.rules.rules().iter().zip(self.of_rules.iter().copied())
+    }
+
+    /// A value of a rule for new terms that was there before this detector began: it is none that is new.
+    pub fn remember(&mut self, row: &Row) {
+        let rules = Arc::clone(&self.rules);
+        let mut places = Vec::new();
+        rules.matching(row, &mut places);
+        for place in places {
+            let rule = &rules.rules()[place];
+            let RuleKind::NewTerm(what) = &rule.kind else { continue };
+            let Some((values, Fact::Terms(terms))) = rule.fact(row) else { continue };
+            let key = memory(&rule.id, &values);
+            let mut group = self.groups.take(key).unwrap_or_else(|| Group::new(place, values));
+            let time = row.record.time();
+            let known = group.state.get_or_insert_with(|| State::Terms(Terms::new(time)));
+            if let State::Terms(known) = known {
+                known.learned();
+                for value in terms.into_iter().filter_map(|(_, value)| value) {
+                    known.take(value, time, time, what.novelty());
+                }
+            }
+            self.keep(key, group);
+        }
+    }
+
     /// The rules in use.
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
@@ -211,28 +281,68 @@ impl Detector {
         DetectorStats {
             groups: self.groups.len() as u64,
             active: self.groups.active() as u64,
-            events: self.groups.events() as u64,
+            events: (self.groups.events() + self.waiting.len()) as u64,
             ..self.stats
         }
     }
 
-    /// Moves time on, and gives out what waited for a chance.
+    /// Moves time on, and does all that was due on the way, in its order.
     fn move_to(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
         out.append(&mut self.pending);
         if let Some(then) = self.resumes.take() {
             let pause = now.since(then);
             if pause > PAUSE && !self.settings.history {
+                self.waiting.delay(pause);
                 for (key, mut group) in std::mem::take(&mut self.groups).into_sorted() {
                     group.delay(pause);
                     self.keep(key, group);
                 }
+                self.now = self.now.plus(pause);
+            }
+        }
+        if self.begin {
+            self.begin = false;
+            self.started.get_or_insert(now);
+            self.begin_groups(now);
+        }
+        loop {
+            let released = self.waiting.next_release(self.settings.patience);
+            let due = self.groups.next_due();
+            match (released, due) {
+                (Some(when), due) if when <= now && due.is_none_or(|due| when <= due) => {
+                    self.now = self.now.max(when);
+                    for held in self.waiting.release() {
+                        self.take(held, out);
+                    }
+                }
+                (_, Some(due)) if due <= now => {
+                    self.now = self.now.max(due);
+                    if let Some((key, group)) = self.groups.take_due(self.now) {
+                        self.look(key, group, out);
+                    }
+                }
+                _ => break,
             }
         }
         self.now = self.now.max(now);
     }
 
+    /// Groups of rules that notice when nothing is heard at all.
+    fn begin_groups(&mut self, now: Timestamp) {
+        let rules = Arc::clone(&self.rules);
+        for (place, rule) in rules.rules().iter().enumerate() {
+            let RuleKind::Flatline(flatline) = &rule.kind else { continue };
+            if rule.group_by.is_empty() && flatline.window.is_some() && self.begun.insert(rule.id.clone()) {
+                let key = fingerprint(&rule.id, &BTreeMap::new());
+                let mut group = Group::new(place, BTreeMap::new());
+                group.state = Some(conditions::silence(now));
+                self.keep(key, group);
+            }
+        }
+    }
+
     /// When a record happened and when it was heard.
-    fn event(&mut self, row: &Row, value: Option<u64>) -> Event {
+    fn event(&mut self, row: &Row, fact: &Fact) -> Event {
         let record = &row.record;
         let mut time = record.time();
         if !self.settings.history {
@@ -251,75 +361,240 @@ impl Detector {
             self.stats.late += u64::from(observed.since(time) > self.settings.lateness);
             time = time.min(believed);
         }
-        Event { time, heard: self.now.max(time), id: row.id, value, weight: 1 }
+        let value = match fact {
+            Fact::Value(value) => Some(*value),
+            _ => None,
+        };
+        let heard = if self.settings.history { self.now.max(time) } else { self.now };
+        Event { time, heard, id: row.id, value, weight: 1 }
     }
 
-    fn terms(&self, rule: &Rule) -> Terms {
+    /// Quiet for so long, a rule that records make fire is over.
+    fn resolve_after(&self, rule: &Rule) -> Duration {
+        rule.resolve_after.unwrap_or(match &rule.kind {
+            RuleKind::Threshold(threshold) => threshold.window,
+            // What comes near to it is not over.
+            RuleKind::Spike(spike) => spike.window,
+            _ if rule.kind.class() == Class::Condition => Duration::ZERO,
+            _ => self.settings.suppress,
+        })
+    }
+
+    /// How far apart what counts together may be.
+    fn span(&self, rule: &Rule) -> Duration {
         match &rule.kind {
-            RuleKind::Sigma => Terms {
-                goal: Goal { count: 1, span: self.settings.suppress, distinct: false },
-                resolve_after: self.settings.suppress,
-            },
-            RuleKind::Threshold(threshold) => Terms {
-                goal: Goal {
-                    count: threshold.count as usize,
-                    span: threshold.window,
-                    distinct: threshold.distinct.is_some(),
-                },
-                resolve_after: threshold.resolve_after,
-            },
+            RuleKind::Threshold(threshold) => threshold.window,
+            RuleKind::Sequence(sequence) => sequence.within,
+            _ => self.settings.suppress,
         }
     }
 
-    /// Counts one event for one group of a rule.
-    fn count(
-        &mut self,
-        place: usize,
-        rule: &Rule,
-        values: BTreeMap<String, String>,
-        event: Event,
-        out: &mut Vec<Finding>,
-    ) {
-        let terms = self.terms(rule);
-        let key = fingerprint(&rule.id, &values);
-        let kept_for = terms.goal.span + self.settings.lateness;
-        let forget = self.now.minus(kept_for);
-        let mut group = self.groups.take(key).unwrap_or_else(|| Group::new(place, values));
-        let kind = if let Some(episode) = &mut group.episode {
-            episode.add(&event, terms.goal.span);
-            let due = episode.told.plus(self.settings.update_every) <= self.now;
-            due.then_some(FindingKind::Updated)
-        } else {
-            group.window.forget_heard_before(forget);
-            group.window.insert(event, &terms.goal).map(|run| {
-                group.episode = Some(Episode::begin(&group.window.events()[run], event.heard));
-                group.window = Window::default();
-                FindingKind::Fired
-            })
-        };
-        if let (Some(kind), Some(episode)) = (kind, &mut group.episode) {
-            episode.told = self.now;
-            self.untold.remove(&key);
-            self.stats.fired += u64::from(kind == FindingKind::Fired);
-            out.push(finding(rule, &group.values, key, kind, episode));
-        } else if group.episode.is_some() {
-            self.untold.insert(key);
+    /// What a record is to a rule, in its turn.
+    fn take(&mut self, held: Held, out: &mut Vec<Finding>) {
+        let rules = Arc::clone(&self.rules);
+        let rule = &rules.rules()[held.place];
+        match rule.kind.class() {
+            Class::Memory => self.take_terms(rule, held, out),
+            Class::Events => {
+                let key = fingerprint(&rule.id, &held.values);
+                let mut group =
+                    self.groups.take(key).unwrap_or_else(|| Group::new(held.place, held.values.clone()));
+                let satisfied = self.satisfied(rule, &mut group, &held);
+                self.counted(rule, key, group, &held.event, satisfied, out);
+            }
+            Class::Condition => {
+                let key = fingerprint(&rule.id, &held.values);
+                let mut group =
+                    self.groups.take(key).unwrap_or_else(|| Group::new(held.place, held.values.clone()));
+                for holding in self.hear(rule, &mut group, &held) {
+                    self.turn(rule, key, &mut group, holding, out);
+                }
+                self.keep(key, group);
+            }
+        }
+    }
+
+    /// Values that may be new; each that is makes a group of its own fire.
+    fn take_terms(&mut self, rule: &Rule, held: Held, out: &mut Vec<Finding>) {
+        let (RuleKind::NewTerm(what), Fact::Terms(terms)) = (&rule.kind, held.fact) else { return };
+        let key = memory(&rule.id, &held.values);
+        let mut group = self.groups.take(key).unwrap_or_else(|| Group::new(held.place, held.values.clone()));
+        let known = group.state.get_or_insert_with(|| State::Terms(Terms::new(held.event.heard)));
+        let State::Terms(known) = known else { return };
+        let mut news = Vec::new();
+        for (names, value) in terms {
+            let (new, forgotten) = match value {
+                Some(value) => known.take(value, held.event.time, held.event.heard, what.novelty()),
+                None => (true, 0),
+            };
+            self.of_rules[held.place].evicted += forgotten;
+            self.stats.evicted += forgotten;
+            if new {
+                news.push(names);
+            }
         }
         self.keep(key, group);
+        for names in news {
+            let mut values = held.values.clone();
+            values.extend(names);
+            let key = fingerprint(&rule.id, &values);
+            let group = self.groups.take(key).unwrap_or_else(|| Group::new(held.place, values));
+            self.counted(rule, key, group, &held.event, Some(vec![held.event]), out);
+        }
+    }
+
+    /// The records that satisfy the rule together with this one. While it is firing, each that is of the kind does.
+    fn satisfied(&mut self, rule: &Rule, group: &mut Group, held: &Held) -> Option<Vec<Event>> {
+        let event = held.event;
+        let forget = self.now.minus(self.span(rule) + self.settings.lateness);
+        match (&rule.kind, &held.fact) {
+            (RuleKind::Threshold(threshold), _) => {
+                if group.episode.is_some() {
+                    return Some(vec![event]);
+                }
+                let state = group.state.get_or_insert_with(|| State::Count(Window::default()));
+                let State::Count(window) = state else { return None };
+                window.forget_heard_before(forget);
+                let run = window.insert(event, &threshold.goal())?;
+                let events = window.events()[run].to_vec();
+                group.state = None;
+                Some(events)
+            }
+            (RuleKind::Change(change), Fact::Values(values)) => {
+                let state = group
+                    .state
+                    .get_or_insert_with(|| State::Last(Last::new(change.fields.len(), event.heard)));
+                let State::Last(last) = state else { return None };
+                let mut events = last.take(&event, values, change.different())?;
+                events.push(event);
+                Some(events)
+            }
+            (RuleKind::Sequence(sequence), Fact::Steps(bits)) => {
+                let state = group.state.get_or_insert_with(|| State::Steps(Steps::default()));
+                let State::Steps(steps) = state else { return None };
+                steps.forget_heard_before(forget);
+                let chain =
+                    Chain { steps: &sequence.chain, within: sequence.within, ordered: sequence.ordered };
+                let (events, forgotten) = steps.take(event, *bits, &chain, self.settings.patience);
+                self.stats.evicted += forgotten;
+                self.of_rules[group.rule].evicted += forgotten;
+                events
+            }
+            _ => Some(vec![event]),
+        }
+    }
+
+    /// A rule that records make fire was satisfied by some, or not.
+    fn counted(
+        &mut self,
+        rule: &Rule,
+        key: u128,
+        mut group: Group,
+        event: &Event,
+        satisfied: Option<Vec<Event>>,
+        out: &mut Vec<Finding>,
+    ) {
+        if let Some(events) = satisfied {
+            let kind = if let Some(episode) = &mut group.episode {
+                let span = self.span(rule);
+                events.iter().for_each(|event| episode.add(event, span));
+                let due = episode.told.plus(self.settings.update_every) <= self.now;
+                due.then_some(FindingKind::Updated)
+            } else {
+                group.episode = Some(Episode::begin(&events, event.heard.max(self.now)));
+                Some(FindingKind::Fired)
+            };
+            self.tell(rule, key, &mut group, kind, out);
+        }
+        self.keep(key, group);
+    }
+
+    /// Gives out a finding about a group that is firing; or notes that there is something to tell.
+    fn tell(
+        &mut self,
+        rule: &Rule,
+        key: u128,
+        group: &mut Group,
+        kind: Option<FindingKind>,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some(episode) = &mut group.episode else { return };
+        let Some(kind) = kind else {
+            self.untold.insert(key);
+            return;
+        };
+        episode.told = self.now;
+        self.untold.remove(&key);
+        if kind == FindingKind::Fired {
+            self.stats.fired += 1;
+            self.of_rules[group.rule].fired += 1;
+        }
+        out.push(finding(rule, &group.values, key, kind, episode));
+    }
+
+    /// Looks at a group whose time has come.
+    fn look(&mut self, key: u128, mut group: Group, out: &mut Vec<Finding>) {
+        let rules = Arc::clone(&self.rules);
+        let rule = &rules.rules()[group.rule];
+        match rule.kind.class() {
+            Class::Memory if group.episode.is_none() => {}
+            Class::Memory | Class::Events => {
+                if let Some(State::Steps(steps)) = &mut group.state
+                    && let Some(events) = steps.take_sure(self.now)
+                    && let Some(last) = events.last().copied()
+                {
+                    return self.counted(rule, key, group, &last, Some(events), out);
+                }
+                let over = group.episode.as_ref().is_none_or(|episode| {
+                    episode.heard.max(episode.last).plus(self.resolve_after(rule)) <= self.now
+                });
+                if over {
+                    self.close(key, rule, &group, out);
+                    group.episode = None;
+                }
+                // Silence does not make a value another one.
+                if matches!(rule.kind, RuleKind::Change(_) | RuleKind::Sequence(_)) {
+                    self.keep(key, group);
+                }
+            }
+            Class::Condition => self.look_at_condition(rule, key, group, out),
+        }
+    }
+
+    /// When a group has to be looked at again; `None`: there is nothing to remember.
+    fn due(&self, rule: &Rule, group: &Group) -> Option<Timestamp> {
+        if rule.kind.class() == Class::Condition {
+            return self.condition_due(rule, group);
+        }
+        let over = group
+            .episode
+            .as_ref()
+            .map(|episode| episode.heard.max(episode.last).plus(self.resolve_after(rule)));
+        let kept = self.span(rule) + self.settings.lateness;
+        let forget = match (&group.state, &rule.kind) {
+            // Twice, so that a value that comes back after that time is new.
+            (Some(State::Terms(terms)), RuleKind::NewTerm(what)) => Some(terms.latest.plus(what.history * 2)),
+            (Some(State::Count(window)), _) => window.last_heard().map(|heard| heard.plus(kept)),
+            (Some(State::Steps(steps)), _) => {
+                let sure = steps.sure_at();
+                let last = steps.last_heard().map(|heard| heard.plus(kept)).filter(|when| *when > self.now);
+                sure.into_iter().chain(last).min()
+            }
+            (Some(State::Last(last)), RuleKind::Change(change)) => {
+                let kept = change.within.unwrap_or(REMEMBERED) + self.settings.lateness;
+                Some(last.heard.plus(kept)).filter(|when| *when > self.now)
+            }
+            _ => None,
+        };
+        over.into_iter().chain(forget).min()
     }
 
     /// Puts a group in its place again, by when it has to be looked at.
     fn keep(&mut self, key: u128, group: Group) {
         let rules = Arc::clone(&self.rules);
-        let terms = self.terms(&rules.rules()[group.rule]);
-        let due = match &group.episode {
-            Some(episode) => episode.heard.max(episode.last).plus(terms.resolve_after),
-            None => match group.window.last_heard() {
-                Some(heard) => heard.plus(terms.goal.span + self.settings.lateness),
-                None => return, // nothing to remember
-            },
-        };
-        self.groups.put(key, group, due);
+        if let Some(due) = self.due(&rules.rules()[group.rule], &group) {
+            self.groups.put(key, group, due);
+        }
     }
 
     fn evict(&mut self, out: &mut Vec<Finding>) {
@@ -327,6 +602,7 @@ impl Detector {
         {
             let Some((key, group)) = self.groups.take_stalest() else { return };
             self.stats.evicted += 1;
+            self.of_rules[group.rule].evicted += 1;
             let rules = Arc::clone(&self.rules);
             self.close(key, &rules.rules()[group.rule], &group, out);
         }
@@ -360,6 +636,7 @@ fn finding(
         last: episode.last,
         count: episode.count,
         evidence: episode.evidence.clone(),
+        value: episode.value,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a rule says about the stream. A finding is no alert yet: whoever receives it keeps alerts by fingerprint.
 
+use crate::states::exact;
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -67,7 +68,7 @@ pub enum FindingKind {
 }
 
 /// A rule was satisfied by the records of one group, or goes on being so, or is so no longer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The rule's id.
     pub rule_id: String,
@@ -89,12 +90,21 @@ pub struct Finding {
     pub count: u64,
     /// Some of them, at most ten, in the order in which they were counted.
     pub evidence: Vec<RecordId>,
+    /// What was measured, where the rule measures something.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "exact::option")]
+    pub value: Option<f64>,
 }
 
 /// Names a rule and a group for life. Values come from log lines, so the hash is one that nobody can aim.
 pub(crate) fn fingerprint(rule: &str, group: &BTreeMap<String, String>) -> u128 {
     let pairs = group.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
     digest(std::iter::once(rule).chain(pairs))
+}
+
+/// Names what a rule remembers of a group besides its findings.
+pub(crate) fn memory(rule: &str, group: &BTreeMap<String, String>) -> u128 {
+    let pairs = group.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    digest(["millrace memory", rule].into_iter().chain(pairs))
 }
 
 /// SHA-256 of texts and their lengths, cut to 128 bits.

@@ -6,7 +6,7 @@ use crate::{
 };
 use millrace_model::closest;
 use serde_yaml_ng::{Mapping, Value as Yaml};
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// A mapping of the document, and where the errors about its keys go.
 pub(crate) struct Keys<'a, 'd> {
@@ -88,6 +88,53 @@ impl<'a, 'd> Keys<'a, 'd> {
             self.missing(key, expected);
         }
         self.parsed(key, parse)
+    }
+
+    /// A whole number within bounds; `default` where there is none, an error where that is `None`, too.
+    pub(crate) fn whole(
+        &mut self,
+        key: &str,
+        bounds: RangeInclusive<u64>,
+        default: Option<u64>,
+    ) -> Option<u64> {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        match self.map.get(key) {
+            None | Some(Yaml::Null) => {
+                if default.is_none() {
+                    self.missing(key, &expected);
+                }
+                default
+            }
+            Some(value) => {
+                let number = value.as_u64().filter(|number| bounds.contains(number));
+                if number.is_none() {
+                    self.wrong(key, format!("{expected} expected"));
+                }
+                number
+            }
+        }
+    }
+
+    /// A number; `None` where the key is absent or was wrong.
+    pub(crate) fn number(&mut self, key: &str) -> Option<f64> {
+        let value = self.map.get(key).filter(|value| !value.is_null())?;
+        let number = value.as_f64().filter(|number| number.is_finite());
+        if number.is_none() {
+            self.wrong(key, format!("a number expected, found {}", kind(value)));
+        }
+        number
+    }
+
+    /// True or false; false where the key is absent.
+    pub(crate) fn flag(&mut self, key: &str) -> bool {
+        match self.map.get(key) {
+            None | Some(Yaml::Null) => false,
+            Some(Yaml::Bool(flag)) => *flag,
+            Some(other) => {
+                self.wrong(key, format!("true or false expected, found {}", kind(other)));
+                false
+            }
+        }
     }
 
     /// One text, or a list of texts.

@@ -11,16 +11,23 @@ mod detector;
 mod document;
 mod finding;
 mod keys;
+mod kinds;
+mod matching;
+mod ours;
 mod rule;
 mod sigma;
-mod threshold;
+mod states;
 mod window;
 
 pub use cases::{CaseOutcome, findings_over, run_cases};
-pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, SnapshotError};
+pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, RuleStats, SnapshotError};
 pub use finding::{Finding, FindingKind, Level};
-pub use rule::{Rule, RuleError, RuleFile, RuleKind, RuleSet};
-pub use threshold::Threshold;
+pub use kinds::{
+    Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
+    list::List,
+};
+pub use matching::Matches;
+pub use rule::{Rule, RuleError, RuleFile, RuleSet};
 
 /// The detections that come with Millrace.
 pub fn starter() -> Vec<RuleFile> {

@@ -7,14 +7,18 @@ use crate::{
     cases::Case,
     document::Document,
     finding::{Level, digest},
+    kinds::{Fact, RuleKind, as_name_list, as_seconds_or_none, read::ReadFile},
+    matching::{Asked, Field, Matches},
+    ours,
     sigma::{self, Matcher},
-    threshold::{self, Threshold},
 };
-use millrace_model::{FieldRef, Row, StreamName, closest};
+use millrace_model::{Row, StreamName, closest};
 use serde::Serialize;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    path::Path,
+    time::Duration,
 };
 
 /// A file of rules: one YAML document a rule.
@@ -52,16 +56,6 @@ impl fmt::Display for RuleError {
     }
 }
 
-/// How a rule decides.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum RuleKind {
-    /// A Sigma detection: each record that it matches is a finding, folded by host.
-    Sigma,
-    /// Records that a query matches, counted.
-    Threshold(Threshold),
-}
-
 /// One rule.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rule {
@@ -84,12 +78,18 @@ pub struct Rule {
     /// How it decides.
     #[serde(flatten)]
     pub kind: RuleKind,
+    /// Which records it is about, where a query says so.
+    #[serde(flatten)]
+    pub matches: Option<Matches>,
+    /// Decided for each combination of these fields' values.
+    #[serde(serialize_with = "as_name_list")]
+    pub(crate) group_by: Vec<Field>,
+    /// Quiet for so long, it is over; `None`: as is usual for its kind.
+    #[serde(serialize_with = "as_seconds_or_none", skip_serializing_if = "Option::is_none")]
+    pub resolve_after: Option<Duration>,
     /// Lines that must and must not make it fire.
     #[serde(skip)]
     pub(crate) cases: Vec<Case>,
-    /// The fields that findings are grouped by.
-    #[serde(skip)]
-    pub(crate) grouping: Vec<(String, FieldRef)>,
     /// Differs when the rule decides differently.
     #[serde(skip)]
     pub(crate) digest: u128,
@@ -98,7 +98,14 @@ pub struct Rule {
 impl Rule {
     /// Is it of a kind of which every matching record is a finding by itself?
     pub fn is_single(&self) -> bool {
-        matches!(self.kind, RuleKind::Sigma)
+        matches!(self.kind, RuleKind::Sigma | RuleKind::List(_) | RuleKind::Change(_) | RuleKind::NewTerm(_))
+    }
+
+    /// The record's group, and what else it is to the rule. `None`: it does not count.
+    pub(crate) fn fact(&self, row: &Row) -> Option<(BTreeMap<String, String>, Fact)> {
+        let asked = Asked::new(row, self.matches.as_ref().map_or(&[], |matches| &matches.extract));
+        let fact = self.kind.fact(&asked)?;
+        Some((asked.group(&self.group_by), fact))
     }
 }
 
@@ -121,10 +128,18 @@ impl RuleSet {
     /// Reads rules. Whatever is wrong is in the second part, by file and line; every other rule is in the first.
     /// CPU only: about a second for four thousand rules.
     pub fn load(files: Vec<RuleFile>) -> (Self, Vec<RuleError>) {
+        Self::load_with(files, &mut |_| Err("files of lists are not read here".to_owned()))
+    }
+
+    /// The same with lists from files: `read` gives the text of one, or why not. It is named as in the rule, or relative to the
+    /// rule's own file.
+    pub fn load_with(files: Vec<RuleFile>, read: &mut ReadFile<'_>) -> (Self, Vec<RuleError>) {
         let mut reading = Reading::default();
         for file in files {
+            let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+            let mut beside = |name: &str| read(&folder.join(name).display().to_string());
             for document in Document::read_all(&file.path, &file.text, &mut reading.errors) {
-                reading.take(&document);
+                reading.take(&document, &mut beside);
             }
         }
         reading.finish()
@@ -163,9 +178,9 @@ impl RuleSet {
     pub(crate) fn matching(&self, row: &Row, places: &mut Vec<usize>) {
         self.sigma.matching(row, places);
         for (place, rule) in self.rules.iter().enumerate() {
-            if let RuleKind::Threshold(threshold) = &rule.kind
+            if let Some(matches) = &rule.matches
                 && (rule.streams.is_empty() || rule.streams.contains(&row.stream))
-                && threshold.query.matches(&row.placed())
+                && matches.query.matches(&row.placed())
             {
                 places.push(place);
             }
@@ -176,7 +191,7 @@ impl RuleSet {
 
 /// What each kind of document is read into.
 pub(crate) enum Read {
-    Threshold(Rule),
+    Ours(Box<Rule>),
     Sigma(Rule, Box<sigma::Source>),
     /// A correlation that is not understood; the rules that it would have kept quiet.
     Silenced(Vec<String>),
@@ -193,9 +208,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn take(&mut self, document: &Document<'_>) {
+    fn take(&mut self, document: &Document<'_>, files: &mut ReadFile<'_>) {
         let before = self.errors.len();
-        let Some(read) = read(document, &mut self.errors, &mut self.warnings) else {
+        let Some(read) = read(document, &mut self.errors, &mut self.warnings, files) else {
             if self.errors.len() == before {
                 self.errors.push(document.error(&[], "the rule cannot be read"));
             }
@@ -203,7 +218,7 @@ impl Reading {
         };
         let (rule, source) = match read {
             Read::Silenced(references) => return self.silenced.extend(references),
-            Read::Threshold(rule) => (rule, None),
+            Read::Ours(rule) => (*rule, None),
             Read::Sigma(rule, source) => (rule, Some(source)),
         };
         let here = format!("{}:{}", rule.file, rule.line);
@@ -233,7 +248,7 @@ impl Reading {
                 self.errors.push(RuleError { file, line, title, message: message.clone() });
                 continue;
             }
-            if rule.is_single() && !held.contains(&place) {
+            if matches!(rule.kind, RuleKind::Sigma) && !held.contains(&place) {
                 continue; // silenced; the correlation's own error names it
             }
             moved[place] = Some(kept.len());
@@ -246,10 +261,15 @@ impl Reading {
 }
 
 /// Which kind of rule a document is, by its keys.
-fn read(document: &Document<'_>, errors: &mut Vec<RuleError>, warnings: &mut Vec<RuleError>) -> Option<Read> {
+fn read(
+    document: &Document<'_>,
+    errors: &mut Vec<RuleError>,
+    warnings: &mut Vec<RuleError>,
+    files: &mut ReadFile<'_>,
+) -> Option<Read> {
     let has = |key: &str| document.root.contains_key(key);
-    if has("kind") || has("query") || has("threshold") {
-        return threshold::read(document, errors).map(Read::Threshold);
+    if ours::is_ours(document) {
+        return ours::read(document, errors, files).map(|rule| Read::Ours(Box::new(rule)));
     }
     if ["detection", "correlation", "filter", "logsource", "action"].into_iter().any(has) {
         return sigma::read(document, errors, warnings);

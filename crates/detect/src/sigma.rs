@@ -13,9 +13,11 @@ use crate::{
     cases,
     document::Document,
     finding::{Level, digest},
-    rule::{Read, Rule, RuleError, RuleKind, derived_id},
+    kinds::RuleKind,
+    matching::Field,
+    rule::{Read, Rule, RuleError, derived_id},
 };
-use millrace_model::{FieldRef, Row, closest};
+use millrace_model::{Row, closest};
 use origin::{Family, Origin};
 use rsigma_eval::Engine;
 use rsigma_parser::{SigmaRule, parse_sigma_yaml};
@@ -175,7 +177,9 @@ pub(crate) fn read(
         streams: Vec::new(),
         kind: RuleKind::Sigma,
         cases,
-        grouping: vec![("host".to_owned(), FieldRef::resolve("host"))],
+        group_by: vec![Field::new("host")],
+        resolve_after: None,
+        matches: None,
         digest: decides_by(document),
     };
     Some(Read::Sigma(ours, Box::new(Source { rule, family, fields })))

@@ -6,6 +6,7 @@
 //! because another record claims to be from the future.
 
 use millrace_model::{RecordId, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ops::Range, time::Duration};
 
 /// A record that counts.
@@ -23,6 +24,20 @@ pub(crate) struct Event {
     pub(crate) weight: u32,
 }
 
+/// As a list: time, heard, id, value, weight.
+impl Serialize for Event {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.time, self.heard, self.id, self.value, self.weight).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (time, heard, id, value, weight) = Deserialize::deserialize(from)?;
+        Ok(Self { time, heard, id, value, weight })
+    }
+}
+
 /// What must come together for a rule to fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Goal {
@@ -35,7 +50,8 @@ pub(crate) struct Goal {
 }
 
 /// Events of one group, sorted by time and id.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Window {
     events: Vec<Event>,
 }

@@ -3,7 +3,8 @@
 use super::MAX_EVIDENCE;
 use crate::{
     rule::Rule,
-    window::{Event, Window},
+    states::{Holding, State, exact},
+    window::Event,
 };
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,20 +14,20 @@ use std::{
 };
 
 /// What a rule has counted for one combination of values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
     /// The rule's place in the set.
     pub(super) rule: usize,
     /// The combination.
     pub(super) values: BTreeMap<String, String>,
-    /// What was counted and has not made the rule fire.
-    pub(super) window: Window,
+    /// What is remembered, where the rule needs to.
+    pub(super) state: Option<State>,
     /// Since the rule has fired, until it is resolved.
     pub(super) episode: Option<Episode>,
 }
 
 /// The time in which a rule is firing for a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Episode {
     /// The earliest event.
     pub(super) first: Timestamp,
@@ -40,6 +41,9 @@ pub(super) struct Episode {
     pub(super) evidence: Vec<RecordId>,
     /// When a finding last told of it.
     pub(super) told: Timestamp,
+    /// What was measured last.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "exact::option")]
+    pub(super) value: Option<f64>,
 }
 
 impl Episode {
@@ -53,7 +57,36 @@ impl Episode {
             count: events.iter().map(|event| u64::from(event.weight)).sum(),
             evidence: events.iter().take(MAX_EVIDENCE).map(|event| event.id).collect(),
             told: heard,
+            value: None,
         }
+    }
+
+    /// Of a condition that has come about.
+    pub(super) fn of(holding: Holding, now: Timestamp) -> Self {
+        Self {
+            first: holding.first,
+            last: holding.last,
+            heard: now,
+            count: holding.count,
+            evidence: holding.evidence,
+            told: now,
+            value: Some(holding.value),
+        }
+    }
+
+    /// It still holds. Says whether there is anything new in that.
+    pub(super) fn hold(&mut self, holding: Holding, now: Timestamp) -> bool {
+        let new = holding.last > self.last || holding.count > self.count;
+        self.last = self.last.max(holding.last);
+        self.count = self.count.max(holding.count);
+        self.heard = now;
+        self.value = Some(holding.value);
+        for id in holding.evidence {
+            if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&id) {
+                self.evidence.push(id);
+            }
+        }
+        new
     }
 
     /// One more. It moves the beginning back only where it could have been in the window that the beginning is of.
@@ -72,12 +105,14 @@ impl Episode {
 
 impl Group {
     pub(super) fn new(rule: usize, values: BTreeMap<String, String>) -> Self {
-        Self { rule, values, window: Window::default(), episode: None }
+        Self { rule, values, state: None, episode: None }
     }
 
     /// Moves the times of hearing on.
     pub(super) fn delay(&mut self, by: Duration) {
-        self.window.delay(by);
+        if let Some(state) = &mut self.state {
+            state.delay(by);
+        }
         if let Some(episode) = &mut self.episode {
             episode.heard = episode.heard.plus(by);
             episode.told = episode.told.plus(by);
@@ -86,12 +121,17 @@ impl Group {
 
     /// Fits this group to what its rule has become; `before` is what the rule decided by. Says whether anything of the
     /// group is left: if not, it is to be closed.
-    pub(super) fn carry_over(&self, before: u128, rule: &Rule) -> bool {
+    pub(super) fn carry_over(&mut self, before: u128, rule: &Rule) -> bool {
         if before == rule.digest {
             return true;
         }
+        self.state = None;
         self.episode.is_some()
-            && self.values.keys().all(|name| rule.grouping.iter().any(|(field, _)| field == name))
+            && self.values.keys().all(|name| rule.group_by.iter().any(|field| field.name == *name))
+    }
+
+    fn weight(&self) -> usize {
+        self.state.as_ref().map_or(0, State::weight)
     }
 }
 
@@ -125,7 +165,7 @@ impl Groups {
     pub(super) fn take(&mut self, key: u128) -> Option<Group> {
         let (group, due) = self.map.remove(&key)?;
         self.order.remove(&(group.episode.is_some(), due, key));
-        self.events -= group.window.events().len();
+        self.events -= group.weight();
         self.active -= usize::from(group.episode.is_some());
         Some(group)
     }
@@ -133,15 +173,27 @@ impl Groups {
     /// Puts in a group that is not there, to be looked at when `due`.
     pub(super) fn put(&mut self, key: u128, group: Group, due: Timestamp) {
         self.order.insert((group.episode.is_some(), due, key));
-        self.events += group.window.events().len();
+        self.events += group.weight();
         self.active += usize::from(group.episode.is_some());
         self.map.insert(key, (group, due));
     }
 
-    /// Takes out one that is due by `now`.
+    /// When the first is due.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.first().map(|(due, _)| due)
+    }
+
+    fn first(&self) -> Option<(Timestamp, u128)> {
+        let first = |active: bool| {
+            let of_them = (active, Timestamp::MIN, 0)..=(active, Timestamp(i64::MAX), u128::MAX);
+            self.order.range(of_them).next().map(|(_, due, key)| (*due, *key))
+        };
+        first(false).into_iter().chain(first(true)).min()
+    }
+
+    /// Takes out the first, if it is due by `now`.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<(u128, Group)> {
-        let first = |active| self.order.range((active, Timestamp::MIN, 0)..=(active, now, u128::MAX)).next();
-        let (.., key) = *first(false).or_else(|| first(true))?;
+        let (_, key) = self.first().filter(|(due, _)| *due <= now)?;
         Some((key, self.take(key)?))
     }
 
@@ -151,10 +203,11 @@ impl Groups {
         Some((key, self.take(key)?))
     }
 
-    /// By key.
-    pub(super) fn iter_sorted(&self) -> impl Iterator<Item = (u128, &Group)> {
-        let mut all: Vec<(u128, &Group)> = self.map.iter().map(|(key, (group, _))| (*key, group)).collect();
-        all.sort_unstable_by_key(|(key, _)| *key);
+    /// By key, with when each is due.
+    pub(super) fn iter_sorted(&self) -> impl Iterator<Item = (u128, &Group, Timestamp)> {
+        let mut all: Vec<(u128, &Group, Timestamp)> =
+            self.map.iter().map(|(key, (group, due))| (*key, group, *due)).collect();
+        all.sort_unstable_by_key(|(key, ..)| *key);
         all.into_iter()
     }
 

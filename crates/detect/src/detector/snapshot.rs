@@ -1,16 +1,20 @@
 //! What a detector has counted, as text, to be stored beside the offsets up to which it has read.
 //!
-//! Format 1, JSON: `{version, now, rules: [{id, title, level, digest, groups: [{values, events, episode?}]}], untold,
-//! pending}`; an event is `[time, heard, record id, value | null, weight]`, times in nanoseconds. Rules and groups are sorted, so
-//! that equal states have equal snapshots.
+//! Format 2, JSON: `{version, now, started, rules: [{id, title, level, digest, groups: [{values, state?, episode?, due}], waiting}],
+//! untold, pending}`; a state is as [`State`] has it, an event `[time, heard, record id, value | null, weight]`. Rules and groups
+//! are sorted, so that equal states have equal snapshots. Format 1, which is read, had `events` of thresholds in place of
+//! states, with times in nanoseconds.
 
 use super::{
     Detector, finding,
     groups::{Episode, Group},
+    held::Held,
 };
 use crate::{
-    finding::{Finding, FindingKind, Level, fingerprint},
-    rule::{Rule, RuleKind},
+    finding::{Finding, FindingKind, Level, fingerprint, memory},
+    kinds::RuleKind,
+    rule::Rule,
+    states::State,
     window::{Event, Window},
 };
 use millrace_model::{RecordId, Timestamp};
@@ -18,14 +22,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The format that this code writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that it reads.
+const OLDEST: u64 = 1;
 
 /// Why a snapshot cannot be gone on from. Nothing of it has been taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// It was written in another format.
-    #[error("the snapshot has format {0}, this program reads format {VERSION}")]
+    #[error("the snapshot has format {0}, this program reads format {OLDEST} to {VERSION}")]
     Version(u64),
     /// It is no snapshot.
     #[error("the snapshot cannot be read")]
@@ -36,6 +42,11 @@ pub enum SnapshotError {
 struct Saved {
     version: u32,
     now: i64,
+    #[serde(default)]
+    started: Option<i64>,
+    /// Ids and digests of rules whose one group is there before anything was heard of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    begun: Vec<(String, String)>,
     rules: Vec<SavedRule>,
     /// Fingerprints of the groups whose changes no finding has told of.
     untold: Vec<String>,
@@ -50,15 +61,24 @@ struct SavedRule {
     level: Level,
     digest: String,
     groups: Vec<SavedGroup>,
+    /// Matches that wait for what happened before them; their places mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<Held>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct SavedGroup {
     values: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Of format 1.
+    #[serde(default, skip_serializing)]
     events: Vec<(i64, i64, RecordId, Option<u64>, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     episode: Option<Episode>,
+    /// When it is to be looked at, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -67,12 +87,13 @@ struct Version {
 }
 
 impl SavedGroup {
-    fn of(group: &Group) -> Self {
-        let event = |e: &Event| (e.time.0, e.heard.0, e.id, e.value, e.weight);
+    fn of(group: &Group, due: Timestamp) -> Self {
         Self {
             values: group.values.clone(),
-            events: group.window.events().iter().map(event).collect(),
+            events: Vec::new(),
+            state: group.state.clone(),
             episode: group.episode.clone(),
+            due: Some(due.0),
         }
     }
 
@@ -84,8 +105,9 @@ impl SavedGroup {
             value,
             weight,
         };
-        let window = Window::from_events(self.events.into_iter().map(event).collect());
-        Group { rule, values: self.values, window, episode: self.episode }
+        let old = || Window::from_events(self.events.iter().copied().map(event).collect());
+        let state = self.state.or_else(|| (!self.events.is_empty()).then(|| State::Count(old())));
+        Group { rule, values: self.values, state, episode: self.episode }
     }
 }
 
@@ -97,6 +119,7 @@ impl SavedRule {
             level: rule.level,
             digest: format!("{:032x}", rule.digest),
             groups: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -113,7 +136,9 @@ impl SavedRule {
             streams: Vec::new(),
             kind: RuleKind::Sigma,
             cases: Vec::new(),
-            grouping: Vec::new(),
+            group_by: Vec::new(),
+            resolve_after: None,
+            matches: None,
             digest: 0,
         }
     }
@@ -127,13 +152,25 @@ impl Detector {
     )]
     pub fn snapshot(&self) -> String {
         let mut rules: BTreeMap<&str, SavedRule> = BTreeMap::new();
-        for (_, group) in self.groups.iter_sorted() {
+        for (_, group, due) in self.groups.iter_sorted() {
             let rule = &self.rules.rules()[group.rule];
-            rules.entry(&rule.id).or_insert_with(|| SavedRule::of(rule)).groups.push(SavedGroup::of(group));
+            let saved = rules.entry(&rule.id).or_insert_with(|| SavedRule::of(rule));
+            saved.groups.push(SavedGroup::of(group, due));
+        }
+        for held in self.waiting.iter() {
+            let rule = &self.rules.rules()[held.place];
+            let saved = rules.entry(&rule.id).or_insert_with(|| SavedRule::of(rule));
+            saved.waiting.push(Held { place: 0, ..held.clone() });
         }
         let saved = Saved {
             version: VERSION,
             now: self.now.0,
+            started: self.started.map(|started| started.0),
+            begun: self
+                .begun
+                .iter()
+                .filter_map(|id| Some((id.clone(), format!("{:032x}", self.rules.get(id)?.digest))))
+                .collect(),
             rules: rules.into_values().collect(),
             untold: self.untold.iter().map(|key| format!("{key:032x}")).collect(),
             pending: self.pending.clone(),
@@ -146,35 +183,60 @@ impl Detector {
     /// nothing is resolved or forgotten because the detector did not run.
     pub fn restore(&mut self, snapshot: &str) -> Result<(), SnapshotError> {
         let version: Version = serde_json::from_str(snapshot).map_err(SnapshotError::Malformed)?;
-        if version.version != u64::from(VERSION) {
+        if !(OLDEST..=u64::from(VERSION)).contains(&version.version) {
             return Err(SnapshotError::Version(version.version));
         }
         let saved: Saved = serde_json::from_str(snapshot).map_err(SnapshotError::Malformed)?;
         *self = Self { stats: self.stats, ..Self::new(self.rules.clone(), self.settings.clone()) };
         self.now = Timestamp(saved.now);
+        self.started = saved.started.map(Timestamp);
+        self.begun = saved
+            .begun
+            .into_iter()
+            .filter(|(id, digest)| {
+                self.rules.get(id).is_some_and(|rule| format!("{:032x}", rule.digest) == *digest)
+            })
+            .map(|(id, _)| id)
+            .collect();
         self.resumes = Some(self.now);
         self.pending = saved.pending;
         let untold: BTreeSet<u128> =
             saved.untold.iter().filter_map(|key| u128::from_str_radix(key, 16).ok()).collect();
+        let mut waiting = Vec::new();
         for mut rule in saved.rules {
+            let before = u128::from_str_radix(&rule.digest, 16).unwrap_or_default();
+            let place = self.rules.place(&rule.id);
+            if let Some(place) = place.filter(|place| self.rules.rules()[*place].digest == before) {
+                waiting.extend(rule.waiting.drain(..).map(|held| Held { place, ..held }));
+            }
             let groups = std::mem::take(&mut rule.groups);
             for group in groups {
                 self.restore_group(&rule, group, &untold);
             }
         }
+        waiting.sort_by_key(|held| held.event.heard);
+        waiting.into_iter().for_each(|held| self.waiting.push(held));
         Ok(())
     }
 
     fn restore_group(&mut self, rule: &SavedRule, group: SavedGroup, untold: &BTreeSet<u128>) {
-        let key = fingerprint(&rule.id, &group.values);
-        let place = self.rules.place(&rule.id);
-        let group = group.restored(place.unwrap_or_default());
+        let key = match group.state {
+            Some(State::Terms(_)) => memory(&rule.id, &group.values),
+            _ => fingerprint(&rule.id, &group.values),
+        };
+        let (place, due) = (self.rules.place(&rule.id), group.due);
+        let mut group = group.restored(place.unwrap_or_default());
         let before = u128::from_str_radix(&rule.digest, 16).unwrap_or_default();
         if place.is_some_and(|place| group.carry_over(before, &self.rules.rules()[place])) {
             if untold.contains(&key) {
                 self.untold.insert(key);
             }
-            self.keep(key, group);
+            match due {
+                Some(due) if before == self.rules.rules()[group.rule].digest => {
+                    self.groups.put(key, group, Timestamp(due));
+                }
+                _ => self.keep(key, group),
+            }
         } else if let Some(episode) = &group.episode {
             self.stats.resolved += 1;
             self.pending.push(finding(&rule.stand_in(), &group.values, key, FindingKind::Resolved, episode));

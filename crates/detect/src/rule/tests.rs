@@ -44,8 +44,8 @@ author: somebody
     assert_eq!((rule.level, rule.line, rule.streams.len(), rule.tags.len()), (Level::Critical, 1, 2, 1));
     let RuleKind::Threshold(threshold) = &rule.kind else { panic!("{rule:?}") };
     assert_eq!((threshold.count, threshold.window), (5, Duration::from_mins(2)));
-    assert_eq!(threshold.resolve_after, Duration::from_hours(1));
-    assert_eq!(threshold.group_by, ["ip", "host"]);
+    assert_eq!(rule.resolve_after, Some(Duration::from_hours(1)));
+    assert_eq!(rule.group_by.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["ip", "host"]);
     let json = serde_json::to_value(rule).unwrap();
     assert_eq!(json["kind"], "threshold");
     assert_eq!(json["window"], "120s");

@@ -11,7 +11,7 @@
 //! all of them.
 
 use super::view::View;
-use crate::threshold::body_text;
+use crate::matching::body_text;
 use millrace_model::{Row, Value};
 use rsigma_parser::LogSource;
 use std::borrow::Cow;

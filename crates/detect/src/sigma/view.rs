@@ -4,7 +4,7 @@
 //! names that a Sigma name stands for (`CommandLine` is `process.command_line`), then inside a Windows event.
 
 use super::windows;
-use crate::threshold::body_text;
+use crate::matching::body_text;
 use millrace_model::{Attributes, Row, Value};
 use rsigma_eval::{Event, EventValue};
 use rsigma_parser::fieldpath::unescape_brackets;
