@@ -22,7 +22,8 @@ use serde::Serialize;
 use serde_yaml_ng::{Mapping, Value as Yaml};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-const KEYS: &[&str] = &["name", "line", "lines", "repeat", "every", "service", "host", "findings", "group"];
+const KEYS: &[&str] =
+    &["name", "line", "lines", "repeat", "every", "service", "host", "findings", "group", "quiet"];
 /// The most records that one case makes.
 const MAX_RECORDS: usize = 100_000;
 /// When the first line of a case happens: 2026-01-01T00:00:00Z.
@@ -39,6 +40,8 @@ pub(crate) struct Case {
     host: String,
     findings: usize,
     group: BTreeMap<String, String>,
+    /// So much time passes after the last line.
+    quiet: Duration,
 }
 
 /// How a case came out.
@@ -80,26 +83,42 @@ pub fn run_cases(rules: &Arc<RuleSet>) -> Vec<CaseOutcome> {
 /// What the rules say of records that are read from somewhere and not from the stream: their own times are taken as they
 /// stand, and the time between two of them passes. With each finding comes the number that its record was given.
 ///
-/// Of a threshold rule: each time that it fires. Of a Sigma rule: every record that it matches. Records without a time
+/// Of rules that count: each time that they fire. Of a Sigma rule, and of others that single records satisfy: every record that does. Records without a time
 /// of their own happen when they were observed. Blocks for as long as the rows take to read and test.
 pub fn findings_over(
     rules: &Arc<RuleSet>,
     rows: impl Iterator<Item = (usize, Row)>,
 ) -> Vec<(usize, Finding)> {
+    replay(rules, rows, Duration::ZERO)
+}
+
+/// The same, and so much time after the last row. What silence has made fire is told with the record that ends it, or the last.
+fn replay(
+    rules: &Arc<RuleSet>,
+    rows: impl Iterator<Item = (usize, Row)>,
+    quiet: Duration,
+) -> Vec<(usize, Finding)> {
     let mut detector = Detector::new(Arc::clone(rules), DetectorSettings::history());
     let (mut all, mut found) = (Vec::new(), Vec::new());
-    let mut now = Timestamp::MIN;
-    for (number, row) in rows {
-        now = now.max(row.record.time());
-        detector.tick(now, &mut found);
-        found.clear(); // resolutions: nothing that this record did
-        detector.observe(&row, now, &mut found);
+    let (mut now, mut last) = (Timestamp::MIN, 0);
+    let mut tell = |found: &mut Vec<Finding>, number: usize| {
         let told = found.drain(..).filter(|finding| match finding.kind {
             FindingKind::Fired => true,
             FindingKind::Updated => rules.get(&finding.rule_id).is_some_and(Rule::is_single),
             FindingKind::Resolved => false,
         });
         all.extend(told.map(|finding| (number, finding)));
+    };
+    for (number, row) in rows {
+        now = now.max(row.record.time());
+        last = number;
+        detector.observe(&row, now, &mut found);
+        tell(&mut found, number);
+    }
+    if now > Timestamp::MIN && !quiet.is_zero() {
+        detector.tick(now.plus(quiet), &mut found);
+        found.retain(|finding| finding.kind == FindingKind::Fired);
+        tell(&mut found, last);
     }
     all
 }
@@ -112,7 +131,7 @@ impl Case {
     }
 
     fn problem(&self, rule: &Rule, rules: &Arc<RuleSet>) -> Option<String> {
-        let found = findings_over(rules, self.rows(rule).enumerate());
+        let found = replay(rules, self.rows(rule).enumerate(), self.quiet);
         let fired: Vec<Finding> = found
             .into_iter()
             .map(|(_, finding)| finding)
@@ -228,6 +247,7 @@ fn case(value: &Yaml, findings: usize) -> Result<Case, String> {
         host: text("host")?.unwrap_or_else(|| "host-1".to_owned()),
         findings: if findings == 0 { 0 } else { count("findings", findings)? },
         group: group(map)?,
+        quiet: text("quiet")?.map_or(Ok(Duration::ZERO), |quiet| parse_span(&quiet))?,
         lines,
     })
 }
