@@ -20,6 +20,7 @@ pub use cases::{CaseOutcome, findings_over, run_cases};
 pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, SnapshotError};
 pub use finding::{Finding, FindingKind, Level};
 pub use rule::{Rule, RuleError, RuleFile, RuleKind, RuleSet};
+pub use sigma::Pipelines;
 pub use threshold::Threshold;
 
 /// The detections that come with Millrace.

@@ -7,7 +7,7 @@ use crate::{
     cases::Case,
     document::Document,
     finding::{Level, digest},
-    sigma::{self, Matcher},
+    sigma::{self, Filter, Matcher, Pipelines},
     threshold::{self, Threshold},
 };
 use millrace_model::{FieldRef, Row, StreamName, closest};
@@ -100,6 +100,12 @@ impl Rule {
     pub fn is_single(&self) -> bool {
         matches!(self.kind, RuleKind::Sigma)
     }
+
+    /// Something outside of its own text changes what it decides.
+    fn decides_otherwise(&mut self, by: u128) {
+        let parts = [self.digest, by].map(|part| format!("{part:032x}"));
+        self.digest = digest(parts.iter().map(String::as_str));
+    }
 }
 
 /// Rules that are ready to be tested against records. Cheap to share, never changed.
@@ -121,13 +127,18 @@ impl RuleSet {
     /// Reads rules. Whatever is wrong is in the second part, by file and line; every other rule is in the first.
     /// CPU only: about a second for four thousand rules.
     pub fn load(files: Vec<RuleFile>) -> (Self, Vec<RuleError>) {
+        Self::load_through(files, &Pipelines::default())
+    }
+
+    /// The same; every Sigma rule goes through the pipelines before it is compiled.
+    pub fn load_through(files: Vec<RuleFile>, pipelines: &Pipelines) -> (Self, Vec<RuleError>) {
         let mut reading = Reading::default();
         for file in files {
             for document in Document::read_all(&file.path, &file.text, &mut reading.errors) {
                 reading.take(&document);
             }
         }
-        reading.finish()
+        reading.finish(pipelines)
     }
 
     /// All of them.
@@ -178,6 +189,8 @@ impl RuleSet {
 pub(crate) enum Read {
     Threshold(Rule),
     Sigma(Rule, Box<sigma::Source>),
+    /// What narrows Sigma rules that stand elsewhere.
+    Filter(Box<Filter>),
     /// A correlation that is not understood; the rules that it would have kept quiet.
     Silenced(Vec<String>),
 }
@@ -186,6 +199,7 @@ pub(crate) enum Read {
 struct Reading {
     rules: Vec<Rule>,
     sources: Vec<(usize, sigma::Source)>,
+    filters: Vec<Filter>,
     silenced: HashSet<String>,
     ids: HashMap<String, String>,
     warnings: Vec<RuleError>,
@@ -203,6 +217,7 @@ impl Reading {
         };
         let (rule, source) = match read {
             Read::Silenced(references) => return self.silenced.extend(references),
+            Read::Filter(filter) => return self.filters.push(*filter),
             Read::Threshold(rule) => (rule, None),
             Read::Sigma(rule, source) => (rule, Some(source)),
         };
@@ -219,11 +234,17 @@ impl Reading {
     }
 
     /// Compiles what Sigma's engine is to test and drops what it refuses.
-    fn finish(mut self) -> (RuleSet, Vec<RuleError>) {
+    fn finish(mut self, pipelines: &Pipelines) -> (RuleSet, Vec<RuleError>) {
         let silenced = std::mem::take(&mut self.silenced);
-        self.sources.retain(|(_, source)| !source.referred_to_by(&silenced));
-        let (matcher, refused) = Matcher::compile(std::mem::take(&mut self.sources));
-        let refused: HashMap<usize, String> = refused.into_iter().collect();
+        let mut sources = Sources { sources: std::mem::take(&mut self.sources), rules: &mut self.rules };
+        sigma::narrow(&self.filters, &mut sources, &mut self.errors);
+        let refused_by_pipelines = sources.send_through(pipelines);
+        let mut sources = sources.sources;
+        sources.retain(|(_, source)| !source.referred_to_by(&silenced));
+        self.warnings.extend(sources.iter().filter_map(|(_, source)| source.warning()));
+        self.warnings.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+        let (matcher, refused) = Matcher::compile(sources);
+        let refused: HashMap<usize, String> = refused.into_iter().chain(refused_by_pipelines).collect();
         let held = matcher.held();
         let mut kept = Vec::with_capacity(self.rules.len());
         let mut moved = vec![None; self.rules.len()];
@@ -242,6 +263,47 @@ impl Reading {
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), warnings: self.warnings };
         (set, self.errors)
+    }
+}
+
+/// Sigma detections before they are compiled, and the rules that they are.
+pub(crate) struct Sources<'r> {
+    sources: Vec<(usize, sigma::Source)>,
+    rules: &'r mut [Rule],
+}
+
+impl Sources<'_> {
+    /// Every name by which a rule can be referred to.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().flat_map(|(_, source)| source.names())
+    }
+
+    /// Changes the detections that `is_meant`; `change` says by what they decide otherwise then.
+    pub(crate) fn each(
+        &mut self,
+        is_meant: impl Fn(&sigma::Source) -> bool,
+        mut change: impl FnMut(&mut sigma::Source) -> u128,
+    ) {
+        for (place, source) in self.sources.iter_mut().filter(|(_, source)| is_meant(source)) {
+            let by = change(source);
+            self.rules[*place].decides_otherwise(by);
+        }
+    }
+
+    /// Sends all of them through the pipelines. Those that one refuses are taken out and come back with why.
+    fn send_through(&mut self, pipelines: &Pipelines) -> Vec<(usize, String)> {
+        let mut refused = Vec::new();
+        self.sources.retain_mut(|(place, source)| match pipelines.apply(source) {
+            Ok(by) => {
+                by.into_iter().for_each(|by| self.rules[*place].decides_otherwise(by));
+                true
+            }
+            Err(problem) => {
+                refused.push((*place, problem));
+                false
+            }
+        });
+        refused
     }
 }
 
