@@ -28,6 +28,7 @@ pub use kinds::{
 };
 pub use matching::Matches;
 pub use rule::{Rule, RuleError, RuleFile, RuleSet};
+pub use sigma::Pipelines;
 
 /// The detections that come with Millrace.
 pub fn starter() -> Vec<RuleFile> {

@@ -10,7 +10,7 @@ use crate::{
     kinds::{Fact, RuleKind, as_name_list, as_seconds_or_none, read::ReadFile},
     matching::{Asked, Field, Matches},
     ours,
-    sigma::{self, Matcher},
+    sigma::{self, Filter, Matcher, Pipelines},
 };
 use millrace_model::{Row, StreamName, closest};
 use serde::Serialize;
@@ -107,6 +107,12 @@ impl Rule {
         let fact = self.kind.fact(&asked)?;
         Some((asked.group(&self.group_by), fact))
     }
+
+    /// Something outside of its own text changes what it decides.
+    fn decides_otherwise(&mut self, by: u128) {
+        let parts = [self.digest, by].map(|part| format!("{part:032x}"));
+        self.digest = digest(parts.iter().map(String::as_str));
+    }
 }
 
 /// Rules that are ready to be tested against records. Cheap to share, never changed.
@@ -128,12 +134,18 @@ impl RuleSet {
     /// Reads rules. Whatever is wrong is in the second part, by file and line; every other rule is in the first.
     /// CPU only: about a second for four thousand rules.
     pub fn load(files: Vec<RuleFile>) -> (Self, Vec<RuleError>) {
-        Self::load_with(files, &mut |_| Err("files of lists are not read here".to_owned()))
+        Self::load_with(files, &Pipelines::default(), &mut |_| {
+            Err("files of lists are not read here".to_owned())
+        })
     }
 
-    /// The same with lists from files: `read` gives the text of one, or why not. It is named as in the rule, or relative to the
-    /// rule's own file.
-    pub fn load_with(files: Vec<RuleFile>, read: &mut ReadFile<'_>) -> (Self, Vec<RuleError>) {
+    /// The same. Every Sigma rule goes through the pipelines before it is compiled; `read` gives the text of a file that a list
+    /// names, or why not: by the name in the rule, or relative to the rule's own file.
+    pub fn load_with(
+        files: Vec<RuleFile>,
+        pipelines: &Pipelines,
+        read: &mut ReadFile<'_>,
+    ) -> (Self, Vec<RuleError>) {
         let mut reading = Reading::default();
         for file in files {
             let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
@@ -142,7 +154,7 @@ impl RuleSet {
                 reading.take(&document, &mut beside);
             }
         }
-        reading.finish()
+        reading.finish(pipelines)
     }
 
     /// All of them.
@@ -193,6 +205,8 @@ impl RuleSet {
 pub(crate) enum Read {
     Ours(Box<Rule>),
     Sigma(Rule, Box<sigma::Source>),
+    /// What narrows Sigma rules that stand elsewhere.
+    Filter(Box<Filter>),
     /// A correlation that is not understood; the rules that it would have kept quiet.
     Silenced(Vec<String>),
 }
@@ -201,6 +215,7 @@ pub(crate) enum Read {
 struct Reading {
     rules: Vec<Rule>,
     sources: Vec<(usize, sigma::Source)>,
+    filters: Vec<Filter>,
     silenced: HashSet<String>,
     ids: HashMap<String, String>,
     warnings: Vec<RuleError>,
@@ -219,6 +234,7 @@ impl Reading {
         let (rule, source) = match read {
             Read::Silenced(references) => return self.silenced.extend(references),
             Read::Ours(rule) => (*rule, None),
+            Read::Filter(filter) => return self.filters.push(*filter),
             Read::Sigma(rule, source) => (rule, Some(source)),
         };
         let here = format!("{}:{}", rule.file, rule.line);
@@ -234,11 +250,17 @@ impl Reading {
     }
 
     /// Compiles what Sigma's engine is to test and drops what it refuses.
-    fn finish(mut self) -> (RuleSet, Vec<RuleError>) {
+    fn finish(mut self, pipelines: &Pipelines) -> (RuleSet, Vec<RuleError>) {
         let silenced = std::mem::take(&mut self.silenced);
-        self.sources.retain(|(_, source)| !source.referred_to_by(&silenced));
-        let (matcher, refused) = Matcher::compile(std::mem::take(&mut self.sources));
-        let refused: HashMap<usize, String> = refused.into_iter().collect();
+        let mut sources = Sources { sources: std::mem::take(&mut self.sources), rules: &mut self.rules };
+        sigma::narrow(&self.filters, &mut sources, &mut self.errors);
+        let refused_by_pipelines = sources.send_through(pipelines);
+        let mut sources = sources.sources;
+        sources.retain(|(_, source)| !source.referred_to_by(&silenced));
+        self.warnings.extend(sources.iter().filter_map(|(_, source)| source.warning()));
+        self.warnings.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+        let (matcher, refused) = Matcher::compile(sources);
+        let refused: HashMap<usize, String> = refused.into_iter().chain(refused_by_pipelines).collect();
         let held = matcher.held();
         let mut kept = Vec::with_capacity(self.rules.len());
         let mut moved = vec![None; self.rules.len()];
@@ -257,6 +279,47 @@ impl Reading {
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), warnings: self.warnings };
         (set, self.errors)
+    }
+}
+
+/// Sigma detections before they are compiled, and the rules that they are.
+pub(crate) struct Sources<'r> {
+    sources: Vec<(usize, sigma::Source)>,
+    rules: &'r mut [Rule],
+}
+
+impl Sources<'_> {
+    /// Every name by which a rule can be referred to.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().flat_map(|(_, source)| source.names())
+    }
+
+    /// Changes the detections that `is_meant`; `change` says by what they decide otherwise then.
+    pub(crate) fn each(
+        &mut self,
+        is_meant: impl Fn(&sigma::Source) -> bool,
+        mut change: impl FnMut(&mut sigma::Source) -> u128,
+    ) {
+        for (place, source) in self.sources.iter_mut().filter(|(_, source)| is_meant(source)) {
+            let by = change(source);
+            self.rules[*place].decides_otherwise(by);
+        }
+    }
+
+    /// Sends all of them through the pipelines. Those that one refuses are taken out and come back with why.
+    fn send_through(&mut self, pipelines: &Pipelines) -> Vec<(usize, String)> {
+        let mut refused = Vec::new();
+        self.sources.retain_mut(|(place, source)| match pipelines.apply(source) {
+            Ok(by) => {
+                by.into_iter().for_each(|by| self.rules[*place].decides_otherwise(by));
+                true
+            }
+            Err(problem) => {
+                refused.push((*place, problem));
+                false
+            }
+        });
+        refused
     }
 }
 

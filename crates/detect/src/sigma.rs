@@ -1,11 +1,15 @@
 //! Sigma detections: read and tested by the Sigma crates, which are named in this module and its children only.
 //!
-//! What is understood: detection rules of Sigma 2, several documents a file, every modifier of the specification. What is
-//! not, and says so when it is read: correlations (the detections that one refers to are kept quiet with it, as the
-//! specification has it), filters, `action:` collections, and version 3's array selectors. Which records a rule is tested
-//! against follows from its logsource; see [`origin`].
+//! What is understood: detection rules of Sigma 2, several documents a file, every modifier of the specification, filters
+//! ([`filters`]) and processing pipelines ([`pipelines`]). What is not, and says so when it is read: correlations (the
+//! detections that one refers to are kept quiet with it, as the specification has it), `action:` collections, and version
+//! 3's array selectors. Which records a rule is tested against follows from its logsource; see [`origin`].
 
+mod filters;
+mod mapping;
 mod origin;
+mod pipelines;
+mod placeholders;
 mod view;
 mod windows;
 
@@ -17,13 +21,17 @@ use crate::{
     matching::Field,
     rule::{Read, Rule, RuleError, derived_id},
 };
+use mapping::Said;
 use millrace_model::{Row, closest};
 use origin::{Family, Origin};
 use rsigma_eval::Engine;
-use rsigma_parser::{SigmaRule, parse_sigma_yaml};
+use rsigma_parser::{Detection, DetectionItem, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_yaml_ng::Value as Yaml;
 use std::collections::{HashMap, HashSet};
 use view::{Names, View};
+
+pub(crate) use filters::{Filter, apply as narrow};
+pub use pipelines::Pipelines;
 
 /// The keys of Sigma's schema. Others are allowed by it; one that looks like a slip of the pen is not.
 const KEYS: &[&str] = &[
@@ -56,15 +64,32 @@ const KEYS: &[&str] = &[
 /// A detection that the engine has not compiled yet.
 pub(crate) struct Source {
     rule: SigmaRule,
-    family: Option<Family>,
-    /// The names of the fields that it asks for.
-    fields: Vec<String>,
+    /// Where it asks for values from elsewhere, if it does.
+    placeholders: Option<RuleError>,
 }
 
 impl Source {
     /// Is this one of the rules that these ids or names refer to?
     pub(crate) fn referred_to_by(&self, references: &HashSet<String>) -> bool {
-        [&self.rule.id, &self.rule.name].into_iter().flatten().any(|name| references.contains(name))
+        self.names().any(|name| references.contains(name))
+    }
+
+    /// Its id, and its name if it has one.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.rule.id, &self.rule.name].into_iter().flatten().map(String::as_str)
+    }
+
+    /// What there is to mind if a placeholder is left without values.
+    pub(crate) fn warning(&self) -> Option<RuleError> {
+        let left = placeholders::left(&self.rule);
+        let names: Vec<String> = left.iter().map(|name| format!("%{name}%")).collect();
+        let place = self.placeholders.clone().filter(|_| !left.is_empty())?;
+        let message = format!(
+            "{}: there are no values for {}, so this never matches; a pipeline's `vars` with `value_placeholders` gives them",
+            place.message,
+            names.join(", ")
+        );
+        Some(RuleError { message, ..place })
     }
 }
 
@@ -78,19 +103,24 @@ pub(crate) struct Matcher {
 
 impl Matcher {
     /// Compiles detections; with each stands the place of its rule. Places that the engine refuses come back with why.
-    pub(crate) fn compile(sources: Vec<(usize, Source)>) -> (Self, Vec<(usize, String)>) {
+    pub(crate) fn compile(mut sources: Vec<(usize, Source)>) -> (Self, Vec<(usize, String)>) {
         let mut engine = Engine::new();
-        let names = Names::of(sources.iter().flat_map(|(_, source)| &source.fields).map(String::as_str));
+        let families: Vec<_> =
+            sources.iter_mut().map(|(_, source)| Family::of(&mut source.rule.logsource)).collect();
+        let mut names = Names::default();
+        for detection in sources.iter().flat_map(|(_, source)| source.rule.detection.named.values()) {
+            each_item(detection, &mut |item| item.field.name.iter().for_each(|name| names.add(name)));
+        }
         let refused = engine.add_rules(sources.iter().map(|(_, source)| &source.rule));
         let refused: HashMap<usize, String> =
             refused.into_iter().map(|(number, problem)| (number, problem.to_string())).collect();
         let mut places = HashMap::new();
         let mut errors = Vec::new();
-        for (number, (place, source)) in sources.into_iter().enumerate() {
+        for (number, ((place, source), family)) in sources.into_iter().zip(families).enumerate() {
             match (refused.get(&number), source.rule.id) {
                 (Some(problem), _) => errors.push((place, problem.clone())),
                 (None, Some(id)) => {
-                    places.insert(id, (place, source.family));
+                    places.insert(id, (place, family));
                 }
                 (None, None) => errors.push((place, "the rule has no id".to_owned())),
             }
@@ -120,12 +150,15 @@ impl Matcher {
         if self.places.is_empty() {
             return;
         }
-        let view = View::new(row, &self.names);
-        let origin = Origin::of(row, &view);
+        let mut view = View::new(row, &self.names);
+        let mut origin = Origin::of(row, &view);
+        let said = Said::of(row, &view, origin.service(), origin.is_web());
+        said.category.into_iter().for_each(|category| origin.said(category));
+        view.hear(said);
         for result in self.engine.evaluate_pruned(&view, &origin.log_source()) {
             let known = result.header.rule_id.as_ref().and_then(|id| self.places.get(id));
             if let Some((place, family)) = known
-                && family.is_none_or(|family| family.may_hold(origin.service()))
+                && family.is_none_or(|family| family.may_hold(&origin))
             {
                 places.push(*place);
             }
@@ -143,29 +176,35 @@ pub(crate) fn read(
         return Some(silenced(document, errors));
     }
     let before = errors.len();
-    for (key, what) in
-        [("filter", "Sigma filters are"), ("action", "Sigma's version 1 collections (`action`) are")]
-    {
-        if document.root.contains_key(key) {
-            errors.push(document.error(&[key], format!("{what} not understood yet")));
-        }
+    if document.root.contains_key("action") {
+        let message = "Sigma's version 1 collections (`action`) are not understood yet";
+        errors.push(document.error(&["action"], message));
     }
     if document.root.get("sigma-version").is_some_and(|version| major(version).is_none_or(|major| major > 2))
     {
         errors.push(document.error(&["sigma-version"], "sigma-version: 2 or nothing expected"));
     }
     slips(document, errors);
+    if document.root.contains_key("filter") {
+        let filter = filters::read(document, errors)?;
+        return (errors.len() == before).then(|| Read::Filter(Box::new(filter)));
+    }
     let cases = cases::read(document, errors);
     if errors.len() > before {
         return None;
     }
-    let mut rule = parse(document, errors)?;
+    let Some(mut rule) = parse(document, errors)?.rules.into_iter().next() else {
+        errors.push(document.error(&[], "this document holds no detection"));
+        return None;
+    };
     let id = rule.id.get_or_insert_with(|| derived_id(document.file, &rule.title)).clone();
     let level = rule.level.and_then(|level| level.as_str().parse().ok()).unwrap_or(Level::Medium);
-    warn(document, &rule, warnings);
-    let family = Family::of(&mut rule.logsource);
-    let mut fields = Vec::new();
-    document.root.get("detection").into_iter().for_each(|detection| field_names(detection, &mut fields));
+    if rule.detection.timeframe.is_some() {
+        let message = "timeframe has no effect without a correlation";
+        warnings.push(document.error(&["detection", "timeframe"], message));
+    }
+    let key = document.root.get("detection").and_then(placeholder);
+    let placeholders = key.map(|key| document.error_near(Some(&key), key.clone()));
     let ours = Rule {
         id,
         title: rule.title.clone(),
@@ -182,12 +221,12 @@ pub(crate) fn read(
         matches: None,
         digest: decides_by(document),
     };
-    Some(Read::Sigma(ours, Box::new(Source { rule, family, fields })))
+    Some(Read::Sigma(ours, Box::new(Source { rule, placeholders })))
 }
 
-/// The one detection of a document, as the Sigma crates read it. Their warnings are errors here: a level that is no
-/// level would otherwise become none.
-fn parse(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Option<SigmaRule> {
+/// What a document holds, as the Sigma crates read it. Their warnings are errors here: a level that is no level would
+/// otherwise become none.
+fn parse(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Option<SigmaCollection> {
     let parsed = match parse_sigma_yaml(&document.text_in_place()) {
         Ok(parsed) => parsed,
         Err(problem) => {
@@ -196,14 +235,7 @@ fn parse(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Option<SigmaRu
         }
     };
     errors.extend(parsed.errors.iter().map(|problem| locate(document, problem)));
-    if !parsed.errors.is_empty() {
-        return None;
-    }
-    let rule = parsed.rules.into_iter().next();
-    if rule.is_none() {
-        errors.push(document.error(&[], "this document holds no detection"));
-    }
-    rule
+    parsed.errors.is_empty().then_some(parsed)
 }
 
 /// Puts an error of the Sigma crates, which know no lines, at the most likely one.
@@ -250,18 +282,6 @@ fn silenced(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Read {
     Read::Silenced(if generate { Vec::new() } else { references })
 }
 
-/// What loads but does not do what its author may think.
-fn warn(document: &Document<'_>, rule: &SigmaRule, warnings: &mut Vec<RuleError>) {
-    if let Some(key) = document.root.get("detection").and_then(placeholder) {
-        let message = format!("{key}: there are no values for placeholders, so this never matches");
-        warnings.push(document.error_near(Some(&key), message));
-    }
-    if rule.detection.timeframe.is_some() {
-        let message = "timeframe has no effect without a correlation";
-        warnings.push(document.error(&["detection", "timeframe"], message));
-    }
-}
-
 /// The first key with the modifier that asks for values from elsewhere.
 fn placeholder(value: &Yaml) -> Option<String> {
     match value {
@@ -274,17 +294,16 @@ fn placeholder(value: &Yaml) -> Option<String> {
     }
 }
 
-/// Every key of a detection, without its modifiers: fields, and names of selections that are no fields.
-fn field_names(value: &Yaml, names: &mut Vec<String>) {
-    match value {
-        Yaml::Mapping(map) => {
-            for (key, value) in map {
-                names.extend(key.as_str().and_then(|key| key.split('|').next()).map(str::to_owned));
-                field_names(value, names);
-            }
+/// Every item of a detection.
+fn each_item(detection: &Detection, visit: &mut impl FnMut(&DetectionItem)) {
+    match detection {
+        Detection::AllOf(items) => items.iter().for_each(visit),
+        Detection::AnyOf(inner) | Detection::And(inner) => {
+            inner.iter().for_each(|inner| each_item(inner, visit))
         }
-        Yaml::Sequence(values) => values.iter().for_each(|value| field_names(value, names)),
-        _ => {}
+        Detection::ArrayMatch { body, .. } => each_item(body, visit),
+        Detection::Conditional { named, .. } => named.values().for_each(|inner| each_item(inner, visit)),
+        Detection::Keywords(_) => {}
     }
 }
 

@@ -4,20 +4,26 @@
 //! | part | from, best first |
 //! |---|---|
 //! | product | `sigma.product`; the shape of a Windows event; `os.type`; `linux` where the resource has `host.name` |
-//! | service | `sigma.service`; `service.name`, `SYSLOG_IDENTIFIER`, the syslog program; the program in the line itself |
-//! | category | `sigma.category`; `webserver` for web servers and access logs; none at all for programs such as sshd |
+//! | service | `sigma.service`; a Windows event's channel; `service.name`, `SYSLOG_IDENTIFIER`, the syslog program; the program in the line itself; the file that it was read from |
+//! | category | `sigma.category`; a Windows event's channel and number; what the line says (see [`super::mapping`]); `webserver` for web servers and access logs; none at all for programs such as sshd |
 //!
-//! Sigma's services `auth` and `syslog` are no programs but files that many programs write to: such a rule is tested on
-//! all of them.
+//! Nothing is stamped where records are made: all that tells is in the record for as long as it is kept, costs nothing on
+//! the way, and rules that come later see records that came earlier.
+//!
+//! Sigma's services `auth` and `syslog` are no programs but files that many programs write to, and its category
+//! `registry_event` is several others: such a rule is tested on all of them.
 
-use super::view::View;
+use super::{mapping, view::View, windows::channels};
 use crate::matching::body_text;
 use millrace_model::{Row, Value};
 use rsigma_parser::LogSource;
 use std::borrow::Cow;
 
 /// A category that no rule has: its record is of a known program, so that no rule about another kind of log is tested.
-const NO_CATEGORY: &str = "-";
+pub(super) const NO_CATEGORY: &str = "-";
+
+/// The category of requests to web servers.
+const WEB: &str = "webserver";
 
 /// What is known of a record.
 pub(super) struct Origin<'a> {
@@ -40,17 +46,35 @@ impl<'a> Origin<'a> {
                 None => row.record.resource.at("host.name").map(|_| "linux".into()),
             }
         });
-        let service = said(view, "sigma.service")
-            .map(Cow::Borrowed)
-            .or_else(|| if windows { None } else { service(row, view) });
+        let service = said(view, "sigma.service").map(Cow::Borrowed).or_else(|| {
+            if windows {
+                return view.text("Channel").and_then(channels::service).map(Cow::Borrowed);
+            }
+            service(row, view)
+        });
         let category = said(view, "sigma.category").map(Cow::Borrowed).or_else(|| {
+            if windows {
+                let number = view.number("EventID")?;
+                return Some(channels::category(service.as_deref()?, number, view.text("EventType"))?.into());
+            }
             let web = service.as_deref().is_some_and(is_web_server) || looks_like_access(row, view);
             if web {
-                return Some("webserver".into());
+                return Some(WEB.into());
             }
             service.as_deref().is_some_and(is_system_program).then_some(NO_CATEGORY.into())
         });
         Self { product, service, category }
+    }
+
+    /// What kind of event it is turns out to be said by the record's line.
+    pub(super) fn said(&mut self, category: &'static str) {
+        if self.category.as_deref().is_none_or(|known| known == NO_CATEGORY) {
+            self.category = Some(category.into());
+        }
+    }
+
+    pub(super) fn is_web(&self) -> bool {
+        self.category.as_deref() == Some(WEB)
     }
 
     pub(super) fn service(&self) -> Option<&str> {
@@ -68,33 +92,45 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A service that stands for a file of many programs.
+/// A part of a logsource that stands for several others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// `auth.log`, `secure`: who logs in and who becomes somebody else.
     Auth,
     /// `syslog`, `messages`: everything but audit records and access logs.
     Syslog,
+    /// Whatever happens to the registry.
+    Registry,
 }
 
 impl Family {
-    /// Takes such a service out of a rule's logsource, for the engine knows single services only.
+    /// Takes such a part out of a rule's logsource, for the engine knows single ones only.
     pub(super) fn of(logsource: &mut LogSource) -> Option<Self> {
-        let family = match logsource.service.as_deref()? {
-            "auth" => Self::Auth,
-            "syslog" => Self::Syslog,
+        let family = match (logsource.service.as_deref(), logsource.category.as_deref()) {
+            (Some("auth"), _) => Self::Auth,
+            (Some("syslog"), _) => Self::Syslog,
+            (_, Some("registry_event")) => Self::Registry,
             _ => return None,
         };
-        logsource.service = None;
+        match family {
+            Self::Auth | Self::Syslog => logsource.service = None,
+            Self::Registry => logsource.category = None,
+        }
         Some(family)
     }
 
-    /// Could a record of this service stand in that file?
-    pub(super) fn may_hold(self, service: Option<&str>) -> bool {
-        let Some(service) = service else { return true };
+    /// Could such a record be one of those?
+    pub(super) fn may_hold(self, origin: &Origin<'_>) -> bool {
+        let Some(part) = (match self {
+            Self::Auth | Self::Syslog => origin.service.as_deref(),
+            Self::Registry => origin.category.as_deref(),
+        }) else {
+            return true;
+        };
         match self {
-            Self::Auth => matches!(service, "auth" | "syslog" | "systemd") || is_auth_program(service),
-            Self::Syslog => service != "auditd" && !is_web_server(service),
+            Self::Auth => matches!(part, "auth" | "syslog" | "systemd") || is_auth_program(part),
+            Self::Syslog => part != "auditd" && !is_web_server(part),
+            Self::Registry => part.starts_with("registry_"),
         }
     }
 }
@@ -112,10 +148,13 @@ fn service<'a>(row: &'a Row, view: &View<'a>) -> Option<Cow<'a, str>> {
         .find(|name| !says_nothing(name));
     match named {
         Some(name) => Some(known(name).map_or_else(|| Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed)),
-        None => match &row.record.body {
-            Value::String(line) => in_line(line).map(Cow::Borrowed),
-            _ => None,
-        },
+        None => {
+            let told = match &row.record.body {
+                Value::String(line) => in_line(line),
+                _ => None,
+            };
+            told.or_else(|| in_path(said(view, "log.file.path")?)).map(Cow::Borrowed)
+        }
     }
 }
 
@@ -129,7 +168,7 @@ fn says_nothing(name: &str) -> bool {
 /// The program that a line names as syslog does: `sshd[123]: …`, after a time and a host or not. Known programs only:
 /// anything may stand before a colon.
 fn in_line(line: &str) -> Option<&'static str> {
-    if line.starts_with("type=") && line.contains("msg=audit(") {
+    if mapping::is_audit_record(line) {
         return Some("auditd");
     }
     if let Some(rest) = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(_, rest)| rest)
@@ -142,8 +181,24 @@ fn in_line(line: &str) -> Option<&'static str> {
     known(before.rsplit(' ').next()?)
 }
 
+/// The program whose log lies there.
+fn in_path(path: &str) -> Option<&'static str> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let stem = name.split('.').next()?;
+    match (folder.rsplit('/').next()?, stem) {
+        ("nginx", _) => Some("nginx"),
+        ("apache2" | "httpd", _) => Some("apache"),
+        ("audit", "audit") => Some("auditd"),
+        ("log", "cron") => Some("cron"),
+        ("log", "vsftpd") => Some("vsftpd"),
+        ("log", "auth" | "secure") => Some("auth"),
+        ("log", "syslog" | "messages") => Some("syslog"),
+        _ => None,
+    }
+}
+
 /// Sigma's name for a program whose log Sigma has rules for, or that only writes to the system's log.
-fn known(name: &str) -> Option<&'static str> {
+pub(super) fn known(name: &str) -> Option<&'static str> {
     let name = name.split(['[', '(', '@']).next()?;
     let name = name.rsplit('/').next()?;
     let name = name.strip_suffix(".service").unwrap_or(name);
@@ -253,6 +308,14 @@ mod tests {
         check("<34>1 2026-11-23T19:00:00Z h su 1 ID - x", "{}", host, [Some("linux"), Some("su"), none]);
         check("x", r#"{"SYSLOG_IDENTIFIER":"sshd-session"}"#, host, [Some("linux"), Some("sshd"), none]);
         check("type=SYSCALL msg=audit(1:2): a0=1", "{}", host, [Some("linux"), Some("auditd"), None]);
+        for (path, service, category) in [
+            ("/var/log/nginx/error.log.1", "nginx", Some("webserver")),
+            ("/var/log/audit/audit.log", "auditd", None),
+            ("/var/log/auth.log", "auth", None),
+        ] {
+            let resource = format!(r#"{{"host.name":"h","log.file.path":"{path}"}}"#);
+            check("a line", "{}", &resource, [Some("linux"), Some(service), category]);
+        }
         check("ERROR: no sshd here", "{}", host, [Some("linux"), None, None]);
         check("x sshd[1]: said a user", "{}", r#"{"service.name":"Shop"}"#, [None, Some("shop"), None]);
         check("kernel: x", "{}", r#"{"service.name":"rsyslog"}"#, [None, Some("kernel"), none]);
@@ -260,7 +323,7 @@ mod tests {
         check(access, "{}", host, [Some("linux"), None, Some("webserver")]);
         check("x", r#"{"service.name":"nginx"}"#, "{}", [None, Some("nginx"), Some("webserver")]);
         check("x", r#"{"Event":{"System":{"EventID":1}}}"#, host, [Some("windows"), None, None]);
-        check("x", r#"{"EventID":1,"Channel":"Security"}"#, host, [Some("windows"), None, None]);
+        check("x", r#"{"EventID":1,"Channel":"Security"}"#, host, [Some("windows"), Some("security"), none]);
         check("x", "{}", r#"{"os.type":"darwin","host.name":"m"}"#, [Some("macos"), None, None]);
         let said = r#"{"sigma.product":"aws","sigma.service":"cloudtrail","sigma.category":"c"}"#;
         check("sshd[1]: x", said, host, [Some("aws"), Some("cloudtrail"), Some("c")]);
@@ -276,8 +339,14 @@ mod tests {
             (Some("nginx"), false, false),
             (None, true, true),
         ] {
-            assert_eq!(Family::Auth.may_hold(service), auth, "{service:?}");
-            assert_eq!(Family::Syslog.may_hold(service), syslog, "{service:?}");
+            let origin = Origin { product: None, service: service.map(Cow::Borrowed), category: None };
+            assert_eq!(Family::Auth.may_hold(&origin), auth, "{service:?}");
+            assert_eq!(Family::Syslog.may_hold(&origin), syslog, "{service:?}");
+        }
+        for (category, registry) in [(Some("registry_set"), true), (Some("file_event"), false), (None, true)]
+        {
+            let origin = Origin { product: None, service: None, category: category.map(Cow::Borrowed) };
+            assert_eq!(Family::Registry.may_hold(&origin), registry, "{category:?}");
         }
     }
 }

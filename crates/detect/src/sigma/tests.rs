@@ -32,7 +32,7 @@ fn titles(rules: &str, row: &Row) -> Vec<String> {
     places.into_iter().map(|place| set.rules()[place].title.clone()).collect()
 }
 
-fn rule(title: &str, logsource: &str, selection: &str) -> String {
+pub(crate) fn rule(title: &str, logsource: &str, selection: &str) -> String {
     format!(
         "title: {title}\nlogsource: {{ {logsource} }}\ndetection:\n  s:\n    {selection}\n  condition: s\n"
     )

@@ -1,9 +1,10 @@
 //! A record as the Sigma engine asks for it: fields by name and words in the text, straight out of the record.
 //!
 //! A field is looked for in the attributes, in a body that has fields, in the resource, then under the conventional
-//! names that a Sigma name stands for (`CommandLine` is `process.command_line`), then inside a Windows event.
+//! names that a Sigma name stands for (`CommandLine` is `process.command_line`), then in what the line says (see
+//! [`super::mapping`]; of an audit record before all others, for that is decoded), then inside a Windows event.
 
-use super::windows;
+use super::{mapping::Said, windows};
 use crate::matching::body_text;
 use millrace_model::{Attributes, Row, Value};
 use rsigma_eval::{Event, EventValue};
@@ -20,21 +21,17 @@ const MAX_DEPTH: usize = 64;
 pub(super) struct Names(Vec<(&'static str, Vec<String>)>);
 
 impl Names {
-    /// Of the fields that rules ask for.
-    pub(super) fn of<'n>(fields: impl Iterator<Item = &'n str>) -> Self {
-        let mut names = Self::default();
-        for field in fields {
-            for root in conventional(field).iter().map(|path| root(path)) {
-                let at = names.0.iter().position(|(known, _)| *known == root).unwrap_or_else(|| {
-                    names.0.push((root, Vec::new()));
-                    names.0.len() - 1
-                });
-                if !names.0[at].1.iter().any(|known| known == field) {
-                    names.0[at].1.push(field.to_owned());
-                }
+    /// A field that some rule asks for.
+    pub(super) fn add(&mut self, field: &str) {
+        for root in conventional(field).iter().map(|path| root(path)) {
+            let at = self.0.iter().position(|(known, _)| *known == root).unwrap_or_else(|| {
+                self.0.push((root, Vec::new()));
+                self.0.len() - 1
+            });
+            if !self.0[at].1.iter().any(|known| known == field) {
+                self.0[at].1.push(field.to_owned());
             }
         }
-        names
     }
 
     fn below(&self, root: &str) -> &[String] {
@@ -46,6 +43,7 @@ impl Names {
 pub(super) struct View<'a> {
     row: &'a Row,
     windows: Option<windows::Envelope<'a>>,
+    said: Said<'a>,
     /// Every name under which a field may be asked for but paths into nested values, best first. A rule asks for the
     /// same few names again and again, so they are gathered once.
     names: Vec<(&'a str, &'a Value)>,
@@ -56,7 +54,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(row: &'a Row, names: &'a Names) -> Self {
         let windows = windows::Envelope::of(&row.record.attributes);
-        let mut view = Self { row, windows, names: Vec::new(), nested: false };
+        let mut view = Self { row, windows, said: Said::default(), names: Vec::new(), nested: false };
         for (key, value) in view.maps().flat_map(Attributes::iter) {
             view.nested |= matches!(value, Value::Map(_) | Value::Array(_));
             view.names.push((key, value));
@@ -68,6 +66,28 @@ impl<'a> View<'a> {
     /// The event of a Windows log, if the record is one.
     pub(super) fn windows(&self) -> Option<&windows::Envelope<'a>> {
         self.windows.as_ref()
+    }
+
+    /// What the record's line says is asked, too.
+    pub(super) fn hear(&mut self, said: Said<'a>) {
+        self.said = said;
+    }
+
+    /// A text, wherever the record has it.
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+        self.anywhere(name)?.as_str()
+    }
+
+    /// A whole number, wherever the record has it.
+    pub(super) fn number(&self, name: &str) -> Option<i64> {
+        match self.anywhere(name)? {
+            Value::Int(number) => Some(*number),
+            other => other.as_str()?.parse().ok(),
+        }
+    }
+
+    fn anywhere(&self, name: &str) -> Option<&'a Value> {
+        self.value(name).or_else(|| self.windows.as_ref()?.field(name))
     }
 
     /// Attributes, a body of fields, and the resource, in the order in which they are asked.
@@ -118,6 +138,18 @@ impl<'a> View<'a> {
             other => any_text(other, test, MAX_DEPTH),
         };
         body || self.row.record.attributes.iter().any(|(_, value)| any_text(value, test, MAX_DEPTH))
+            || self.said.made().any(test)
+    }
+}
+
+impl View<'_> {
+    /// What the line says of a field; several values are an array.
+    fn said(&self, name: &str) -> Option<EventValue<'_>> {
+        let text = |value| EventValue::Str(Cow::Borrowed(value));
+        let mut values = self.said.values(name).map(|value| text(&**value));
+        let first = values.next()?;
+        let Some(second) = values.next() else { return Some(first) };
+        Some(EventValue::Array([first, second].into_iter().chain(values).collect()))
     }
 }
 
@@ -129,11 +161,19 @@ impl Event for View<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         let path = unescape_brackets(path);
         let path = path.as_ref();
+        if self.said.decoded
+            && let Some(value) = self.said(path)
+        {
+            return Some(value);
+        }
         if let Some(value) = self.value(path) {
             return Some(event_value(value, MAX_DEPTH));
         }
         if MESSAGE.contains(&path) && self.row.record.body != Value::Null {
             return Some(event_value(&self.row.record.body, MAX_DEPTH));
+        }
+        if let Some(value) = self.said(path) {
+            return Some(value);
         }
         if let Some(value) = self.windows.as_ref().and_then(|event| event.field(path)) {
             return Some(event_value(value, MAX_DEPTH));
@@ -176,6 +216,7 @@ impl Event for View<'_> {
                 visit(root(name));
             }
         }
+        self.said.names().for_each(&mut *visit);
         if let Some(event) = &self.windows {
             event.each_name(visit);
         }
@@ -186,12 +227,12 @@ impl Event for View<'_> {
 /// Where OpenTelemetry and ECS keep what Sigma's taxonomy calls `name`.
 fn conventional(name: &str) -> &'static [&'static str] {
     match name {
-        "Image" => &["process.executable.path", "process.executable"],
-        "CommandLine" => &["process.command_line"],
+        "Image" => &["process.executable.path", "process.executable", "_EXE"],
+        "CommandLine" => &["process.command_line", "_CMDLINE"],
         "ParentImage" => &["process.parent.executable.path", "process.parent.executable"],
         "ParentCommandLine" => &["process.parent.command_line"],
         "CurrentDirectory" => &["process.working_directory"],
-        "ProcessId" => &["process.pid"],
+        "ProcessId" => &["process.pid", "_PID"],
         "ParentProcessId" => &["process.parent_pid", "process.parent.pid"],
         "User" | "cs-username" => &["user.name", "process.owner", "enduser.id"],
         "TargetFilename" => &["file.path"],
@@ -202,13 +243,14 @@ fn conventional(name: &str) -> &'static [&'static str] {
         "SourcePort" | "src_port" => &["source.port", "client.port"],
         "cs-method" => &["http.request.method", "http.method"],
         "cs-uri-stem" => &["url.path"],
-        "cs-uri-query" | "c-uri-query" => &["url.query"],
-        "cs-uri" | "c-uri" => &["url.original", "url.full", "http.target", "url.path"],
         "cs-host" => &["url.domain", "server.address"],
         "sc-status" => &["http.response.status_code", "http.status_code"],
         "cs-user-agent" | "c-useragent" => &["user_agent.original", "http.user_agent"],
         "cs-referer" => &["http.request.referrer", "http.request.header.referer"],
         "Computer" | "ComputerName" => &["host.name"],
+        "EventID" => &["winlog.event_id", "event.code"],
+        "Channel" => &["winlog.channel"],
+        "Provider_Name" => &["winlog.provider_name"],
         "query" | "QueryName" => &["dns.question.name"],
         _ => &[],
     }
@@ -274,7 +316,8 @@ mod tests {
 
     fn field(json: &str, path: &str) -> Option<serde_json::Value> {
         let row = row("the line", json, "{}");
-        let names = Names::of([path].into_iter());
+        let mut names = Names::default();
+        names.add(path);
         View::new(&row, &names).get_field(path).map(|value| value.to_json())
     }
 

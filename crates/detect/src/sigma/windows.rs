@@ -1,6 +1,8 @@
 //! Events of Windows logs as they are exported to JSON: `{"Event": {"System": {…}, "EventData": {…}}}`. Sigma's names are
 //! those of the inner fields, without the spaces that some providers write.
 
+pub(super) mod channels;
+
 use millrace_model::{Attributes, Value};
 
 /// The parts of one event.
@@ -36,7 +38,12 @@ impl<'a> Envelope<'a> {
     /// A field by Sigma's name.
     pub(super) fn field(&self, name: &str) -> Option<&'a Value> {
         let own = self.data.iter().chain(&self.system).find_map(|map| named(map, name));
-        own.or_else(|| {
+        // An element with attributes of its own has its text inside.
+        let text = |value: &'a Value| match value {
+            Value::Map(map) => map.get("#text").unwrap_or(value),
+            _ => value,
+        };
+        own.map(text).or_else(|| {
             // `Provider_Name` is the attribute `Name` of the element `Provider`.
             let (element, attribute) = name.split_once('_')?;
             map(map(self.system?, element)?, "#attributes")?.get(attribute)
