@@ -148,6 +148,8 @@ pub struct Detector {
     /// After a restore: the latest `now` of the snapshot.
     resumes: Option<Timestamp>,
     places: Vec<usize>,
+    /// Rules that correlations are over, and that have just been satisfied; empty between calls.
+    satisfied: Vec<(usize, BTreeMap<String, String>, Event)>,
 }
 
 impl Detector {
@@ -168,6 +170,7 @@ impl Detector {
             begin: true,
             resumes: None,
             places: Vec::new(),
+            satisfied: Vec::new(),
         }
     }
 
@@ -184,15 +187,16 @@ impl Detector {
                 self.stats.matches += 1;
                 self.of_rules[place].matches += 1;
                 let event = self.event(row, &fact);
-                let held = Held { place, values, fact, event };
-                if rule.kind.needs_order() && !self.settings.patience.is_zero() {
-                    self.waiting.push(held);
-                } else {
-                    self.take(held, out);
+                if !matches!(rule.kind, RuleKind::Sigma) || !rule.is_silent {
+                    self.put(Held { place, values, fact, event }, out);
+                }
+                if matches!(rule.kind, RuleKind::Sigma) {
+                    self.correlate(place, &event, &|name| rules.value(row, name), out);
                 }
             }
         }
         self.places = places;
+        self.follow(out);
         self.evict(out);
     }
 
@@ -204,6 +208,7 @@ impl Detector {
         for key in std::mem::take(&mut self.untold) {
             if let Some(group) = self.groups.get(key)
                 && let Some(episode) = &group.episode
+                && !rules.rules()[group.rule].is_silent
             {
                 let rule = &rules.rules()[group.rule];
                 out.push(finding(rule, &group.values, key, FindingKind::Updated, episode));
@@ -314,11 +319,13 @@ impl Detector {
                     for held in self.waiting.release() {
                         self.take(held, out);
                     }
+                    self.follow(out);
                 }
                 (_, Some(due)) if due <= now => {
                     self.now = self.now.max(due);
                     if let Some((key, group)) = self.groups.take_due(self.now) {
                         self.look(key, group, out);
+                        self.follow(out);
                     }
                 }
                 _ => break,
@@ -389,6 +396,48 @@ impl Detector {
         }
     }
 
+    /// A match of a rule is one of those that correlations over it count.
+    fn correlate(
+        &mut self,
+        place: usize,
+        event: &Event,
+        value: &dyn Fn(&str) -> Option<String>,
+        out: &mut Vec<Finding>,
+    ) {
+        let rules = Arc::clone(&self.rules);
+        for (place, input) in rules.over(place).iter().copied() {
+            let rule = &rules.rules()[place];
+            if let Some(over) = &rule.correlates
+                && let Some((values, fact)) = over.fact(rule, input, value)
+            {
+                self.of_rules[place].matches += 1;
+                let distinct = match &fact {
+                    Fact::Value(value) => Some(*value),
+                    _ => None,
+                };
+                let event = Event { value: distinct, weight: 1, ..*event };
+                self.put(Held { place, values, fact, event }, out);
+            }
+        }
+    }
+
+    /// Correlations over rules that were satisfied, which may satisfy others.
+    fn follow(&mut self, out: &mut Vec<Finding>) {
+        while let Some((place, values, event)) = self.satisfied.pop() {
+            self.correlate(place, &event, &|name| values.get(name).cloned(), out);
+        }
+    }
+
+    /// A match is taken at once, or waits for what happened before it.
+    fn put(&mut self, held: Held, out: &mut Vec<Finding>) {
+        let rule = &self.rules.rules()[held.place];
+        if rule.kind.needs_order() && !self.settings.patience.is_zero() {
+            self.waiting.push(held);
+        } else {
+            self.take(held, out);
+        }
+    }
+
     /// What a record is to a rule, in its turn.
     fn take(&mut self, held: Held, out: &mut Vec<Finding>) {
         let rules = Arc::clone(&self.rules);
@@ -399,7 +448,7 @@ impl Detector {
                 let key = fingerprint(&rule.id, &held.values);
                 let mut group =
                     self.groups.take(key).unwrap_or_else(|| Group::new(held.place, held.values.clone()));
-                let satisfied = self.satisfied(rule, &mut group, &held);
+                let satisfied = self.satisfies(rule, &mut group, &held);
                 self.counted(rule, key, group, &held.event, satisfied, out);
             }
             Class::Condition => {
@@ -444,7 +493,7 @@ impl Detector {
     }
 
     /// The records that satisfy the rule together with this one. While it is firing, each that is of the kind does.
-    fn satisfied(&mut self, rule: &Rule, group: &mut Group, held: &Held) -> Option<Vec<Event>> {
+    fn satisfies(&mut self, rule: &Rule, group: &mut Group, held: &Held) -> Option<Vec<Event>> {
         let event = held.event;
         let forget = self.now.minus(self.span(rule) + self.settings.lateness);
         match (&rule.kind, &held.fact) {
@@ -495,6 +544,9 @@ impl Detector {
         out: &mut Vec<Finding>,
     ) {
         if let Some(events) = satisfied {
+            if !self.rules.over(group.rule).is_empty() && !matches!(rule.kind, RuleKind::Sigma) {
+                self.satisfied.push((group.rule, group.values.clone(), *event));
+            }
             let kind = if let Some(episode) = &mut group.episode {
                 let span = self.span(rule);
                 events.iter().for_each(|event| episode.add(event, span));
@@ -525,6 +577,9 @@ impl Detector {
         };
         episode.told = self.now;
         self.untold.remove(&key);
+        if rule.is_silent {
+            return;
+        }
         if kind == FindingKind::Fired {
             self.stats.fired += 1;
             self.of_rules[group.rule].fired += 1;
@@ -612,8 +667,23 @@ impl Detector {
     fn close(&mut self, key: u128, rule: &Rule, group: &Group, out: &mut Vec<Finding>) {
         self.untold.remove(&key);
         if let Some(episode) = &group.episode {
+            self.resolve(rule, &group.values, key, episode, out);
+        }
+    }
+
+    /// It is over for a group.
+    fn resolve(
+        &mut self,
+        rule: &Rule,
+        values: &BTreeMap<String, String>,
+        key: u128,
+        episode: &Episode,
+        out: &mut Vec<Finding>,
+    ) {
+        self.untold.remove(&key);
+        if !rule.is_silent {
             self.stats.resolved += 1;
-            out.push(finding(rule, &group.values, key, FindingKind::Resolved, episode));
+            out.push(finding(rule, values, key, FindingKind::Resolved, episode));
         }
     }
 }

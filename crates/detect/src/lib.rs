@@ -1,5 +1,5 @@
-//! Rules over the stream: a record and the time go in, findings come out. Sigma's detections and Millrace's own threshold
-//! rules are one [`RuleSet`]; a [`Detector`] tests records against it and remembers what was counted.
+//! Rules over the stream: a record and the time go in, findings come out. Sigma's detections and correlations and Millrace's own
+//! rules of many kinds are one [`RuleSet`]; a [`Detector`] tests records against it and remembers what was counted.
 //!
 //! It is not: an alert's life (that is the query service's), a query over what is stored, or a clock.
 //!

@@ -112,6 +112,7 @@ pub(crate) fn read(
     let matches = Matches { query, extract };
     Some(Rule {
         id: id.unwrap_or_else(|| derived_id(document.file, &title)),
+        name: None,
         title,
         description,
         level,
@@ -124,6 +125,8 @@ pub(crate) fn read(
         group_by: group_by.iter().map(|name| Field::new(name)).collect(),
         resolve_after,
         matches: Some(matches),
+        correlates: None,
+        is_silent: false,
         kind,
     })
 }

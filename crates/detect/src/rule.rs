@@ -10,7 +10,7 @@ use crate::{
     kinds::{Fact, RuleKind, as_name_list, as_seconds_or_none, read::ReadFile},
     matching::{Asked, Field, Matches},
     ours,
-    sigma::{self, Filter, Matcher, Pipelines},
+    sigma::{self, Filter, Matcher, Pipelines, correlations::Correlates},
 };
 use millrace_model::{Row, StreamName, closest};
 use serde::Serialize;
@@ -61,6 +61,9 @@ impl fmt::Display for RuleError {
 pub struct Rule {
     /// Its id: the one that it states, else one made from its file and title.
     pub id: String,
+    /// The name by which correlations may refer to it, besides its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it is called.
     pub title: String,
     /// What it looks for and what to do then.
@@ -81,6 +84,12 @@ pub struct Rule {
     /// Which records it is about, where a query says so.
     #[serde(flatten)]
     pub matches: Option<Matches>,
+    /// The rules that it is over, if it is a correlation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) correlates: Option<Correlates>,
+    /// It makes no findings of its own: a correlation counts what it matches.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
     /// Decided for each combination of these fields' values.
     #[serde(serialize_with = "as_name_list")]
     pub(crate) group_by: Vec<Field>,
@@ -121,6 +130,8 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     places: HashMap<String, usize>,
     sigma: Matcher,
+    /// The correlations over each rule, and the number under which they refer to it.
+    correlations: HashMap<usize, Vec<(usize, usize)>>,
     warnings: Vec<RuleError>,
 }
 
@@ -184,6 +195,16 @@ impl RuleSet {
 
     pub(crate) fn place(&self, id: &str) -> Option<usize> {
         self.places.get(id).copied()
+    }
+
+    /// The correlations over a rule, and the number under which each refers to it.
+    pub(crate) fn over(&self, place: usize) -> &[(usize, usize)] {
+        self.correlations.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// A field of a record, by our names or Sigma's.
+    pub(crate) fn value(&self, row: &Row, name: &str) -> Option<String> {
+        Asked::new(row, &[]).text(&Field::new(name)).or_else(|| self.sigma.value(row, name))
     }
 
     /// Appends the places of the rules that the record satisfies, in the order of the set.
@@ -259,26 +280,103 @@ impl Reading {
         sources.retain(|(_, source)| !source.referred_to_by(&silenced));
         self.warnings.extend(sources.iter().filter_map(|(_, source)| source.warning()));
         self.warnings.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
-        let (matcher, refused) = Matcher::compile(sources);
-        let refused: HashMap<usize, String> = refused.into_iter().chain(refused_by_pipelines).collect();
+        let asked: Vec<String> = self
+            .rules
+            .iter()
+            .filter_map(|rule| {
+                Some(rule.correlates.as_ref()?.names(rule).map(str::to_owned).collect::<Vec<_>>())
+            })
+            .flatten()
+            .collect();
+        let (matcher, refused) = Matcher::compile(sources, asked.iter().map(String::as_str));
+        let mut refused: HashMap<usize, String> = refused.into_iter().chain(refused_by_pipelines).collect();
         let held = matcher.held();
+        // What is silenced is not there; the correlation's own error names it.
+        let is_there =
+            |place: usize, rule: &Rule| !matches!(rule.kind, RuleKind::Sigma) || held.contains(&place);
+        let mut inputs = self.inputs(&mut refused, is_there);
         let mut kept = Vec::with_capacity(self.rules.len());
         let mut moved = vec![None; self.rules.len()];
+        let mut correlations: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
         for (place, rule) in self.rules.into_iter().enumerate() {
             if let Some(message) = refused.get(&place) {
                 let (file, line, title) = (rule.file, Some(rule.line), Some(rule.title));
                 self.errors.push(RuleError { file, line, title, message: message.clone() });
                 continue;
             }
-            if matches!(rule.kind, RuleKind::Sigma) && !held.contains(&place) {
-                continue; // silenced; the correlation's own error names it
+            if is_there(place, &rule) {
+                moved[place] = Some(kept.len());
+                kept.push(rule);
             }
-            moved[place] = Some(kept.len());
-            kept.push(rule);
+        }
+        inputs.sort_unstable();
+        for (place, number, input) in inputs {
+            if let (Some(place), Some(input)) = (moved[place], moved[input]) {
+                correlations.entry(input).or_default().push((place, number));
+                let generate = kept[place].correlates.as_ref().is_some_and(|over| over.generate);
+                kept[input].is_silent |= !generate;
+            }
         }
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
-        let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), warnings: self.warnings };
+        let sigma = matcher.moved(&moved);
+        let set = RuleSet { rules: kept, places, sigma, correlations, warnings: self.warnings };
         (set, self.errors)
+    }
+
+    /// Which rules correlations are over: place, number of the reference, place of the rule. One that refers to what is not
+    /// there, or to itself, is refused.
+    fn inputs(
+        &self,
+        refused: &mut HashMap<usize, String>,
+        is_there: impl Fn(usize, &Rule) -> bool,
+    ) -> Vec<(usize, usize, usize)> {
+        loop {
+            let mut names: HashMap<&str, usize> = HashMap::new();
+            for (place, rule) in self.rules.iter().enumerate() {
+                if is_there(place, rule) && !refused.contains_key(&place) {
+                    names.extend(
+                        [Some(&rule.id), rule.name.as_ref()]
+                            .into_iter()
+                            .flatten()
+                            .map(|name| (name.as_str(), place)),
+                    );
+                }
+            }
+            let (mut inputs, mut wrong) = (Vec::new(), Vec::new());
+            for (place, rule) in self.rules.iter().enumerate() {
+                let Some(over) = rule.correlates.as_ref().filter(|_| !refused.contains_key(&place)) else {
+                    continue;
+                };
+                for (number, reference) in over.references.iter().enumerate() {
+                    match names.get(reference.as_str()) {
+                        Some(input) => inputs.push((place, number, *input)),
+                        None => wrong.push((
+                            place,
+                            format!("there is no rule {reference:?}, by id or name, for it to refer to"),
+                        )),
+                    }
+                }
+            }
+            // What is over nothing, then what is only over that, and so on; what is left goes in circles.
+            let mut left: Vec<(usize, usize, usize)> = inputs.clone();
+            loop {
+                let waiting: HashSet<usize> = left.iter().map(|(place, ..)| *place).collect();
+                let before = left.len();
+                left.retain(|(_, _, input)| waiting.contains(input));
+                if left.len() == before {
+                    break;
+                }
+            }
+            wrong.extend(
+                left.iter().map(|(place, ..)| {
+                    (*place, "it refers to itself, over other rules or at once".to_owned())
+                }),
+            );
+            if wrong.is_empty() {
+                return inputs;
+            }
+            refused.extend(wrong);
+        }
     }
 }
 

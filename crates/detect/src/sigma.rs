@@ -1,10 +1,10 @@
 //! Sigma detections: read and tested by the Sigma crates, which are named in this module and its children only.
 //!
 //! What is understood: detection rules of Sigma 2, several documents a file, every modifier of the specification, filters
-//! ([`filters`]) and processing pipelines ([`pipelines`]). What is not, and says so when it is read: correlations (the
-//! detections that one refers to are kept quiet with it, as the specification has it), `action:` collections, and version
-//! 3's array selectors. Which records a rule is tested against follows from its logsource; see [`origin`].
+//! ([`filters`]), correlations ([`correlations`]) and processing pipelines ([`pipelines`]). What is not, and says so when it is
+//! read: `action:` collections, and version 3's array selectors. Which records a rule is tested against follows from its logsource; see [`origin`].
 
+pub(crate) mod correlations;
 mod filters;
 mod mapping;
 mod origin;
@@ -103,7 +103,10 @@ pub(crate) struct Matcher {
 
 impl Matcher {
     /// Compiles detections; with each stands the place of its rule. Places that the engine refuses come back with why.
-    pub(crate) fn compile(mut sources: Vec<(usize, Source)>) -> (Self, Vec<(usize, String)>) {
+    pub(crate) fn compile<'n>(
+        mut sources: Vec<(usize, Source)>,
+        asked: impl Iterator<Item = &'n str>,
+    ) -> (Self, Vec<(usize, String)>) {
         let mut engine = Engine::new();
         let families: Vec<_> =
             sources.iter_mut().map(|(_, source)| Family::of(&mut source.rule.logsource)).collect();
@@ -111,6 +114,7 @@ impl Matcher {
         for detection in sources.iter().flat_map(|(_, source)| source.rule.detection.named.values()) {
             each_item(detection, &mut |item| item.field.name.iter().for_each(|name| names.add(name)));
         }
+        asked.for_each(|name| names.add(name));
         let refused = engine.add_rules(sources.iter().map(|(_, source)| &source.rule));
         let refused: HashMap<usize, String> =
             refused.into_iter().map(|(number, problem)| (number, problem.to_string())).collect();
@@ -145,6 +149,16 @@ impl Matcher {
         self.places.values().map(|(place, _)| *place).collect()
     }
 
+    /// A field of a record by the name that Sigma rules have for it.
+    pub(crate) fn value(&self, row: &Row, name: &str) -> Option<String> {
+        let mut view = View::new(row, &self.names);
+        let origin = Origin::of(row, &view);
+        let said = Said::of(row, &view, origin.service(), origin.is_web());
+        view.hear(said);
+        let value = rsigma_eval::Event::get_field(&view, name)?;
+        value.as_str().map(std::borrow::Cow::into_owned)
+    }
+
     /// Appends the places of the rules that the record satisfies.
     pub(crate) fn matching(&self, row: &Row, places: &mut Vec<usize>) {
         if self.places.is_empty() {
@@ -173,7 +187,11 @@ pub(crate) fn read(
     warnings: &mut Vec<RuleError>,
 ) -> Option<Read> {
     if document.root.contains_key("correlation") {
-        return Some(silenced(document, errors));
+        return Some(match correlations::read(document, errors) {
+            Some(rule) => Read::Ours(Box::new(rule)),
+            // The detections that it would have counted do not become findings one by one.
+            None => Read::Silenced(correlations::references(document)),
+        });
     }
     let before = errors.len();
     if document.root.contains_key("action") {
@@ -207,6 +225,7 @@ pub(crate) fn read(
     let placeholders = key.map(|key| document.error_near(Some(&key), key.clone()));
     let ours = Rule {
         id,
+        name: rule.name.clone(),
         title: rule.title.clone(),
         description: rule.description.clone().unwrap_or_default(),
         level,
@@ -219,6 +238,8 @@ pub(crate) fn read(
         group_by: vec![Field::new("host")],
         resolve_after: None,
         matches: None,
+        correlates: None,
+        is_silent: false,
         digest: decides_by(document),
     };
     Some(Read::Sigma(ours, Box::new(Source { rule, placeholders })))
@@ -255,31 +276,6 @@ fn slips(document: &Document<'_>, errors: &mut Vec<RuleError>) {
             errors.push(document.error(&[key], format!("unknown key {key:?}; did you mean {meant:?}?")));
         }
     }
-}
-
-/// A correlation is not understood. The detections that it would have counted do not become findings one by one.
-fn silenced(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Read {
-    let correlation = document.root.get("correlation");
-    let says = |key: &str| correlation.and_then(|correlation| correlation.get(key));
-    let generate = [says("generate"), document.root.get("generate")]
-        .into_iter()
-        .flatten()
-        .any(|v| v == &Yaml::Bool(true));
-    let references: Vec<String> = match says("rules") {
-        Some(Yaml::Sequence(rules)) => rules.iter().filter_map(Yaml::as_str).map(str::to_owned).collect(),
-        Some(Yaml::String(rule)) => vec![rule.clone()],
-        _ => Vec::new(),
-    };
-    let mut message =
-        "correlation rules are not understood yet; `kind: threshold` counts what a query matches".to_owned();
-    if !generate && !references.is_empty() {
-        message = format!(
-            "{message}; the rules that it refers to ({}) are not tested either",
-            references.join(", ")
-        );
-    }
-    errors.push(document.error(&["correlation"], message));
-    Read::Silenced(if generate { Vec::new() } else { references })
 }
 
 /// The first key with the modifier that asks for values from elsewhere.

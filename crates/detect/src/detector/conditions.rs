@@ -1,6 +1,6 @@
 //! Rules that hold or do not, by all that happened lately: silence, spikes, measures, and what is usual.
 
-use super::{Detector, Episode, FindingKind, Group, Held, finding};
+use super::{Detector, Episode, FindingKind, Group, Held};
 use crate::{
     finding::Finding,
     kinds::{Baseline, Fact, Metric, RuleKind, Spike},
@@ -11,6 +11,7 @@ use crate::{
         quiet::Quiet,
         series::{Measure, Series},
     },
+    window::Event,
 };
 use millrace_model::Timestamp;
 use std::time::Duration;
@@ -127,6 +128,13 @@ impl Detector {
         match (&mut group.episode, holding) {
             (None, None) => {}
             (None, Some(holding)) => {
+                if !self.rules.over(group.rule).is_empty()
+                    && let Some(last) = holding.evidence.first().copied()
+                {
+                    let event =
+                        Event { time: holding.last, heard: self.now, id: last, value: None, weight: 1 };
+                    self.satisfied.push((group.rule, group.values.clone(), event));
+                }
                 group.episode = Some(Episode::of(holding, self.now));
                 self.tell(rule, key, group, Some(FindingKind::Fired), out);
             }
@@ -138,10 +146,9 @@ impl Detector {
             }
             (Some(episode), None) => {
                 if episode.heard.plus(self.resolve_after(rule)) <= self.now {
-                    self.untold.remove(&key);
-                    self.stats.resolved += 1;
-                    out.push(finding(rule, &group.values, key, FindingKind::Resolved, episode));
+                    let over = episode.clone();
                     group.episode = None;
+                    self.resolve(rule, &group.values, key, &over, out);
                 }
             }
         }

@@ -127,6 +127,7 @@ impl SavedRule {
     fn stand_in(&self) -> Rule {
         Rule {
             id: self.id.clone(),
+            name: None,
             title: self.title.clone(),
             description: String::new(),
             level: self.level,
@@ -139,6 +140,8 @@ impl SavedRule {
             group_by: Vec::new(),
             resolve_after: None,
             matches: None,
+            correlates: None,
+            is_silent: false,
             digest: 0,
         }
     }

@@ -377,6 +377,88 @@ fn history_goes_by_its_own_times() {
     );
 }
 
+/// What can be wrong with time, for a rule that counts, one that wants an order, one that notices silence, and one that
+/// notices a change: which of them fire, however fast the stream is read.
+#[test]
+fn faults_of_time() {
+    let rule = |id: &str, kind: &str, terms: &str| {
+        format!("title: {id}\nid: {id}\nkind: {kind}\nquery: '*'\n{kind}: {{ {terms} }}\n")
+    };
+    let texts = [
+        rule("count", "threshold", "count: 3, window: 1m"),
+        rule("order", "sequence", "steps: ['user:a', 'user:b'], within: 1m"),
+        rule("quiet", "flatline", "window: 5m, group_by: [host]"),
+        rule("other", "change", "fields: [user]"),
+    ];
+    let rules = rules(&texts);
+    // When it happened, when it is heard, and who did it.
+    type Line = (i64, i64, &'static str);
+    let table: &[(&str, &[Line], &[&str])] = &[
+        ("in time", &[(0, 0, "a"), (1, 1, "a"), (2, 2, "b")], &["order", "count", "other"]),
+        ("too far apart", &[(0, 0, "b"), (60, 60, "b"), (120, 120, "b")], &[]),
+        ("the first is late", &[(1, 1, "a"), (2, 2, "a"), (0, 100, "a")], &["count"]),
+        ("so late that it is another time", &[(1, 1, "a"), (2, 2, "a"), (0, 700, "a")], &["quiet"]),
+        ("heard in the wrong order", &[(5, 5, "a"), (1, 5, "b")], &["other"]),
+        ("late by more than the patience", &[(5, 5, "a"), (1, 6, "b")], &[]),
+        (
+            "late by less than the patience",
+            &[(1, 1, "a"), (3, 3, "b"), (2, 3, "a")],
+            &["order", "count", "other"],
+        ),
+        ("early: an hour ahead", &[(3600, 0, "a"), (3601, 1, "a"), (3602, 2, "a")], &["count"]),
+        (
+            "one from the future hides nothing",
+            &[(0, 0, "a"), (1, 1, "a"), (999_999, 2, "a"), (3, 3, "a")],
+            &["count"],
+        ),
+        ("one from the future adds nothing", &[(0, 0, "a"), (1, 1, "a"), (999_999, 2, "a")], &[]),
+        ("one second, in order", &[(0, 0, "a"), (0, 0, "b")], &["order", "other"]),
+        ("one second, not in order", &[(0, 0, "b"), (0, 0, "a")], &["other"]),
+        ("an hour behind", &[(-3600, 0, "a"), (-3599, 1, "a"), (-3598, 2, "a")], &["count"]),
+        ("stepped back between", &[(0, 0, "a"), (1, 1, "a"), (-3598, 2, "a"), (-3597, 3, "a")], &[]),
+        (
+            "stepped back, and as often again",
+            &[(0, 0, "a"), (1, 1, "a"), (-3598, 2, "a"), (-3597, 3, "a"), (-3596, 4, "a")],
+            &["count"],
+        ),
+        ("an old file, read at once", &[(-9000, 0, "a"), (-6000, 0, "a"), (-3000, 0, "a")], &[]),
+        ("silence", &[(0, 0, "a"), (301, 301, "a")], &["quiet"]),
+        ("silence by a clock that is behind", &[(-3600, 0, "a"), (-3400, 200, "a"), (-3200, 400, "a")], &[]),
+    ];
+    for (name, lines, expected) in table {
+        let fired = |every: i64| {
+            let mut detector = Detector::new(Arc::clone(&rules), DetectorSettings::default());
+            let (mut out, mut now) = (Vec::new(), 0);
+            for (number, (happened, heard, user)) in lines.iter().enumerate() {
+                // At its own pace time is told of every so many seconds; in a replay the next record is.
+                while every > 0 && now < *heard {
+                    detector.tick(at(now), &mut out);
+                    now += every;
+                }
+                now = *heard;
+                let mut row = row(number as u64, Some(*happened), *heard, "x", user);
+                row.record.attributes.set("host", "h");
+                for _ in 0..2 {
+                    // Replayed: the same record again is none.
+                    detector.observe(&row, at(*heard), &mut out);
+                }
+            }
+            detector.tick(at(now + 5), &mut out);
+            let mut fired: Vec<String> = out
+                .into_iter()
+                .filter(|finding| finding.kind == Fired)
+                .map(|finding| finding.rule_id)
+                .collect();
+            fired.sort();
+            fired
+        };
+        let mut expected: Vec<&str> = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(fired(1), expected, "{name}");
+        assert_eq!(fired(0), expected, "{name}, replayed");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Heard { happened: i64, user: u8 },

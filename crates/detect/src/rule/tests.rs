@@ -139,21 +139,6 @@ fn sigma_mistakes_have_lines_too() {
 }
 
 #[test]
-fn a_correlation_takes_the_rules_that_it_counts_with_it() {
-    let base = "title: base\nname: base\nlogsource: {}\ndetection:\n  a: [x]\n  condition: a\n";
-    let correlation = "title: many\ncorrelation:\n  type: event_count\n  rules: [base]\n  timespan: 1m\n  condition: { gte: 3 }\n";
-    let (set, errors) = load(&[base, SIGMA, correlation].join("---\n"));
-    assert_eq!(set.rules().iter().map(|rule| rule.title.as_str()).collect::<Vec<_>>(), ["sigma"]);
-    assert_eq!(errors.len(), 1);
-    assert!(
-        errors[0].message.contains("not understood yet") && errors[0].message.contains("(base)"),
-        "{errors:?}"
-    );
-    let loud = correlation.replace("  type", "  generate: true\n  type");
-    assert_eq!(load(&[base, &loud].join("---\n")).0.len(), 1);
-}
-
-#[test]
 fn what_loads_but_never_matches_is_a_warning() {
     let text = "title: s\nlogsource: {}\ndetection:\n  a:\n    User|expand: '%admins%'\n  timeframe: 5m\n  condition: a\n";
     let (set, errors) = load(text);
