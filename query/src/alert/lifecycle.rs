@@ -146,6 +146,7 @@ mod tests {
             last: Timestamp(10 + count as i64),
             count,
             evidence: Vec::new(),
+            value: None,
         }
     }
 

@@ -1,6 +1,9 @@
 //! The rules' own journey: consume → decode → ledger → rules → alerts → one transaction of offsets, ledger, rule state,
 //! alerts and outbox.
 //!
+//! Time is the stream's: a record is heard when the topic took it in, so that what was read late, or at once after a pause, is
+//! judged as if it had been read as it came. Only where a partition has been read to its end does the clock go on by itself.
+//!
 //! Each partition has its own rule state, stored with its offset: a record counts once, whatever dies when, and a
 //! partition can move to another node with what its rules had counted so far. A host's records share a partition, so
 //! that rules that group by host or by what a host says see all they need.
@@ -12,7 +15,7 @@ use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Owner
 use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
-    Clock, Declarations, Partition, Row, SourceId, StreamName, TopicId, declared::take_words,
+    Clock, Declarations, Partition, Row, SourceId, StreamName, Timestamp, TopicId, declared::take_words,
 };
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
@@ -37,6 +40,10 @@ const URGENT: u32 = 20;
 const TICK: Duration = Duration::from_millis(500);
 /// Rule files are looked at so often.
 const RELOAD: Duration = Duration::from_secs(5);
+/// A message that was taken in longer ago says that there are more to read.
+const BEHIND: Duration = Duration::from_secs(5);
+/// Unless nothing comes for so long after it.
+const CAUGHT_UP: Duration = Duration::from_secs(2);
 /// What rule states are called in the catalogue.
 const STATE: &str = "detector";
 
@@ -85,9 +92,32 @@ struct Lane {
     published: Option<i64>,
     /// The next offset here.
     next: i64,
+    /// The next offset that was there when the partition was assigned.
+    high: i64,
+    /// When the topic took in the last message.
+    heard: Option<Timestamp>,
+    /// When the last message was read that had waited long.
+    behind: Option<Instant>,
     detector: Detector,
     /// The stored rule state's version.
     version: Option<u64>,
+}
+
+impl Lane {
+    /// How late it is in this partition; `None`: that is not known yet.
+    fn now(&self, clock: Timestamp) -> Option<Timestamp> {
+        let reads_on =
+            self.next < self.high || self.behind.is_some_and(|behind| behind.elapsed() < CAUGHT_UP);
+        if reads_on { self.heard } else { Some(clock) }
+    }
+
+    /// A message is read; when it was heard.
+    fn hear(&mut self, taken: Timestamp, clock: Timestamp) -> Timestamp {
+        let heard = taken.min(clock);
+        self.behind = (clock.since(heard) > BEHIND).then(Instant::now);
+        self.heard = Some(self.heard.map_or(heard, |before| before.max(heard)));
+        heard
+    }
 }
 
 /// Evaluates rules over the stream.
@@ -217,6 +247,9 @@ impl Watch {
                     epoch: ownership.epoch,
                     published: ownership.next_offset,
                     next,
+                    high: assigned.high,
+                    heard: None,
+                    behind: None,
                     detector,
                     version,
                 },
@@ -273,11 +306,12 @@ impl Watch {
         if accounted.outcome.is_some_and(|outcome| outcome != Outcome::New) {
             self.parts.metrics.duplicates.inc();
         }
-        let now = self.parts.clock.now();
+        let clock = self.parts.clock.now();
         let mut findings = Vec::new();
         self.parts.metrics.evaluated.inc_by(accounted.records.len() as u64);
         let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
         let declared = self.parts.declared.get(&accounted.stream);
+        let now = lane.hear(message.timestamp, clock);
         for (id, mut record) in accounted.records {
             take_words(&mut record.attributes);
             if let Some(declared) = declared {
@@ -303,7 +337,9 @@ impl Watch {
         let mut found = Vec::new();
         for (partition, lane) in &mut self.lanes {
             let mut findings = Vec::new();
-            lane.detector.tick(now, &mut findings);
+            if let Some(now) = lane.now(now) {
+                lane.detector.tick(now, &mut findings);
+            }
             found.push((*partition, findings));
         }
         for (partition, findings) in found {
