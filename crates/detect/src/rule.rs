@@ -114,6 +114,8 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     places: HashMap<String, usize>,
     sigma: Matcher,
+    /// The places of the others: each of them is asked of every record, so the walk to them is kept short.
+    queries: Vec<usize>,
     warnings: Vec<RuleError>,
 }
 
@@ -173,7 +175,8 @@ impl RuleSet {
     /// Appends the places of the rules that the record satisfies, in the order of the set.
     pub(crate) fn matching(&self, row: &Row, places: &mut Vec<usize>) {
         self.sigma.matching(row, places);
-        for (place, rule) in self.rules.iter().enumerate() {
+        for place in self.queries.iter().copied() {
+            let rule = &self.rules[place];
             if let RuleKind::Threshold(threshold) = &rule.kind
                 && (rule.streams.is_empty() || rule.streams.contains(&row.stream))
                 && threshold.query.matches(&row.placed())
@@ -261,7 +264,8 @@ impl Reading {
             kept.push(rule);
         }
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
-        let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), warnings: self.warnings };
+        let queries = (0..kept.len()).filter(|place| !kept[*place].is_single()).collect();
+        let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), queries, warnings: self.warnings };
         (set, self.errors)
     }
 }

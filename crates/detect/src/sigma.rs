@@ -6,6 +6,7 @@
 //! 3's array selectors. Which records a rule is tested against follows from its logsource; see [`origin`].
 
 mod filters;
+mod gates;
 mod mapping;
 mod origin;
 mod pipelines;
@@ -105,6 +106,10 @@ impl Matcher {
         let mut engine = Engine::new();
         let families: Vec<_> =
             sources.iter_mut().map(|(_, source)| Family::of(&mut source.rule.logsource)).collect();
+        for (_, source) in &mut sources {
+            origin::mark_requests(&mut source.rule.logsource);
+            source.rule.detection.named.values_mut().for_each(gates::add);
+        }
         let mut names = Names::default();
         for detection in sources.iter().flat_map(|(_, source)| source.rule.detection.named.values()) {
             each_item(detection, &mut |item| item.field.name.iter().for_each(|name| names.add(name)));

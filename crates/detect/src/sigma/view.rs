@@ -118,6 +118,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Every name that it has, but for what its line says.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().map(|(name, _)| *name)
+    }
+
     fn named(&self, name: &str) -> Option<&'a Value> {
         let last = name.as_bytes().last();
         let same =
