@@ -265,7 +265,8 @@ impl Reading {
         }
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let queries = (0..kept.len()).filter(|place| !kept[*place].is_single()).collect();
-        let set = RuleSet { rules: kept, places, sigma: matcher.moved(&moved), queries, warnings: self.warnings };
+        let set =
+            RuleSet { rules: kept, places, sigma: matcher.moved(&moved), queries, warnings: self.warnings };
         (set, self.errors)
     }
 }

@@ -108,7 +108,7 @@ impl Matcher {
             sources.iter_mut().map(|(_, source)| Family::of(&mut source.rule.logsource)).collect();
         for (_, source) in &mut sources {
             origin::mark_requests(&mut source.rule.logsource);
-            source.rule.detection.named.values_mut().for_each(gates::add);
+            gates::help(&mut source.rule);
         }
         let mut names = Names::default();
         for detection in sources.iter().flat_map(|(_, source)| source.rule.detection.named.values()) {
@@ -304,6 +304,21 @@ fn each_item(detection: &Detection, visit: &mut impl FnMut(&DetectionItem)) {
         }
         Detection::ArrayMatch { body, .. } => each_item(body, visit),
         Detection::Conditional { named, .. } => named.values().for_each(|inner| each_item(inner, visit)),
+        Detection::Keywords(_) => {}
+    }
+}
+
+/// The same, to change them.
+fn each_item_mut(detection: &mut Detection, change: &mut impl FnMut(&mut DetectionItem)) {
+    match detection {
+        Detection::AllOf(items) => items.iter_mut().for_each(change),
+        Detection::AnyOf(inner) | Detection::And(inner) => {
+            inner.iter_mut().for_each(|inner| each_item_mut(inner, change));
+        }
+        Detection::ArrayMatch { body, .. } => each_item_mut(body, change),
+        Detection::Conditional { named, .. } => {
+            named.values_mut().for_each(|inner| each_item_mut(inner, change));
+        }
         Detection::Keywords(_) => {}
     }
 }
