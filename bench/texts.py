@@ -5,6 +5,7 @@
     bench/texts.py windows [-n 50000] [--seed 1] FOLDER         Windows events: the folder's events with new ids and times
     bench/texts.py build   [-n 60000] [--seed 1] FILE...        verbose build logs, repeated with new hashes and paths
     bench/texts.py prose   [-n 400000] FOLDER...                lines of Markdown, and comments of Rust sources
+    bench/texts.py hosts   [-n 200000] [--seed 1]               what a web server's host logs: auditd, sshd, sudo, cron, requests
 
 What is redrawn is what differs from one event or build to the next; everything else stays as it was found.
 """
@@ -247,10 +248,64 @@ def prose(options):
                 made += 1
 
 
+# A host's own logs
+
+COMMANDS = ["ls -l --color=auto", "git status --short", "/usr/bin/python3 /opt/app/run.py --once", "df -h /", "ps aux",
+            "systemctl status nginx", "tail -n 50 /var/log/app.log", "cat /proc/meminfo", "vim /etc/app/config.toml"]
+
+
+def hosts(options):
+    """Everyday lines: of every ten events three are requests, three audit events of several lines, the others syslog."""
+    rnd = random.Random(options.seed)
+    site = Site(rnd)
+    time, made, serial = START, 0, 1000
+
+    def audited(command):
+        words = command.split()
+        name = words[0].rsplit("/", 1)[-1]
+        id_of = f"msg=audit({time.timestamp():.3f}:{serial})"
+        spelled = " ".join(f'a{at}="{word}"' for at, word in enumerate(words))
+        title = "\0".join(words).encode().hex().upper()
+        return [
+            f"type=SYSCALL {id_of}: arch=c000003e syscall=59 success=yes exit=0 a0={rnd.getrandbits(44):x} a1={rnd.getrandbits(44):x} "
+            f"a2={rnd.getrandbits(44):x} a3=8 items=2 ppid={rnd.randint(300, 9999)} pid={rnd.randint(300, 99999)} auid=1000 uid=1000 "
+            f'gid=1000 euid=1000 suid=1000 fsuid=1000 egid=1000 sgid=1000 fsgid=1000 tty=pts0 ses=3 comm="{name}" '
+            f'exe="/usr/bin/{name}" subj=unconfined key="exec"',
+            f"type=EXECVE {id_of}: argc={len(words)} {spelled}",
+            f'type=CWD {id_of}: cwd="/home/ann"',
+            f'type=PATH {id_of}: item=0 name="/usr/bin/{name}" inode={rnd.randint(1, 999999)} dev=fe:01 mode=0100755 ouid=0 ogid=0 '
+            "rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0",
+            f"type=PROCTITLE {id_of}: proctitle={title}",
+        ]
+
+    while made < options.n:
+        time += timedelta(seconds=rnd.expovariate(5.0))
+        serial += 1
+        stamp, client = f"{time:%b %d %H:%M:%S} web1", f"10.0.{rnd.randint(0, 255)}.{rnd.randint(1, 254)}"
+        roll = rnd.random()
+        if roll < 0.3:
+            uri, size = site.page()
+            event = [f'{client} - - [{time:%d/%b/%Y:%H:%M:%S} +0000] "GET {uri} HTTP/1.1" {rnd.choice([200] * 9 + [404])} {size} '
+                     f'"-" "{AGENTS[0].format(c=140)}"']
+        elif roll < 0.6:
+            event = audited(rnd.choice(COMMANDS))
+        elif roll < 0.75:
+            event = [f"{stamp} sshd[{serial}]: Accepted publickey for ann from {client} port {rnd.randint(1024, 65535)} ssh2: "
+                     "ED25519 SHA256:abcdefghijklmnopqrstuvwxyz"]
+        elif roll < 0.85:
+            event = [f"{stamp} sudo[{serial}]:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; COMMAND=/usr/bin/{rnd.choice(COMMANDS)}"]
+        else:
+            event = [f"{stamp} CRON[{serial}]: (root) CMD (/usr/local/bin/rotate --keep 7 > /dev/null 2>&1)"]
+        for line in event[:options.n - made]:
+            print(line)
+            made += 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for make, lines, paths in ((access, 300_000, None), (windows, 50_000, 1), (build, 60_000, "+"), (prose, 400_000, "+")):
+    for make, lines, paths in ((access, 300_000, None), (windows, 50_000, 1), (build, 60_000, "+"), (prose, 400_000, "+"),
+                               (hosts, 200_000, None)):
         kind = kinds.add_parser(make.__name__)
         kind.add_argument("-n", type=int, default=lines)
         kind.add_argument("--seed", type=int, default=1)

@@ -11,11 +11,12 @@
 //! ```
 
 use crate::{
-    detector::{Detector, DetectorSettings},
     document::Document,
     finding::{Finding, FindingKind},
     keys::parse_span,
-    rule::{Rule, RuleError, RuleSet},
+    replay::replayed,
+    rule::{Rule, RuleError},
+    set::RuleSet,
 };
 use millrace_model::{Attributes, LogRecord, RecordId, Row, SourceId, StreamName, Timestamp, Value, closest};
 use serde::Serialize;
@@ -80,49 +81,6 @@ pub fn run_cases(rules: &Arc<RuleSet>) -> Vec<CaseOutcome> {
         .collect()
 }
 
-/// What the rules say of records that are read from somewhere and not from the stream: their own times are taken as they
-/// stand, and the time between two of them passes. With each finding comes the number that its record was given.
-///
-/// Of rules that count: each time that they fire. Of a Sigma rule, and of others that single records satisfy: every record that does. Records without a time
-/// of their own happen when they were observed. Blocks for as long as the rows take to read and test.
-pub fn findings_over(
-    rules: &Arc<RuleSet>,
-    rows: impl Iterator<Item = (usize, Row)>,
-) -> Vec<(usize, Finding)> {
-    replay(rules, rows, Duration::ZERO)
-}
-
-/// The same, and so much time after the last row. What silence has made fire is told with the record that ends it, or the last.
-fn replay(
-    rules: &Arc<RuleSet>,
-    rows: impl Iterator<Item = (usize, Row)>,
-    quiet: Duration,
-) -> Vec<(usize, Finding)> {
-    let mut detector = Detector::new(Arc::clone(rules), DetectorSettings::history());
-    let (mut all, mut found) = (Vec::new(), Vec::new());
-    let (mut now, mut last) = (Timestamp::MIN, 0);
-    let mut tell = |found: &mut Vec<Finding>, number: usize| {
-        let told = found.drain(..).filter(|finding| match finding.kind {
-            FindingKind::Fired => true,
-            FindingKind::Updated => rules.get(&finding.rule_id).is_some_and(Rule::is_single),
-            FindingKind::Resolved => false,
-        });
-        all.extend(told.map(|finding| (number, finding)));
-    };
-    for (number, row) in rows {
-        now = now.max(row.record.time());
-        last = number;
-        detector.observe(&row, now, &mut found);
-        tell(&mut found, number);
-    }
-    if now > Timestamp::MIN && !quiet.is_zero() {
-        detector.tick(now.plus(quiet), &mut found);
-        found.retain(|finding| finding.kind == FindingKind::Fired);
-        tell(&mut found, last);
-    }
-    all
-}
-
 impl Case {
     /// Is it one of the positive ones?
     #[cfg(test)]
@@ -131,7 +89,7 @@ impl Case {
     }
 
     fn problem(&self, rule: &Rule, rules: &Arc<RuleSet>) -> Option<String> {
-        let found = replay(rules, self.rows(rule).enumerate(), self.quiet);
+        let found = replayed(rules, self.rows(rule).enumerate(), self.quiet);
         let fired: Vec<Finding> = found
             .into_iter()
             .map(|(_, finding)| finding)

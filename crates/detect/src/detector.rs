@@ -25,7 +25,8 @@ pub use snapshot::SnapshotError;
 use crate::{
     finding::{Finding, FindingKind, fingerprint, memory},
     kinds::{Class, Fact, RuleKind},
-    rule::{Rule, RuleSet},
+    rule::Rule,
+    set::RuleSet,
     states::{State, last::Last, steps::Chain, steps::Steps, terms::Terms},
     window::{Event, Window},
 };

@@ -14,12 +14,14 @@ mod keys;
 mod kinds;
 mod matching;
 mod ours;
+mod replay;
 mod rule;
+mod set;
 mod sigma;
 mod states;
 mod window;
 
-pub use cases::{CaseOutcome, findings_over, run_cases};
+pub use cases::{CaseOutcome, run_cases};
 pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, RuleStats, SnapshotError};
 pub use finding::{Finding, FindingKind, Level};
 pub use kinds::{
@@ -27,7 +29,9 @@ pub use kinds::{
     list::List,
 };
 pub use matching::Matches;
-pub use rule::{Rule, RuleError, RuleFile, RuleSet};
+pub use replay::{Replay, findings_over};
+pub use rule::{Rule, RuleError, RuleFile};
+pub use set::RuleSet;
 pub use sigma::Pipelines;
 
 /// The detections that come with Millrace.

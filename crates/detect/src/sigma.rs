@@ -6,6 +6,7 @@
 
 pub(crate) mod correlations;
 mod filters;
+mod gates;
 mod mapping;
 mod origin;
 mod pipelines;
@@ -19,7 +20,8 @@ use crate::{
     finding::{Level, digest},
     kinds::RuleKind,
     matching::Field,
-    rule::{Read, Rule, RuleError, derived_id},
+    rule::{Rule, RuleError, derived_id},
+    set::Read,
 };
 use mapping::Said;
 use millrace_model::{Row, closest};
@@ -110,6 +112,10 @@ impl Matcher {
         let mut engine = Engine::new();
         let families: Vec<_> =
             sources.iter_mut().map(|(_, source)| Family::of(&mut source.rule.logsource)).collect();
+        for (_, source) in &mut sources {
+            origin::mark_requests(&mut source.rule.logsource);
+            gates::help(&mut source.rule);
+        }
         let mut names = Names::default();
         for detection in sources.iter().flat_map(|(_, source)| source.rule.detection.named.values()) {
             each_item(detection, &mut |item| item.field.name.iter().for_each(|name| names.add(name)));
@@ -299,6 +305,21 @@ fn each_item(detection: &Detection, visit: &mut impl FnMut(&DetectionItem)) {
         }
         Detection::ArrayMatch { body, .. } => each_item(body, visit),
         Detection::Conditional { named, .. } => named.values().for_each(|inner| each_item(inner, visit)),
+        Detection::Keywords(_) => {}
+    }
+}
+
+/// The same, to change them.
+fn each_item_mut(detection: &mut Detection, change: &mut impl FnMut(&mut DetectionItem)) {
+    match detection {
+        Detection::AllOf(items) => items.iter_mut().for_each(change),
+        Detection::AnyOf(inner) | Detection::And(inner) => {
+            inner.iter_mut().for_each(|inner| each_item_mut(inner, change));
+        }
+        Detection::ArrayMatch { body, .. } => each_item_mut(body, change),
+        Detection::Conditional { named, .. } => {
+            named.values_mut().for_each(|inner| each_item_mut(inner, change));
+        }
         Detection::Keywords(_) => {}
     }
 }

@@ -3,11 +3,7 @@
 //! both speak of fields by the same names.
 
 use super::{Source, locate, parse};
-use crate::{
-    document::Document,
-    finding::digest,
-    rule::{RuleError, Sources},
-};
+use crate::{document::Document, finding::digest, rule::RuleError, set::Sources};
 use millrace_model::closest;
 use rsigma_parser::{ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SelectorPattern};
 

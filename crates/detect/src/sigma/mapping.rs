@@ -49,7 +49,8 @@ impl<'a> Said<'a> {
         self.fields.push((name, value.into()));
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Does the line say anything of a name?
+    pub(super) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| *known == name)
     }
 

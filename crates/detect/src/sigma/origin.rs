@@ -24,12 +24,24 @@ pub(super) const NO_CATEGORY: &str = "-";
 
 /// The category of requests to web servers.
 const WEB: &str = "webserver";
+/// A dimension of our own: whether it is about requests. Rules for web servers and proxies are not tested on records that
+/// are none, even if nothing else is known of those.
+const REQUESTS: &str = "requests";
+
+/// Marks the logsource of a rule for web servers and proxies.
+pub(super) fn mark_requests(logsource: &mut LogSource) {
+    if let Some(WEB | "proxy") = logsource.category.as_deref() {
+        logsource.custom.insert(REQUESTS.to_owned(), "yes".to_owned());
+    }
+}
 
 /// What is known of a record.
 pub(super) struct Origin<'a> {
     product: Option<Cow<'a, str>>,
     service: Option<Cow<'a, str>>,
     category: Option<Cow<'a, str>>,
+    /// May it be about a request to a web server or proxy?
+    request: bool,
 }
 
 impl<'a> Origin<'a> {
@@ -63,7 +75,8 @@ impl<'a> Origin<'a> {
             }
             service.as_deref().is_some_and(is_system_program).then_some(NO_CATEGORY.into())
         });
-        Self { product, service, category }
+        let request = category.is_some() || view.names().any(is_of_request);
+        Self { product, service, category, request }
     }
 
     /// What kind of event it is turns out to be said by the record's line.
@@ -83,12 +96,16 @@ impl<'a> Origin<'a> {
 
     pub(super) fn log_source(&self) -> LogSource {
         let own = |part: &Option<Cow<'_, str>>| part.as_deref().map(str::to_owned);
-        LogSource {
+        let mut source = LogSource {
             product: own(&self.product),
             service: own(&self.service),
             category: own(&self.category),
             ..LogSource::default()
+        };
+        if !self.request {
+            source.custom.insert(REQUESTS.to_owned(), "no".to_owned());
         }
+        source
     }
 }
 
@@ -263,6 +280,11 @@ fn is_system_program(service: &str) -> bool {
     is_auth_program(service) || matches!(service, "kernel" | "systemd" | "clamav" | "vsftpd" | "named")
 }
 
+/// Is it a field that requests have?
+fn is_of_request(name: &str) -> bool {
+    ["cs-", "c-uri", "http", "url"].iter().any(|start| name.starts_with(start))
+}
+
 /// Is this a line of an access log, parsed or as it stands?
 fn looks_like_access(row: &Row, view: &View<'_>) -> bool {
     if view.value("http.request.method").is_some() || view.value("cs-method").is_some() {
@@ -339,13 +361,19 @@ mod tests {
             (Some("nginx"), false, false),
             (None, true, true),
         ] {
-            let origin = Origin { product: None, service: service.map(Cow::Borrowed), category: None };
+            let origin =
+                Origin { product: None, service: service.map(Cow::Borrowed), category: None, request: false };
             assert_eq!(Family::Auth.may_hold(&origin), auth, "{service:?}");
             assert_eq!(Family::Syslog.may_hold(&origin), syslog, "{service:?}");
         }
         for (category, registry) in [(Some("registry_set"), true), (Some("file_event"), false), (None, true)]
         {
-            let origin = Origin { product: None, service: None, category: category.map(Cow::Borrowed) };
+            let origin = Origin {
+                product: None,
+                service: None,
+                category: category.map(Cow::Borrowed),
+                request: false,
+            };
             assert_eq!(Family::Registry.may_hold(&origin), registry, "{category:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Values for `%placeholders%` of items with the modifier `expand`, out of a pipeline's variables. Only such items are
 //! touched: a percent sign means nothing anywhere else.
 
-use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaRule, SigmaString, SigmaValue};
+use rsigma_parser::{DetectionItem, Modifier, SigmaRule, SigmaString, SigmaValue};
 use std::collections::HashMap;
 
 /// The most values that one item may become.
@@ -27,7 +27,7 @@ pub(super) fn expand(
 ) -> Result<(), String> {
     let mut result = Ok(());
     for detection in rule.detection.named.values_mut() {
-        each_item(detection, &mut |item| {
+        super::each_item_mut(detection, &mut |item| {
             if item.field.modifiers.contains(&Modifier::Expand) {
                 match values(item, expansion, variables) {
                     Ok(Some(values)) => {
@@ -130,16 +130,4 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     }
     pieces.push(Piece::Text(rest));
     pieces
-}
-
-fn each_item(detection: &mut Detection, change: &mut impl FnMut(&mut DetectionItem)) {
-    match detection {
-        Detection::AllOf(items) => items.iter_mut().for_each(change),
-        Detection::AnyOf(inner) | Detection::And(inner) => {
-            inner.iter_mut().for_each(|inner| each_item(inner, change));
-        }
-        Detection::ArrayMatch { body, .. } => each_item(body, change),
-        Detection::Conditional { named, .. } => named.values_mut().for_each(|inner| each_item(inner, change)),
-        Detection::Keywords(_) => {}
-    }
 }

@@ -68,7 +68,13 @@ fn a_rule_for_another_product_or_service_is_not_tested() {
     let access = row(r#"1.2.3.4 - - [x] "GET /x HTTP/1.1" 200"#, r#"{"service.name":"nginx"}"#, HOST);
     assert_eq!(titles(&rules, &access), ["linux", "web"]);
     let windows = row("x", r#"{"EventID":1,"Channel":"x"}"#, HOST);
-    assert_eq!(titles(&rules, &windows), ["windows", "web"], "no category is known of it");
+    assert_eq!(titles(&rules, &windows), ["windows"], "no category is known of it, but it is no request");
+    let request = row("x", r#"{"c-uri":"/"}"#, HOST);
+    assert_eq!(
+        titles(&rules, &request),
+        ["linux", "sshd", "sudo", "auth", "syslog", "web"],
+        "it may be anything"
+    );
 }
 
 #[test]

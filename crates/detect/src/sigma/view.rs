@@ -118,6 +118,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Every name that it has, but for what its line says.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().map(|(name, _)| *name)
+    }
+
     fn named(&self, name: &str) -> Option<&'a Value> {
         let last = name.as_bytes().last();
         let same =
@@ -211,6 +216,9 @@ impl Event for View<'_> {
     fn visit_top_level_keys(&self, visit: &mut dyn FnMut(&str)) -> bool {
         MESSAGE.into_iter().for_each(&mut *visit);
         for (name, value) in &self.names {
+            if self.said.decoded && self.said.has(name) {
+                continue; // visited below
+            }
             visit(name);
             if matches!(value, Value::Map(_) | Value::Array(_)) && root(name) != *name {
                 visit(root(name));

@@ -1,6 +1,7 @@
 //! Reading rules: what is taken, and what an error says and where.
 
 use super::*;
+use crate::{finding::Level, rule::derived_id};
 use std::time::Duration;
 
 fn load(text: &str) -> (RuleSet, Vec<RuleError>) {
