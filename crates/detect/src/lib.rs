@@ -34,12 +34,57 @@ pub use rule::{Rule, RuleError, RuleFile};
 pub use set::RuleSet;
 pub use sigma::Pipelines;
 
-/// The detections that come with Millrace.
+/// The names of these rules' files, with their texts out of the folder `rules`.
+macro_rules! files {
+    ($($name:literal,)*) => {
+        [$((concat!("starter/", $name), include_str!(concat!("../../../rules/", $name))),)*]
+    };
+}
+
+/// The detections that come with Millrace: every file of the folder `rules`.
 pub fn starter() -> Vec<RuleFile> {
-    [
-        ("starter/ssh_brute_force.yml", include_str!("../../../rules/ssh_brute_force.yml")),
-        ("starter/sudo_failure.yml", include_str!("../../../rules/sudo_failure.yml")),
-        ("starter/oom_kill.yml", include_str!("../../../rules/oom_kill.yml")),
+    files![
+        "account_created.yml",
+        "audit_rules_removed.yml",
+        "audit_switched_off.yml",
+        "clock_wrong.yml",
+        "crash_burst.yml",
+        "crontab_changed.yml",
+        "disk_fault.yml",
+        "disk_full.yml",
+        "hardware_fault.yml",
+        "host_silent.yml",
+        "kernel_fault.yml",
+        "kernel_module_new.yml",
+        "kernel_module_taint.yml",
+        "listening_service_new.yml",
+        "logging_stopped.yml",
+        "login_brute_force.yml",
+        "logs_cleared.yml",
+        "logs_lost.yml",
+        "memory_errors_corrected.yml",
+        "nothing_arrives.yml",
+        "oom_kill.yml",
+        "persistence_file.yml",
+        "privileged_group_member.yml",
+        "program_in_temporary_folder.yml",
+        "promiscuous_mode.yml",
+        "service_failing.yml",
+        "ssh_brute_force.yml",
+        "ssh_log_in_after_failures.yml",
+        "ssh_new_source.yml",
+        "ssh_password_spray.yml",
+        "sudo_failure.yml",
+        "sudo_new_user.yml",
+        "uid_zero_account.yml",
+        "upstream_down.yml",
+        "web_attack_answered.yml",
+        "web_attack_tried.yml",
+        "web_client_errors.yml",
+        "web_path_search.yml",
+        "web_scanner_agent.yml",
+        "web_server_error_spike.yml",
+        "web_server_errors.yml",
     ]
     .into_iter()
     .map(|(path, text)| RuleFile { path: path.to_owned(), text: text.to_owned() })

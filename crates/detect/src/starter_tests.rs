@@ -1,7 +1,40 @@
 //! The rules that come with Millrace do what the lines in their files say.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use crate::{RuleSet, run_cases, starter};
-use std::sync::Arc;
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+#[test]
+fn every_file_of_the_folder_is_built_in() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let there: BTreeSet<String> = names.filter(|name| name != "README.md").collect();
+    let files = starter();
+    let built_in: BTreeSet<String> =
+        files.iter().map(|file| file.path.trim_start_matches("starter/").to_owned()).collect();
+    assert_eq!(built_in, there);
+    assert_eq!(built_in.len(), files.len(), "none is there twice");
+}
+
+#[test]
+fn every_starter_rule_is_ready_for_people() {
+    let (rules, errors) = RuleSet::load(starter());
+    assert!(errors.is_empty(), "{errors:?}");
+    let mut ids = BTreeSet::new();
+    for rule in rules.rules() {
+        let id = rule.id.split('-').map(str::len).collect::<Vec<_>>();
+        assert!(id == [8, 4, 4, 4, 12] && ids.insert(&rule.id), "{}: {}", rule.file, rule.id);
+        let sentences = rule.description.matches(['.', '?']).count();
+        assert!((2..=8).contains(&sentences), "{} says {sentences} sentences", rule.file);
+        let known = |tag: &String| tag.starts_with("attack.") || tag.starts_with("impact.");
+        assert!(!rule.tags.is_empty() && rule.tags.iter().all(known), "{}: {:?}", rule.file, rule.tags);
+        let text = starter().into_iter().find(|file| file.path == rule.file).unwrap().text;
+        for key in ["level: ", "falsepositives:"] {
+            assert!(text.lines().any(|line| line.starts_with(key)), "{} without {key}", rule.file);
+        }
+    }
+}
 
 #[test]
 fn every_starter_rule_does_as_its_cases_say() {
