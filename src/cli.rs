@@ -410,24 +410,53 @@ pub(crate) struct RebuildArgs {
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
     /// Read rules and say what is wrong with them
-    Check {
-        /// Files and folders
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
+    Check(RulesArgs),
     /// Run the lines that rules bring along, or try the rules on records
     Test(RulesTestArgs),
+    /// Say in words what rules look for
+    Explain(RulesArgs),
+    /// Try a rule of a server's over the records that it keeps
+    Backtest(RulesBacktestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// Files and folders
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Sigma's processing pipelines, files and folders: Sigma rules go through them
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) pipelines: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RulesTestArgs {
-    /// Files and folders
-    #[arg(required = true)]
-    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// Records to try the rules on: a file or folder of NDJSON or lines
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) events: Option<PathBuf>,
     /// How to write findings
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Write the outcome of the rules' own lines to this file, too, as JUnit has it
+    #[arg(long, value_name = "FILE", conflicts_with = "events")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesBacktestArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The rule's id
+    pub(crate) id: String,
+    /// The first instant: RFC 3339, or an age such as 7d [default: 7d before the last]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// The first instant after [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// How to write it
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -581,8 +610,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             runtime()?.block_on(catalogue::downgrade(&settings::stored(&args.stored)?, args.to))
         }
         Command::Catalogue(CatalogueCommand::Reprocess(args)) => runtime()?.block_on(reprocess::run(&args)),
-        Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
+        Command::Rules(RulesCommand::Check(args)) => rules::check(&args),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
+        Command::Rules(RulesCommand::Explain(args)) => rules::explain(&args),
+        Command::Rules(RulesCommand::Backtest(args)) => runtime()?.block_on(rules::backtest(&args)),
         Command::Doctor(args) => runtime()?.block_on(doctor::run(&args)),
         Command::Decrypt(args) => decrypt::decrypt(&args),
         Command::Token(args) => runtime()?.block_on(token::run(&args)),

@@ -1,10 +1,15 @@
-//! `millrace rules check` and `millrace rules test`: rules without a server.
+//! `millrace rules check`, `test` and `explain`: rules without a server; and `backtest`, over the records that one keeps.
 
-use crate::cli::{Code, Failure, Output, RulesTestArgs, written};
-use millrace_detect::{Finding, RuleSet, findings_over, run_cases};
+use crate::{
+    chart,
+    cli::{Code, Failure, Output, RulesArgs, RulesBacktestArgs, RulesTestArgs, written},
+    client::{Request, printable},
+};
+use millrace_detect::{CaseOutcome, Finding, RuleSet, findings_over, run_cases};
 use millrace_intake::Parsers;
 use millrace_model::{Attributes, Clock, RecordId, Row, SourceId, StreamName, SystemClock, Timestamp};
-use serde_json::json;
+use millrace_query::alert::rules::RuleTexts;
+use serde_json::{Map, Value, json};
 use std::{
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -12,10 +17,8 @@ use std::{
 };
 
 /// Reads rules; says what is wrong with them.
-fn load(paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
-    let (files, mut errors) = millrace_query::alert::rules::read_files(paths, false);
-    let (rules, wrong) = RuleSet::load(files);
-    errors.extend(wrong);
+fn load(args: &RulesArgs) -> anyhow::Result<RuleSet> {
+    let (rules, errors) = RuleTexts::read(&args.paths, &args.pipelines, false).load();
     for warning in rules.warnings() {
         eprintln!("warning: {warning}");
     }
@@ -30,28 +33,101 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
 }
 
 /// `millrace rules check`.
-pub(crate) fn check(paths: &[PathBuf]) -> anyhow::Result<Code> {
-    let rules = load(paths)?;
+pub(crate) fn check(args: &RulesArgs) -> anyhow::Result<Code> {
+    let rules = load(args)?;
     eprintln!("{} rules, nothing is wrong with them", rules.len());
     Ok(Code::Ok)
 }
 
+/// `millrace rules explain`.
+pub(crate) fn explain(args: &RulesArgs) -> anyhow::Result<Code> {
+    let rules = load(args)?;
+    let mut out = io::stdout().lock();
+    for (number, rule) in rules.rules().iter().enumerate() {
+        let gap = if number == 0 { "" } else { "\n" };
+        written(write!(out, "{gap}{}", rule.explain()))?;
+    }
+    Ok(Code::Ok)
+}
+
+/// `millrace rules backtest`.
+pub(crate) async fn backtest(args: &RulesBacktestArgs) -> anyhow::Result<Code> {
+    let mut parameters = Map::new();
+    for (name, value) in [("from", &args.from), ("to", &args.to)] {
+        value.iter().for_each(|value| drop(parameters.insert(name.to_owned(), json!(value))));
+    }
+    let id: String = args.id.bytes().map(in_path).collect();
+    let path = format!("api/v1/rules/{id}/backtest");
+    let answer = Request::get(&args.server, &path).with(&Value::Object(parameters)).send().await?;
+    let mut out = io::stdout().lock();
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    match args.output {
+        Output::Json => written(writeln!(out, "{answer:#}"))?,
+        Output::Ndjson => {
+            written(list("samples").iter().try_for_each(|sample| writeln!(out, "{sample}")))?;
+        }
+        Output::Text => {
+            let count = |bucket: &Value| bucket["count"].as_u64().unwrap_or(0);
+            let most = list("buckets").iter().map(count).max().unwrap_or(1);
+            for bucket in list("buckets") {
+                let bar = chart::sideways(count(&bucket) as f64 / most as f64, 40);
+                let start = bucket["start"].as_str().unwrap_or_default();
+                written(writeln!(out, "{start}  {:>8}  {bar}", count(&bucket)))?;
+            }
+            for sample in list("samples") {
+                let group = sample["group"].as_object().cloned().unwrap_or_default();
+                let group: Vec<String> = group
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+                    .collect();
+                let (first, records) = (sample["first"].as_str().unwrap_or_default(), &sample["count"]);
+                written(writeln!(out, "{first}  {records} records  {}", printable(&group.join(" "))))?;
+            }
+        }
+    }
+    for missing in list("missing") {
+        eprintln!("not looked at: {}", missing["reason"].as_str().unwrap_or_default());
+    }
+    eprintln!(
+        "{} findings over {} records from {} to {}, in {} ms",
+        answer["findings"],
+        answer["records"],
+        answer["from"].as_str().unwrap_or_default(),
+        answer["to"].as_str().unwrap_or_default(),
+        answer["took_ms"]
+    );
+    Ok(if answer["partial"] == json!(true) { Code::Partial } else { Code::Ok })
+}
+
+/// A byte of an id in a path.
+fn in_path(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
 /// `millrace rules test`.
 pub(crate) fn test(args: &RulesTestArgs) -> anyhow::Result<Code> {
-    let rules = Arc::new(load(&args.paths)?);
+    let rules = Arc::new(load(&args.rules)?);
     match &args.events {
         Some(events) => on_events(&rules, events, args.output),
-        None => own_cases(&rules, args.output),
+        None => own_cases(&rules, args),
     }
 }
 
 /// Runs the lines that the rules bring along.
-fn own_cases(rules: &Arc<RuleSet>, output: Output) -> anyhow::Result<Code> {
+fn own_cases(rules: &Arc<RuleSet>, args: &RulesTestArgs) -> anyhow::Result<Code> {
     let outcomes = run_cases(rules);
     let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    if let Some(path) = &args.junit {
+        std::fs::write(path, junit(&outcomes))
+            .map_err(|error| Failure::with(Code::Usage, format!("{}: {error}", path.display())))?;
+    }
     let mut out = io::stdout().lock();
     for outcome in &outcomes {
-        match (output, &outcome.problem) {
+        match (args.output, &outcome.problem) {
             (Output::Text, None) => {
                 written(writeln!(out, "ok      {}: {}", outcome.rule_title, outcome.name))?;
             }
@@ -67,6 +143,56 @@ fn own_cases(rules: &Arc<RuleSet>, output: Output) -> anyhow::Result<Code> {
     }
     eprintln!("{} cases of {} rules, {failed} failed", outcomes.len(), rules.len());
     Ok(if failed == 0 { Code::Ok } else { Code::Findings })
+}
+
+/// The outcomes as JUnit writes them: a suite a rule, a case a case.
+fn junit(outcomes: &[CaseOutcome]) -> String {
+    let failed = |outcomes: &[&CaseOutcome]| outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    let mut suites: Vec<(&str, Vec<&CaseOutcome>)> = Vec::new();
+    for outcome in outcomes {
+        match suites.last_mut() {
+            Some((id, cases)) if *id == outcome.rule_id => cases.push(outcome),
+            _ => suites.push((&outcome.rule_id, vec![outcome])),
+        }
+    }
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    for (_, cases) in suites {
+        let (title, file) = (escaped(&cases[0].rule_title), escaped(&cases[0].file));
+        text.push_str(&format!(
+            "  <testsuite name=\"{title}\" file=\"{file}\" tests=\"{}\" failures=\"{}\">\n",
+            cases.len(),
+            failed(&cases)
+        ));
+        for case in cases {
+            let name = escaped(&case.name);
+            text.push_str(&match &case.problem {
+                None => format!("    <testcase classname=\"{title}\" name=\"{name}\"/>\n"),
+                Some(problem) => format!(
+                    "    <testcase classname=\"{title}\" name=\"{name}\"><failure message=\"{}\"/></testcase>\n",
+                    escaped(problem)
+                ),
+            });
+        }
+        text.push_str("  </testsuite>\n");
+    }
+    text.push_str("</testsuites>\n");
+    text
+}
+
+/// Text inside of XML; what XML cannot hold becomes `�`.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// Tries the rules on records; findings are data, not a failure of the command.
@@ -101,7 +227,7 @@ fn on_events(rules: &Arc<RuleSet>, events: &Path, output: Output) -> anyhow::Res
     Ok(if all.is_empty() { Code::Ok } else { Code::Findings })
 }
 
-fn as_json(file: &Path, line: usize, finding: &Finding) -> serde_json::Value {
+fn as_json(file: &Path, line: usize, finding: &Finding) -> Value {
     let mut value = json!({
         "file": file.display().to_string(), "line": line, "rule_id": finding.rule_id,
         "rule_title": finding.rule_title, "level": finding.level,

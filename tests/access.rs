@@ -88,6 +88,8 @@ const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/api/v1/streams/{name}/deletions", "", "", ReadAll),
     ("GET", "/api/v1/alerts", "", "", ReadAll),
     ("GET", "/api/v1/rules", "", "", ReadAll),
+    ("GET", "/api/v1/rules/{id}/backtest", "", "", ReadAll),
+    ("GET", "/api/v1/coverage", "", "", ReadAll),
     ("POST", "/api/v1/streams/{name}/delete", "", r#"{"q":"nothing_at_all"}"#, Admin),
     ("PUT", "/api/v1/streams/{name}/hold", "", r#"{"reason":"a test"}"#, Admin),
     ("DELETE", "/api/v1/streams/{name}/hold", "", "", Admin),

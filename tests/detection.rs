@@ -260,3 +260,80 @@ fn rules_are_tried_on_records() {
         (&json!(8), &json!({ "source_ip": "203.0.113.9" }))
     );
 }
+
+#[test]
+fn a_rule_is_tried_over_what_is_kept() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    let mut up = site.up(&settings(&site, &webhook)).started();
+    site.append("auth.log", failures(0..40));
+    site.append("auth.log", "web1 shop[1]: nothing happened here\n");
+    up.server.wait_for_total("Failed", 40, DEADLINE);
+    let alert = counted(&up, 40);
+    let id = alert["rule_id"].as_str().unwrap();
+    // The lines are of a November that may be long ago.
+    let path = format!("/api/v1/rules/{id}/backtest?from=2000-01-01T00:00:00Z&interval=1d");
+    let told = up.server.get(&path);
+    assert_eq!((&told["records"], &told["findings"]), (&json!(40), &json!(1)), "{told}");
+    assert_eq!(told["buckets"].as_array().unwrap().len(), 1);
+    assert_eq!(told["samples"][0]["group"], alert["group"]);
+    assert_eq!(
+        (&told["samples"][0]["count"], &told["partial"]),
+        (&json!(8), &json!(false)),
+        "it fires at the eighth"
+    );
+    let ask = |arguments: &[&str]| {
+        let arguments = [&["rules", "backtest", "--server", &up.server.url()], arguments].concat();
+        site.run(&arguments)
+    };
+    let outcome = ask(&[id, "--from", "2000-01-01T00:00:00Z"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("source_ip=203.0.113.9"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("1 findings over 40 records"), "{}", outcome.stderr);
+    let outcome = ask(&["no such rule"]);
+    assert!(outcome.code != 0 && outcome.stderr.contains("no rule"), "{}", outcome.stderr);
+    let coverage = up.server.get("/api/v1/coverage");
+    let techniques = coverage["techniques"].as_array().unwrap();
+    assert!(techniques.iter().any(|technique| technique["id"] == "T1110.001"), "{coverage}");
+    up.stop();
+}
+
+#[test]
+fn a_host_that_falls_silent_is_an_alert_that_ends_when_it_speaks_again() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    fs::create_dir(site.path("rules")).unwrap();
+    site.write(
+        "rules/quiet.yml",
+        "title: Quiet\nid: quiet\nkind: flatline\nquery: beat\nflatline: { window: 3s, group_by: [host] }\n",
+    );
+    let settings = settings(&site, &webhook)
+        + &format!("[query.alerts]\nstarter = false\nrules = [\"{}\"]\n", site.path("rules").display());
+    let mut up = site.up(&settings).started();
+    site.append("app.log", "beat 1\n");
+    let state = |state: &str| {
+        wait::until(&format!("an alert that is {state}"), DEADLINE, || {
+            up.server.alerts().into_iter().find(|alert| alert["state"] == state)
+        })
+    };
+    let alert = state("firing");
+    assert_eq!((&alert["rule_id"], alert["group"].as_object().unwrap().len()), (&json!("quiet"), 1));
+    site.append("app.log", "beat 2\n");
+    assert_eq!(state("resolved")["id"], alert["id"]);
+    up.stop();
+}
+
+#[test]
+fn rules_are_explained_and_their_tests_told_as_junit() {
+    let site = Site::new(BINARY);
+    let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules").display().to_string();
+    let outcome = site.run(&["rules", "explain", &starter]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("8 or more of them happen within less than 2m"), "{}", outcome.stdout);
+    let report = site.path("report.xml").display().to_string();
+    let outcome = site.run(&["rules", "test", &starter, "--junit", &report]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let text = fs::read_to_string(&report).unwrap();
+    let cases = text.matches("<testcase").count();
+    assert!(cases > 50 && text.contains("failures=\"0\"") && text.ends_with("</testsuites>\n"), "{cases}");
+}

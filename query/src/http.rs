@@ -26,6 +26,7 @@ mod piped;
 mod pipeline;
 pub mod reprocess;
 pub mod router;
+pub mod rules;
 pub mod search;
 pub mod streams;
 pub mod summaries;

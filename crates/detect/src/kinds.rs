@@ -148,7 +148,7 @@ pub struct NewTerm {
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {
     /// The fields.
-    #[serde(serialize_with = "as_name_list")]
+    #[serde(serialize_with = "as_single_names")]
     pub(crate) fields: Vec<Field>,
     /// Only where the value before is no older.
     #[serde(serialize_with = "as_seconds_or_none", skip_serializing_if = "Option::is_none")]
@@ -384,6 +384,10 @@ fn as_names<S: Serializer>(fields: &[Vec<Field>], serializer: S) -> Result<S::Ok
     serializer.collect_seq(
         fields.iter().map(|fields| fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>()),
     )
+}
+
+fn as_single_names<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(fields.iter().map(|field| [field.name.as_str()]))
 }
 
 fn as_query_or_none<S: Serializer>(query: &Option<Filter>, serializer: S) -> Result<S::Ok, S::Error> {

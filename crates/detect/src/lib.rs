@@ -9,6 +9,7 @@
 mod cases;
 mod detector;
 mod document;
+mod explain;
 mod finding;
 mod keys;
 mod kinds;

@@ -49,6 +49,11 @@ impl Replay {
         }
     }
 
+    /// Nothing happens until then.
+    pub fn wait_until(&mut self, time: Timestamp, out: &mut Vec<Finding>) {
+        self.wait(time.since(self.now), out);
+    }
+
     fn tell(&mut self, out: &mut Vec<Finding>) {
         let rules = Arc::clone(self.detector.rules());
         let is_told = |finding: &Finding| match finding.kind {

@@ -100,6 +100,11 @@ impl Rule {
         matches!(self.kind, RuleKind::Sigma | RuleKind::List(_) | RuleKind::Change(_) | RuleKind::NewTerm(_))
     }
 
+    /// Is it over what other rules match?
+    pub fn is_correlation(&self) -> bool {
+        self.correlates.is_some()
+    }
+
     /// What correlations may call it: its id, and its name if it has one.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         [Some(&self.id), self.name.as_ref()].into_iter().flatten().map(String::as_str)

@@ -2,9 +2,10 @@
 //! A change with a mistake in it changes nothing but the list of mistakes.
 
 use crate::{Metrics, settings::AlertSettings};
-use millrace_detect::{RuleError, RuleFile, RuleSet, starter};
+use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -16,6 +17,7 @@ const MAX_DEPTH: usize = 8;
 #[derive(Debug)]
 pub struct RuleBook {
     paths: Vec<PathBuf>,
+    pipelines: Vec<PathBuf>,
     starter: bool,
     metrics: Metrics,
     state: Mutex<State>,
@@ -26,21 +28,75 @@ struct State {
     rules: Arc<RuleSet>,
     errors: Vec<RuleError>,
     /// What was read last, whether or not it was good.
-    read: Vec<RuleFile>,
+    read: RuleTexts,
+}
+
+/// What rules are made of: all that was read of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleTexts {
+    files: Vec<RuleFile>,
+    pipelines: Vec<RuleFile>,
+    /// Files of lists that rules name, or why they cannot be read.
+    lists: BTreeMap<String, Result<String, String>>,
+    errors: Vec<RuleError>,
+}
+
+impl RuleTexts {
+    /// What lies in these files and folders, by name, and the starter pack in front; and these processing pipelines. Blocks on files.
+    pub fn read(paths: &[PathBuf], pipelines: &[PathBuf], with_starter: bool) -> Self {
+        let mut texts = Self { files: if with_starter { starter() } else { Vec::new() }, ..Self::default() };
+        for path in paths {
+            read_path(path, 0, &mut texts.files, &mut texts.errors);
+        }
+        for path in pipelines {
+            read_path(path, 0, &mut texts.pipelines, &mut texts.errors);
+        }
+        texts
+    }
+
+    /// The rules, and all that is wrong with them. Blocks on the files of lists.
+    pub fn load(&mut self) -> (RuleSet, Vec<RuleError>) {
+        let mut errors = self.errors.clone();
+        let (pipelines, wrong) = Pipelines::read(&self.pipelines);
+        errors.extend(wrong);
+        let lists = &mut self.lists;
+        let mut read = |name: &str| lists.entry(name.to_owned()).or_insert_with(|| read_list(name)).clone();
+        let (rules, wrong) = RuleSet::load_with(self.files.clone(), &pipelines, &mut read);
+        errors.extend(wrong);
+        (rules, errors)
+    }
+
+    /// One rule and those that it refers to, by its id.
+    fn one(&self, id: &str) -> Option<RuleSet> {
+        let (pipelines, _) = Pipelines::read(&self.pipelines);
+        let mut read = |name: &str| match self.lists.get(name) {
+            Some(list) => list.clone(),
+            None => Err("it has not been read".to_owned()),
+        };
+        RuleSet::load_one(self.files.clone(), &pipelines, &mut read, id)
+    }
+
+    /// Does a file of a list say something else by now?
+    fn lists_changed(&self) -> bool {
+        self.lists.iter().any(|(name, text)| read_list(name) != *text)
+    }
+}
+
+fn read_list(name: &str) -> Result<String, String> {
+    std::fs::read_to_string(name).map_err(|error| error.to_string())
 }
 
 impl RuleBook {
     /// Reads the rules. Blocks on files. What is wrong is kept and said; the rest is in use.
     pub fn open(settings: &AlertSettings, metrics: Metrics) -> Self {
-        let (paths, starter) = (settings.rules.clone(), settings.starter);
-        let (files, mut errors) = read_files(&paths, starter);
-        let (rules, wrong) = RuleSet::load(files.clone());
-        errors.extend(wrong);
+        let mut read = RuleTexts::read(&settings.rules, &settings.pipelines, settings.starter);
+        let (rules, errors) = read.load();
         let book = Self {
-            paths,
-            starter,
+            paths: settings.rules.clone(),
+            pipelines: settings.pipelines.clone(),
+            starter: settings.starter,
             metrics,
-            state: Mutex::new(State { rules: Arc::new(rules), errors, read: files }),
+            state: Mutex::new(State { rules: Arc::new(rules), errors, read }),
         };
         book.say(&book.lock());
         book
@@ -66,14 +122,16 @@ impl RuleBook {
 
     /// Reads the files again: the new rules, if they changed and are all good. Blocks on files.
     pub fn reload(&self) -> Option<Arc<RuleSet>> {
-        let (files, mut errors) = read_files(&self.paths, self.starter);
+        let mut read = RuleTexts::read(&self.paths, &self.pipelines, self.starter);
         let mut state = self.lock();
-        if files == state.read {
+        let same = read.files == state.read.files
+            && read.pipelines == state.read.pipelines
+            && read.errors == state.read.errors;
+        if same && !state.read.lists_changed() {
             return None;
         }
-        let (rules, wrong) = RuleSet::load(files.clone());
-        errors.extend(wrong);
-        state.read = files;
+        let (rules, errors) = read.load();
+        state.read = read;
         state.errors = errors;
         if state.errors.is_empty() {
             state.rules = Arc::new(rules);
@@ -85,6 +143,12 @@ impl RuleBook {
         None
     }
 
+    /// One rule and those that it refers to, without the others. CPU only.
+    pub fn one(&self, id: &str) -> Option<RuleSet> {
+        let texts = self.lock().read.clone();
+        texts.one(id)
+    }
+
     /// As JSON, for the API.
     pub fn describe(&self) -> Value {
         let state = self.lock();
@@ -93,16 +157,6 @@ impl RuleBook {
             "errors": state.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
-}
-
-/// All rule files under `paths`, by name, and the starter pack in front.
-pub fn read_files(paths: &[PathBuf], with_starter: bool) -> (Vec<RuleFile>, Vec<RuleError>) {
-    let mut files = if with_starter { starter() } else { Vec::new() };
-    let mut errors = Vec::new();
-    for path in paths {
-        read_path(path, 0, &mut files, &mut errors);
-    }
-    (files, errors)
 }
 
 fn read_path(path: &Path, depth: usize, files: &mut Vec<RuleFile>, errors: &mut Vec<RuleError>) {
@@ -160,6 +214,28 @@ mod tests {
         std::fs::write(&file, RULE).unwrap();
         assert!(book.reload().is_some());
         assert!(book.describe()["errors"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_changed_list_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("bad.txt");
+        std::fs::write(&list, "mallory\n# nobody\n").unwrap();
+        let rule = "title: l\nid: l\nkind: list\nquery: '*'\nlist: { field: user, deny_file: bad.txt }\n";
+        std::fs::write(folder.path().join("a.yml"), rule).unwrap();
+        let settings =
+            AlertSettings { rules: vec![folder.path().into()], starter: false, ..AlertSettings::default() };
+        let book = RuleBook::open(&settings, Metrics::default());
+        let entries = || book.describe()["rules"][0]["entries"].clone();
+        assert_eq!(entries(), 1);
+        assert!(book.reload().is_none());
+        std::fs::write(&list, "mallory\neve\n10.0.0.0/8\n").unwrap();
+        assert!(book.reload().is_some());
+        assert_eq!(entries(), 3);
+        assert!(book.one("l").is_some() && book.one("m").is_none());
+        std::fs::remove_file(&list).unwrap();
+        assert!(book.reload().is_none(), "the last good one stays");
+        assert!(book.describe()["errors"][0].as_str().unwrap().contains("bad.txt"));
     }
 
     #[test]

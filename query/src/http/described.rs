@@ -144,7 +144,7 @@ pub(super) struct Rule {
     /// The streams that it watches; none: all.
     streams: Vec<String>,
     kind: RuleKind,
-    /// Which records a threshold counts.
+    /// Which records it is about.
     #[schema(nullable = false)]
     query: Option<String>,
     /// How many of them, or of distinct values, are a finding.
@@ -164,16 +164,129 @@ pub(super) struct Rule {
     /// Patterns whose named groups are fields of this rule alone.
     #[schema(nullable = false)]
     extract: Option<Vec<String>>,
+    /// The name by which correlations may refer to it.
+    #[schema(nullable = false)]
+    name: Option<String>,
+    /// The rules that a correlation is over.
+    #[schema(nullable = false)]
+    correlates: Option<Vec<String>>,
+    /// It makes no findings of its own: a correlation counts what it matches.
+    #[schema(nullable = false)]
+    is_silent: Option<bool>,
+    /// Fewer than so many.
+    #[schema(nullable = false)]
+    fewer_than: Option<u64>,
+    /// A group that has been quiet for so long is no group any more.
+    #[schema(nullable = false)]
+    forget_after: Option<String>,
+    /// So many times as much as before.
+    #[schema(nullable = false)]
+    height: Option<f64>,
+    /// Is more told of?
+    #[schema(nullable = false)]
+    up: Option<bool>,
+    /// Is less?
+    #[schema(nullable = false)]
+    down: Option<bool>,
+    /// `count`, `share`, `avg`, `sum`, `min`, `max` or a percentile such as `p95`.
+    #[schema(nullable = false)]
+    measure: Option<String>,
+    /// The field that is looked at.
+    #[schema(nullable = false)]
+    field: Option<String>,
+    /// At least so much before.
+    #[schema(nullable = false)]
+    min_reference: Option<f64>,
+    /// At least so much now.
+    #[schema(nullable = false)]
+    min_current: Option<f64>,
+    /// Are groups told of that were not there before?
+    #[schema(nullable = false)]
+    new_groups: Option<bool>,
+    /// What the share is of.
+    #[schema(nullable = false)]
+    share_of: Option<String>,
+    #[schema(nullable = false)]
+    above: Option<f64>,
+    #[schema(nullable = false)]
+    below: Option<f64>,
+    /// Is a bound itself beyond it?
+    #[schema(nullable = false)]
+    inclusive: Option<bool>,
+    /// Of at least so many records.
+    #[schema(nullable = false)]
+    at_least: Option<u64>,
+    /// The fields that are looked at, those together that are one value.
+    #[schema(nullable = false)]
+    fields: Option<Vec<Vec<String>>>,
+    /// What was not there for so long is new again.
+    #[schema(nullable = false)]
+    history: Option<String>,
+    /// For so long values are only gathered.
+    #[schema(nullable = false)]
+    learn: Option<String>,
+    /// What was there so often is new all the same.
+    #[schema(nullable = false)]
+    seen_at_most: Option<u32>,
+    /// Is a field that is not there a finding?
+    #[schema(nullable = false)]
+    missing: Option<bool>,
+    /// All of it within this time.
+    #[schema(nullable = false)]
+    within: Option<String>,
+    /// Is what is on the list what must not be?
+    #[schema(nullable = false)]
+    deny: Option<bool>,
+    /// How many entries the list has.
+    #[schema(nullable = false)]
+    entries: Option<u64>,
+    #[schema(nullable = false)]
+    steps: Option<Vec<RuleStep>>,
+    /// In that order?
+    #[schema(nullable = false)]
+    ordered: Option<bool>,
+    /// Records are counted by this.
+    #[schema(nullable = false)]
+    interval: Option<String>,
+    /// So many deviations from what is usual.
+    #[schema(nullable = false)]
+    deviation: Option<f64>,
 }
 
-/// How a rule decides.
+/// A step of a sequence.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
+pub(super) struct RuleStep {
+    query: String,
+    /// So many records of it.
+    count: u32,
+    /// It must not come where it stands.
+    not: bool,
+}
+
+/// How a rule decides; what each asks for besides stands in the rule.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub(super) enum RuleKind {
     /// Each record that it matches is a finding.
     Sigma,
-    /// Records that a query matches, counted.
+    /// Records, or different values, counted.
     Threshold,
+    /// Too few records, or too few different values.
+    Flatline,
+    /// Much more, or much less, than just before.
+    Spike,
+    /// A measure of numbers beyond a bound.
+    Metric,
+    /// A value that was not there before.
+    NewTerm,
+    /// A value that is another than before.
+    Change,
+    /// A value that is on a list, or on none.
+    List,
+    /// Things that come one after another.
+    Sequence,
+    /// Another count than is usual at that hour of the week.
+    Baseline,
 }
 
 /// Where a partition stands.

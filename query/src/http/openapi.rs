@@ -3,7 +3,8 @@
 
 use super::{
     Api, ApiError, alerts, audit, catalogue, context, dead_letters, described, error::ErrorAnswer, export,
-    fields, hosts, login, parameters, pipeline, reprocess, search, streams, summaries, tail, tokens, traffic,
+    fields, hosts, login, parameters, pipeline, reprocess, rules, search, streams, summaries, tail, tokens,
+    traffic,
 };
 use axum::{Json, extract::State};
 use millrace_store::Leaf;
@@ -45,6 +46,8 @@ Beside this API the same address speaks two others, which their own documents de
         streams::release,
         alerts::list,
         alerts::rules,
+        rules::backtest,
+        rules::coverage,
         hosts::list,
         pipeline::show,
         traffic::list,

@@ -4,7 +4,7 @@ use super::{
     ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
     openapi, page,
     parameters::Asking,
-    pipeline, reprocess, search,
+    pipeline, reprocess, rules, search,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, tokens, traffic,
 };
@@ -96,7 +96,10 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>))
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
-        .route("/api/v1/rules", get(alerts::rules::<L>));
+        .route("/api/v1/rules", get(alerts::rules::<L>))
+        .route("/api/v1/coverage", get(rules::coverage::<L>));
+    // Through all streams, and told in the audit trail.
+    let tests = Router::new().route("/api/v1/rules/{id}/backtest", get(rules::backtest::<L>));
     let administer = Router::new()
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
@@ -116,6 +119,7 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .merge(asks(Asked::Role(Role::Read), true, search))
         .merge(asks(Asked::Role(Role::Read), false, streams))
         .merge(asks(Asked::InAll(Role::Read), false, state))
+        .merge(asks(Asked::InAll(Role::Read), true, tests))
         .merge(asks(Asked::Role(Role::Admin), true, administer))
         // One path of it may read, and another write.
         .merge(super::elastic::router::<L>())

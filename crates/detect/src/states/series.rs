@@ -4,7 +4,7 @@ use super::{GroupClock, Holding, exact};
 use crate::window::Event;
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{ops::Range, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 /// So many points are kept one by one; beyond it neighbours become one.
 const MOST: usize = 1024;
@@ -30,8 +30,7 @@ struct Point {
 }
 
 /// What is made of the numbers of a window.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measure {
     /// How many records.
     Count,
@@ -47,6 +46,27 @@ pub enum Measure {
     Max,
     /// The value below which that share of them lies, by linear interpolation.
     Percentile(f64),
+}
+
+/// As rules write it.
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count => f.write_str("count"),
+            Self::Share => f.write_str("share"),
+            Self::Avg => f.write_str("avg"),
+            Self::Sum => f.write_str("sum"),
+            Self::Min => f.write_str("min"),
+            Self::Max => f.write_str("max"),
+            Self::Percentile(share) => write!(f, "p{}", (share * 10_000.0).round() / 100.0),
+        }
+    }
+}
+
+impl Serialize for Measure {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
 }
 
 /// See the module.

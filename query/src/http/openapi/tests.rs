@@ -243,12 +243,12 @@ fn plans_and_rules_are_as_they_are_described() {
             is_as_described::<described::FragmentTold>(told);
         }
     }
-    let (files, errors) = crate::alert::rules::read_files(&[], true);
-    assert!(errors.is_empty());
+    let mut files = millrace_detect::starter();
+    files.push(millrace_detect::RuleFile { path: "kinds.yml".into(), text: KINDS.into() });
     let (rules, errors) = millrace_detect::RuleSet::load(files);
-    assert!(errors.is_empty() && !rules.rules().is_empty());
+    assert!(errors.is_empty(), "{errors:?}");
     let kinds: BTreeSet<String> = rules.rules().iter().map(|rule| json!(rule)["kind"].to_string()).collect();
-    assert_eq!(kinds.len(), 2, "of both kinds there is one");
+    assert_eq!(kinds.len(), 10, "of each kind there is one");
     rules.rules().iter().for_each(is_as_described::<described::Rule>);
     // It notices what is not so.
     let all = json!({});
@@ -259,3 +259,59 @@ fn plans_and_rules_are_as_they_are_described() {
         assert_eq!(wrong(&value, &schema, &all, "").len(), 1, "{value}");
     }
 }
+
+/// Rules of all kinds, with all that they may say.
+const KINDS: &str = "\
+title: a
+kind: flatline
+query: x
+flatline: { window: 1h, fewer_than: 2, group_by: [host] }
+---
+title: b
+kind: spike
+query: x
+spike: { window: 1h, height: 2, direction: both, field: f, is: p95, min_reference: 1, min_current: 1, new_groups: true }
+---
+title: c
+kind: percentage
+query: x
+percentage: { of: y, above: 5, below: 1, window: 1h, at_least: 3 }
+---
+title: d
+kind: new_term
+query: x
+new_term: { fields: [a, [b, c]], history: 1d, learn: 1h, seen_at_most: 1, missing: true }
+---
+title: e
+kind: change
+query: x
+change: { fields: [a], within: 1h, missing: true }
+resolve_after: 1h
+---
+title: f
+kind: list
+query: x
+list: { field: a, allow: [b], missing: true }
+---
+title: g
+kind: sequence
+sequence: { steps: [a, { query: b, count: 2 }, { not: c }], within: 1h }
+---
+title: h
+kind: baseline
+query: x
+baseline: { interval: 5m }
+---
+title: i
+kind: cardinality
+query: x
+cardinality: { field: a, fewer_than: 2, window: 1h }
+---
+title: j
+name: j
+logsource: { product: linux }
+detection: { k: [x], condition: k }
+---
+title: k
+correlation: { type: value_avg, rules: [j], group-by: [a], timespan: 1h, condition: { gte: 5, field: f } }
+";
