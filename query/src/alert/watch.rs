@@ -5,7 +5,7 @@
 //! partition can move to another node with what its rules had counted so far. A host's records share a partition, so
 //! that rules that group by host or by what a host says see all they need.
 
-use super::{RuleBook, lifecycle::Lifecycle};
+use super::{RuleBook, lifecycle::Lifecycle, told::STREAM as HISTORY};
 use crate::{DETECT_GROUP, Metrics};
 use anyhow::Context as _;
 use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Ownership, PublishError};
@@ -52,11 +52,9 @@ pub struct WatchParts {
     pub metrics: Metrics,
     /// The rules in use.
     pub rules: Arc<RuleBook>,
-    /// Who is told.
-    pub receivers: Vec<String>,
     /// This node's name in the catalogue.
     pub node: String,
-    /// Rung when something was put into the outbox.
+    /// Rung when alerts have changed.
     pub wake: Arc<Notify>,
     /// What is declared of the fields of streams: rules see a record as searches do.
     pub declared: BTreeMap<StreamName, Arc<Declarations>>,
@@ -135,7 +133,7 @@ impl Watch {
             consumer,
             ledger: Ledger::new(),
             lanes: BTreeMap::new(),
-            lifecycle: Lifecycle::new(parts.receivers.clone(), firing),
+            lifecycle: Lifecycle::new(firing),
             urgent: false,
             committed: Instant::now(),
             pause: COMMIT,
@@ -278,7 +276,10 @@ impl Watch {
         self.parts.metrics.evaluated.inc_by(accounted.records.len() as u64);
         let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
         let declared = self.parts.declared.get(&accounted.stream);
-        for (id, mut record) in accounted.records {
+        // What tells of alerts would raise alerts of its own, without an end.
+        let is_watched = accounted.stream.as_str() != HISTORY
+            || lane.detector.rules().rules().iter().any(|rule| rule.streams.contains(&accounted.stream));
+        for (id, mut record) in accounted.records.into_iter().filter(|_| is_watched) {
             take_words(&mut record.attributes);
             if let Some(declared) = declared {
                 // Those that stay as they came are the indexer's to count.
@@ -336,12 +337,12 @@ impl Watch {
     async fn commit(&mut self) -> anyhow::Result<()> {
         self.committed = Instant::now();
         self.urgent = false;
-        let changes = self.lifecycle.changes();
+        let alerts = self.lifecycle.changes();
         // With alerts all partitions go along, if only onto the spot: a node that lost them must not write alerts.
         let moved: Vec<Partition> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| !changes.alerts.is_empty() || lane.published != Some(lane.next))
+            .filter(|(_, lane)| !alerts.is_empty() || lane.published != Some(lane.next))
             .map(|(partition, _)| *partition)
             .collect();
         if moved.is_empty() {
@@ -351,8 +352,7 @@ impl Watch {
         let mut cut = Cut {
             group: DETECT_GROUP.to_owned(),
             sources: self.ledger.take_changes().into_iter().map(Into::into).collect(),
-            alerts: changes.alerts,
-            notifications: changes.notifications,
+            alerts,
             ..Cut::default()
         };
         for (partition, lane) in self.lanes.iter().filter(|(partition, _)| moved.contains(partition)) {
@@ -372,7 +372,7 @@ impl Watch {
         cut.topic = topic;
         let bytes: usize = cut.documents.iter().map(|document| document.body.len()).sum();
         self.pause = COMMIT * u32::try_from(1 + bytes / HEAVY).unwrap_or(SLOWEST).min(SLOWEST);
-        let sent = !cut.notifications.is_empty();
+        let changed = !cut.alerts.is_empty();
         match self.parts.catalogue.publish(&cut).await {
             Ok(_) => {}
             Err(error @ (PublishError::Fenced { .. } | PublishError::Conflict { .. })) => {
@@ -390,7 +390,7 @@ impl Watch {
         }
         self.ledger.forget_closed();
         self.consumer.commit(&next);
-        if sent {
+        if changed {
             self.parts.wake.notify_one();
         }
         Ok(())
