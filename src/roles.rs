@@ -19,7 +19,7 @@ use millrace_listen::{Asked, Callers, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
-    alert::{Notifier, RuleBook, Watch, WatchParts, WatchStatus},
+    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, receivers},
     dead_letters::DeadLetters,
     elastic::{self, Collections, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
@@ -35,7 +35,11 @@ use millrace_storage::Bundles;
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long a role may take to stop before it is stopped.
@@ -333,6 +337,18 @@ struct QueryParts {
     login: Option<Arc<Login>>,
 }
 
+/// What brings records to the disk of the agent of this process.
+fn put_into(ingest: &Ingest) -> Put {
+    let ingest = ingest.clone();
+    Arc::new(move |stream, records| {
+        let ingest = ingest.clone();
+        Box::pin(async move {
+            let taken = ingest.put(&stream, records).await.map_err(|Later(why)| why)?;
+            if taken.rejected > 0 { Err("a record is larger than is taken in".to_owned()) } else { Ok(()) }
+        })
+    })
+}
+
 async fn start_query<L: Leaf + Clone + 'static>(
     base: &mut Base,
     settings: &Settings,
@@ -342,6 +358,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let QueryParts { topic, catalogue, bundles, node, callers, login } = parts;
     let metrics = millrace_query::Metrics::default();
     metrics.register(&mut base.admin.registry);
+    let put = settings.ingest.as_ref().map(|_| put_into(&base.ingest));
     let alerts = settings.query.alerts.clone();
     let (kept_by, verified, received) = (topic.clone(), topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
@@ -356,8 +373,10 @@ async fn start_query<L: Leaf + Clone + 'static>(
         let (alerts, metrics) = (alerts.clone(), metrics.clone());
         Arc::new(tokio::task::spawn_blocking(move || RuleBook::open(&alerts, metrics)).await?)
     };
+    let receivers = receivers::open(alerts.receivers, &base.clock)?;
+    let alerts_changed = Arc::new(Notify::new());
     if alerts.enabled {
-        let wake = Arc::new(Notify::new());
+        let wake = Arc::clone(&alerts_changed);
         let status = Arc::new(WatchStatus::default());
         let probed = Arc::clone(&status);
         base.admin.ready_if(move || {
@@ -369,22 +388,30 @@ async fn start_query<L: Leaf + Clone + 'static>(
             clock: Arc::clone(&base.clock),
             metrics: metrics.clone(),
             rules: Arc::clone(&rules),
-            receivers: alerts.receivers.keys().cloned().collect(),
             node,
-            wake: Arc::clone(&wake),
+            wake,
             declared,
         };
         base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
+        let (ring, rung) = watch::channel(());
+        let desk = Desk::new(DeskParts {
+            catalogue: catalogue.clone(),
+            clock: Arc::clone(&base.clock),
+            routing: alerts.routing,
+            wake: Arc::clone(&alerts_changed),
+            ring,
+            put: put.clone(),
+        });
         let notifier = Notifier::new(
             catalogue.clone(),
             Arc::clone(&base.clock),
-            alerts.receivers,
+            receivers.clone(),
             metrics.clone(),
-            wake,
-        )?;
-        let shutdown = base.shutdown.clone();
+            rung,
+        );
+        let (shutdown, stop) = (base.shutdown.clone(), base.shutdown.clone());
         base.tasks.spawn(async move {
-            notifier.run(shutdown).await;
+            tokio::join!(desk.run(shutdown), notifier.run(stop));
             Ok(())
         });
     }
@@ -429,21 +456,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             ),
         ),
         scrolls: Scrolls::default(),
-        put: settings.ingest.as_ref().map(|_| {
-            let ingest = base.ingest.clone();
-            let put: Put = Arc::new(move |stream, records| {
-                let ingest = ingest.clone();
-                Box::pin(async move {
-                    let taken = ingest.put(&stream, records).await.map_err(|Later(why)| why)?;
-                    if taken.rejected > 0 {
-                        Err("a record is larger than is taken in".to_owned())
-                    } else {
-                        Ok(())
-                    }
-                })
-            });
-            put
-        }),
+        put,
         address: settings.query.listen.to_string(),
     };
     let api = Arc::new(Api {
@@ -452,6 +465,8 @@ async fn start_query<L: Leaf + Clone + 'static>(
         query_memory,
         masks: settings.query.auth.as_ref().map(|auth| auth.masks.clone()).unwrap_or_default(),
         rules,
+        receivers,
+        alerts_changed,
         kept,
         topic_keeps,
         topic,

@@ -283,15 +283,16 @@ fn a_rule_is_tried_over_what_is_kept() {
         "it fires at the eighth"
     );
     let ask = |arguments: &[&str]| {
-        let arguments = [&["rules", "backtest", "--server", &up.server.url()], arguments].concat();
+        let url = up.server.url();
+        let arguments = [&["rules", "backtest", "--server", url.as_str()], arguments].concat();
         site.run(&arguments)
     };
     let outcome = ask(&[id, "--from", "2000-01-01T00:00:00Z"]);
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert!(outcome.stdout.contains("source_ip=203.0.113.9"), "{}", outcome.stdout);
     assert!(outcome.stderr.contains("1 findings over 40 records"), "{}", outcome.stderr);
     let outcome = ask(&["no such rule"]);
-    assert!(outcome.code != 0 && outcome.stderr.contains("no rule"), "{}", outcome.stderr);
+    assert!(outcome.code != Some(0) && outcome.stderr.contains("no rule"), "{}", outcome.stderr);
     let coverage = up.server.get("/api/v1/coverage");
     let techniques = coverage["techniques"].as_array().unwrap();
     assert!(techniques.iter().any(|technique| technique["id"] == "T1110.001"), "{coverage}");
@@ -328,11 +329,11 @@ fn rules_are_explained_and_their_tests_told_as_junit() {
     let site = Site::new(BINARY);
     let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules").display().to_string();
     let outcome = site.run(&["rules", "explain", &starter]);
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert!(outcome.stdout.contains("8 or more of them happen within less than 2m"), "{}", outcome.stdout);
     let report = site.path("report.xml").display().to_string();
     let outcome = site.run(&["rules", "test", &starter, "--junit", &report]);
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let text = fs::read_to_string(&report).unwrap();
     let cases = text.matches("<testcase").count();
     assert!(cases > 50 && text.contains("failures=\"0\"") && text.ends_with("</testsuites>\n"), "{cases}");

@@ -1,12 +1,23 @@
-//! Detection: records of the stream through rules ([`watch`]), findings into alerts ([`lifecycle`]), alerts to people
-//! ([`notify`]). [`backtest`] tries a rule over what is kept. Everything between two commits is made durable in one transaction with the offsets that it rests on.
+//! Detection: records of the stream through rules ([`watch`]), findings into alerts ([`lifecycle`]), alerts to people: who
+//! is told of what is decided at a [`desk`] by a [`plan`], and told by a [`notify::Notifier`] through [`receivers`]. Everything
+//! between two commits is made durable in one transaction with the offsets that it rests on, and so is what is decided with
+//! what is to be sent. [`backtest`] tries a rule over what is kept.
 
 pub mod backtest;
+pub mod desk;
+pub mod judge;
 pub mod lifecycle;
+pub mod matcher;
 pub mod notify;
+pub mod plan;
+pub mod receivers;
+pub mod routes;
 pub mod rules;
+pub mod silence;
+pub mod told;
 pub mod watch;
 
+pub use desk::{Desk, DeskParts};
 pub use notify::Notifier;
 pub use rules::RuleBook;
 pub use watch::{Watch, WatchParts, WatchStatus};

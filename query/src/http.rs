@@ -28,11 +28,13 @@ pub mod reprocess;
 pub mod router;
 pub mod rules;
 pub mod search;
+mod silences;
 pub mod streams;
 pub mod summaries;
 pub mod tail;
 mod tokens;
 pub mod traffic;
+mod triage;
 
 pub use error::ApiError;
 pub use openapi::document;

@@ -11,10 +11,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// How a delivery to a receiver ended.
+/// How an attempt to tell a receiver ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Delivery {
-    /// `delivered` or `failed`.
+    /// Its name.
+    pub receiver: String,
+    /// `delivered`; `failed`: it is tried again; `refused`, `given_up`: it is not; `superseded`: a later one says the same.
     pub outcome: &'static str,
 }
 
@@ -46,7 +48,7 @@ pub struct Metrics {
     pub findings: Counter,
     /// Messages that detection had seen before.
     pub duplicates: Counter,
-    /// Notifications by outcome.
+    /// Attempts to tell receivers, by receiver and outcome.
     pub notifications: Family<Delivery, Counter>,
     /// Documents of clients that went because their index had no room.
     pub documents_let_go: Counter,
@@ -105,7 +107,11 @@ impl Metrics {
             "Messages that detection had seen before",
             self.duplicates.clone(),
         );
-        registry.register("notifications", "Notifications by outcome", self.notifications.clone());
+        registry.register(
+            "notifications",
+            "Attempts to tell receivers, by receiver and outcome",
+            self.notifications.clone(),
+        );
         registry.register(
             "documents_let_go",
             "Documents that clients had written and that made room for others in a full index",

@@ -1,6 +1,12 @@
 //! What can be set of a query node: `[query]`.
 
-use crate::login::LoginSettings;
+use crate::{
+    alert::{
+        receivers::{refresh, settings::ReceiverSettings},
+        routes::Routing,
+    },
+    login::LoginSettings,
+};
 use millrace_config::{Age, ByteSize, Section, Unguarded};
 use millrace_listen::{AccessSettings, TlsSettings, read_max_connections};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -51,18 +57,10 @@ pub struct AlertSettings {
     pub pipelines: Vec<PathBuf>,
     /// Use the built-in starter pack: `starter`, default true.
     pub starter: bool,
-    /// Who is told, by name: `[query.alerts.receivers.*]`.
-    pub receivers: BTreeMap<String, Receiver>,
-}
-
-/// Somebody who is told of alerts.
-#[derive(Debug, Clone)]
-pub enum Receiver {
-    /// A JSON POST.
-    Webhook {
-        /// Where to.
-        url: String,
-    },
+    /// Who can be told, by name: `[query.alerts.receivers.*]`.
+    pub receivers: BTreeMap<String, ReceiverSettings>,
+    /// Who is told of what: `[[query.alerts.routes]]`, `[[query.alerts.inhibit]]`.
+    pub routing: Routing,
 }
 
 impl Default for Settings {
@@ -107,6 +105,7 @@ impl Default for AlertSettings {
             pipelines: Vec::new(),
             starter: true,
             receivers: BTreeMap::new(),
+            routing: Routing::default(),
         }
     }
 }
@@ -152,29 +151,19 @@ impl AlertSettings {
             rules: section.or("rules", Vec::new()),
             pipelines: section.or("pipelines", Vec::new()),
             starter: section.or("starter", true),
-            receivers: BTreeMap::new(),
+            ..Self::default()
         };
-        let Some(mut receivers) = section.section("receivers") else { return settings };
-        let names: Vec<String> = receivers.keys().map(str::to_owned).collect();
-        for name in names {
-            let Some(mut receiver) = receivers.section(&name) else { continue };
-            let Some(kind) = receiver.required::<String>("type") else { continue };
-            if kind != "webhook" {
-                receiver.error_with_help(
-                    "type",
-                    format!("no receiver of type {kind:?} is known"),
-                    "use \"webhook\"",
-                );
-                receiver.ignore_rest();
-                continue;
-            }
-            let Some(url) = receiver.required::<String>("url") else { continue };
-            if reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-                settings.receivers.insert(name, Receiver::Webhook { url });
-            } else {
-                receiver.error("url", format!("{url:?} is not an http or https address"));
-            }
+        // Those with a mistake in them are there to be named.
+        let mut named = BTreeMap::new();
+        for (name, mut receiver) in section.sections("receivers") {
+            let read = ReceiverSettings::read(&mut receiver);
+            named.insert(name.clone(), read.as_ref().and_then(|receiver| refresh(&receiver.kind)));
+            settings.receivers.extend(read.map(|receiver| (name, receiver)));
         }
+        settings.routing = Routing::read(section, named);
         settings
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

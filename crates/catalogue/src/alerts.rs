@@ -88,6 +88,10 @@ pub struct Notification {
     pub body: String,
     /// When it was decided.
     pub created: Timestamp,
+    /// What it is about: those of one receiver about one thing are due one after another,
+    pub about: String,
+    /// in the order of these numbers.
+    pub sequence: u64,
 }
 
 /// A notification that has yet to be delivered.
@@ -121,7 +125,7 @@ pub enum Delivery {
 }
 
 #[derive(FromRow)]
-struct StoredAlert {
+pub(crate) struct StoredAlert {
     id: String,
     fingerprint: String,
     rule_id: String,
@@ -145,10 +149,21 @@ struct StoredNotification {
     created_ns: i64,
     attempts: i64,
     not_before_ns: i64,
+    about: String,
+    sequence: i64,
 }
 
-const ALERTS: &str = "SELECT id, fingerprint, rule_id, title, level, state, grouped_by, first_ns, last_ns, \
-                      occurrences, evidence, resolved_ns FROM alerts";
+pub(crate) const ALERT_COLUMNS: &str = "id, fingerprint, rule_id, title, level, state, grouped_by, first_ns, last_ns, \
+                                        occurrences, evidence, resolved_ns";
+
+const NOTIFICATION_COLUMNS: &str =
+    "n.id, n.alert_id, n.receiver, n.body, n.created_ns, n.attempts, n.not_before_ns, n.about, n.sequence";
+
+fn alerts() -> Query {
+    let mut query = Query::new("SELECT ");
+    query.push(ALERT_COLUMNS).push(" FROM alerts");
+    query
+}
 
 impl Catalogue {
     /// Stores alerts, each over what was known under its id.
@@ -160,7 +175,7 @@ impl Catalogue {
 
     /// Alerts in a state (`None`: any), latest first, at most `limit`.
     pub async fn alerts(&self, state: Option<AlertState>, limit: u32) -> Result<Vec<Alert>, Error> {
-        let mut query = Query::new(ALERTS);
+        let mut query = alerts();
         if let Some(state) = state {
             query.push(" WHERE state = ").bind(state.name());
         }
@@ -172,24 +187,59 @@ impl Catalogue {
 
     /// One alert.
     pub async fn alert(&self, id: &str) -> Result<Option<Alert>, Error> {
-        let mut query = Query::new(ALERTS);
+        let mut query = alerts();
         query.push(" WHERE id = ").bind(id);
         let row: Option<StoredAlert> =
             query.build_as().fetch_optional(&self.readers).await.map_err(self.failed("read an alert"))?;
         row.map(|row| self.read_alert(row)).transpose()
     }
 
-    /// Notifications that are neither delivered nor abandoned and whose time has come, oldest first, at most `limit`.
-    pub async fn due_notifications(&self, limit: u32) -> Result<Vec<DueNotification>, Error> {
-        let rows: Vec<StoredNotification> = sqlx::query_as(
-            "SELECT id, alert_id, receiver, body, created_ns, attempts, not_before_ns FROM notifications \
-             WHERE settled_ns IS NULL AND not_before_ns <= $1 ORDER BY created_ns, id LIMIT $2",
-        )
-        .bind(self.clock.now().0)
-        .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(self.failed("read the outbox"))?;
+    /// Notifications to a receiver that are neither delivered nor abandoned and whose time has come, oldest first, at most
+    /// `limit`. One that is about the same as an earlier one waits for that.
+    pub async fn due_notifications(&self, receiver: &str, limit: u32) -> Result<Vec<DueNotification>, Error> {
+        let mut query = Query::new("SELECT ");
+        query
+            .push(NOTIFICATION_COLUMNS)
+            .push(" FROM notifications n WHERE n.settled_ns IS NULL AND n.receiver = ");
+        query.bind(receiver).push(" AND n.not_before_ns <= ").bind(self.clock.now().0);
+        query.push(
+            " AND NOT EXISTS (SELECT 1 FROM notifications e WHERE e.settled_ns IS NULL AND e.receiver = n.receiver \
+             AND e.about = n.about AND e.sequence < n.sequence) ORDER BY n.created_ns, n.id LIMIT ",
+        );
+        query.bind(i64::from(limit));
+        self.read_notifications(query).await
+    }
+
+    /// Notifications that were decided before `before` and are neither delivered nor abandoned, to whomever, at most `limit`.
+    pub async fn overdue_notifications(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueNotification>, Error> {
+        let mut query = Query::new("SELECT ");
+        query
+            .push(NOTIFICATION_COLUMNS)
+            .push(" FROM notifications n WHERE n.settled_ns IS NULL AND n.created_ns < ");
+        query.bind(before.0).push(" ORDER BY n.created_ns, n.id LIMIT ").bind(i64::from(limit));
+        self.read_notifications(query).await
+    }
+
+    /// Forgets what was settled before `before`. Returns how many those were.
+    pub async fn forget_notifications(&self, before: Timestamp) -> Result<u64, Error> {
+        let failed = self.failed("forget old notifications");
+        let mut transaction = self.begin("forget old notifications").await?;
+        let gone = sqlx::query("DELETE FROM notifications WHERE settled_ns IS NOT NULL AND settled_ns < $1")
+            .bind(before.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(gone.rows_affected())
+    }
+
+    async fn read_notifications(&self, query: Query) -> Result<Vec<DueNotification>, Error> {
+        let rows: Vec<StoredNotification> =
+            query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read the outbox"))?;
         Ok(rows.into_iter().map(due).collect())
     }
 
@@ -249,11 +299,13 @@ impl Catalogue {
                 serde_json::to_string(&alert.evidence).map_err(self.unreadable("an alert's evidence"))?;
             sqlx::query(
                 "INSERT INTO alerts (id, fingerprint, rule_id, title, level, state, grouped_by, first_ns, last_ns, \
-                 occurrences, evidence, resolved_ns) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                 occurrences, evidence, resolved_ns, is_open) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1) \
                  ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, rule_id = excluded.rule_id, \
                  title = excluded.title, level = excluded.level, state = excluded.state, \
                  grouped_by = excluded.grouped_by, first_ns = excluded.first_ns, last_ns = excluded.last_ns, \
-                 occurrences = excluded.occurrences, evidence = excluded.evidence, resolved_ns = excluded.resolved_ns",
+                 occurrences = excluded.occurrences, evidence = excluded.evidence, resolved_ns = excluded.resolved_ns, \
+                 is_open = CASE WHEN alerts.state = 'resolved' AND excluded.state <> 'resolved' THEN 1 ELSE alerts.is_open END, \
+                 revision = alerts.revision + CASE WHEN alerts.state <> excluded.state THEN 1 ELSE 0 END",
             )
             .bind(&alert.id)
             .bind(&alert.fingerprint)
@@ -282,8 +334,8 @@ impl Catalogue {
     ) -> Result<(), Error> {
         for notification in notifications {
             sqlx::query(
-                "INSERT INTO notifications (id, alert_id, receiver, body, created_ns, attempts, not_before_ns) \
-                 VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO notifications (id, alert_id, receiver, body, created_ns, attempts, not_before_ns, about, sequence) \
+                 VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
             )
             .bind(&notification.id)
             .bind(&notification.alert_id)
@@ -291,6 +343,8 @@ impl Catalogue {
             .bind(&notification.body)
             .bind(notification.created.0)
             .bind(now.0)
+            .bind(&notification.about)
+            .bind(notification.sequence as i64)
             .execute(&mut **transaction)
             .await
             .map_err(self.failed("add to the outbox"))?;
@@ -298,7 +352,7 @@ impl Catalogue {
         Ok(())
     }
 
-    fn read_alert(&self, row: StoredAlert) -> Result<Alert, Error> {
+    pub(crate) fn read_alert(&self, row: StoredAlert) -> Result<Alert, Error> {
         Ok(Alert {
             id: row.id,
             fingerprint: row.fingerprint,
@@ -324,6 +378,8 @@ fn due(row: StoredNotification) -> DueNotification {
             receiver: row.receiver,
             body: row.body,
             created: Timestamp(row.created_ns),
+            about: row.about,
+            sequence: row.sequence as u64,
         },
         attempts: row.attempts as u64,
         not_before: Timestamp(row.not_before_ns),

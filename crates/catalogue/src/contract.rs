@@ -16,6 +16,7 @@ pub(crate) mod refusing;
 pub(crate) mod reprocessing;
 pub(crate) mod restoring;
 pub(crate) mod traffic;
+pub(crate) mod triage;
 pub(crate) mod verifying;
 
 use crate::{Acquisition, Alert, AlertState, Catalogue, Cut, Move, Notification, Ownership, SourceWrite};
@@ -59,6 +60,13 @@ macro_rules! tests {
             records: sources_come_back_as_they_were;
             records: alerts_and_their_outbox_are_idempotent;
             records: a_notification_is_claimed_once_and_comes_back_when_due;
+            triage: notifications_about_one_thing_go_in_their_order;
+            triage: what_was_settled_long_ago_is_forgotten;
+            triage: what_people_do_is_not_written_over;
+            triage: what_is_decided_happens_whole_or_not_at_all;
+            triage: an_alert_is_open_until_it_is_settled;
+            triage: history_is_told_of_each_change;
+            triage: verdicts_are_given_counted_and_taken_back;
             records: documents_are_compared_and_set;
             records: nodes_live_as_long_as_their_heartbeat;
             records: a_lease_is_one_holders_until_it_is_over;
@@ -244,6 +252,8 @@ pub(crate) fn notification(id: &str, alert: &str, created: Timestamp) -> Notific
         receiver: "ops".to_owned(),
         body: "{}".to_owned(),
         created,
+        about: id.to_owned(),
+        sequence: 1,
     }
 }
 
@@ -272,7 +282,7 @@ pub(crate) async fn everything(catalogue: &Catalogue) -> Everything {
         sources: catalogue.all_sources(GROUP).await.unwrap(),
         trail,
         alerts: catalogue.alerts(None, 1_000).await.unwrap(),
-        due: catalogue.due_notifications(1_000).await.unwrap(),
+        due: catalogue.due_notifications("ops", 1_000).await.unwrap(),
         documents: catalogue.documents("rule").await.unwrap(),
         hidden: catalogue.hidden(Timestamp::MAX).await.unwrap(),
         aliases: catalogue.aliases_since(0).await.unwrap().1,

@@ -87,19 +87,30 @@ impl Catalogue {
     /// [`Error::Conflict`] if another has changed or deleted it since.
     pub async fn delete_document(&self, kind: &str, key: &str, expected_version: u64) -> Result<(), Error> {
         let mut transaction = self.begin("delete a document").await?;
+        self.end_document(&mut transaction, kind, key, expected_version).await?;
+        transaction.commit().await.map_err(self.failed("delete a document"))
+    }
+
+    pub(crate) async fn end_document(
+        &self,
+        transaction: &mut Transaction,
+        kind: &str,
+        key: &str,
+        expected_version: u64,
+    ) -> Result<(), Error> {
         let deleted =
             sqlx::query("DELETE FROM documents WHERE kind = $1 AND document_key = $2 AND version = $3")
                 .bind(kind)
                 .bind(key)
                 .bind(expected_version as i64)
-                .execute(&mut *transaction)
+                .execute(&mut **transaction)
                 .await
                 .map_err(self.failed("delete a document"))?
                 .rows_affected();
         if deleted == 0 {
-            return Err(self.document_conflict(&mut transaction, kind, key, Some(expected_version)).await?);
+            return Err(self.document_conflict(transaction, kind, key, Some(expected_version)).await?);
         }
-        transaction.commit().await.map_err(self.failed("delete a document"))
+        Ok(())
     }
 
     pub(crate) async fn write_document(

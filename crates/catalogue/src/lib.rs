@@ -44,6 +44,8 @@ mod summary;
 mod tables;
 mod traffic;
 mod trail;
+mod triage;
+mod verdicts;
 mod verify;
 
 pub use access::{
@@ -74,6 +76,8 @@ pub use traffic::{Amount, Brought, Day, TRAFFIC_DAYS, Traffic};
 pub use trail::{
     TrailCheck, TrailEntry, TrailEvent, TrailFault, TrailHead, TrailRow, TrailShard, verify_trail,
 };
+pub use triage::{Act, Demoted, Dispatch, Hushed, KeptAlert, Marks, Triage};
+pub use verdicts::{Verdict, VerdictKind, VerdictScope};
 pub use verify::{RowFault, VerifiedRows};
 
 use database::{Database, Meaning};

@@ -17,6 +17,9 @@ use std::{
     path::Path,
 };
 
+/// The stream that tells of alerts.
+pub const ALERTS: &str = "alerts";
+
 /// Rules that are ready to be tested against records. Cheap to share, never changed.
 #[derive(Default)]
 pub struct RuleSet {
@@ -107,13 +110,17 @@ impl RuleSet {
         Asked::new(row, &[]).text(&Field::new(name)).or_else(|| self.sigma.value(row, name))
     }
 
-    /// Appends the places of the rules that the record satisfies, in the order of the set.
+    /// Appends the places of the rules that the record satisfies, in the order of the set. What tells of alerts is watched by rules
+    /// that name its stream alone: others would raise alerts of alerts, without an end.
     pub(crate) fn matching(&self, row: &Row, places: &mut Vec<usize>) {
-        self.sigma.matching(row, places);
+        let tells_of_alerts = row.stream.as_str() == ALERTS;
+        if !tells_of_alerts {
+            self.sigma.matching(row, places);
+        }
         for place in self.queries.iter().copied() {
             let rule = &self.rules[place];
             if let Some(matches) = &rule.matches
-                && (rule.streams.is_empty() || rule.streams.contains(&row.stream))
+                && (rule.streams.is_empty() && !tells_of_alerts || rule.streams.contains(&row.stream))
                 && matches.query.matches(&row.placed())
             {
                 places.push(place);

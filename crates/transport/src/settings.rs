@@ -194,7 +194,8 @@ impl KafkaSettings {
         }
     }
 
-    fn read(section: &mut Section<'_>) -> Option<Self> {
+    /// Reads a topic of a Kafka cluster. `None`: what is wrong is noted in the document.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let brokers: Option<Vec<String>> = section.required("brokers");
         if brokers.as_ref().is_some_and(Vec::is_empty) {
             section.error("brokers", "is empty: at least one host:port is needed");

@@ -1,40 +1,30 @@
-//! From findings to alerts: one alert a fingerprint at a time, from firing to resolved, and what is to be sent about it.
-//! Pure.
+//! From findings to alerts: one alert a fingerprint at a time, from firing to resolved. Pure. Who is told of it is decided
+//! elsewhere.
+//!
+//! **Invariant:** of a fingerprint one alert fires at most.
 
-use millrace_catalogue::{Alert, AlertState, Notification};
+use millrace_catalogue::{Alert, AlertState};
 use millrace_detect::{Finding, FindingKind};
 use millrace_model::{Partition, RecordId, Timestamp};
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many records an alert keeps as evidence.
 const EVIDENCE: usize = 10;
 
-/// What changed since it was last stored.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// Alerts, new or changed.
-    pub alerts: Vec<Alert>,
-    /// What is to be sent.
-    pub notifications: Vec<Notification>,
-}
-
 /// The alerts that are firing.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
-    receivers: Vec<String>,
     firing: BTreeMap<String, Alert>,
     /// The partitions whose rules say that it goes on, by fingerprint.
     held_by: BTreeMap<String, BTreeSet<Partition>>,
     changed: BTreeMap<String, Alert>,
-    outbox: Vec<Notification>,
 }
 
 impl Lifecycle {
-    /// With those that were firing when the last process ended; `receivers` are told of all.
-    pub fn new(receivers: Vec<String>, firing: Vec<Alert>) -> Self {
+    /// With those that were firing when the last process ended.
+    pub fn new(firing: Vec<Alert>) -> Self {
         let firing = firing.into_iter().map(|alert| (alert.fingerprint.clone(), alert)).collect();
-        Self { receivers, firing, ..Self::default() }
+        Self { firing, ..Self::default() }
     }
 
     /// Takes in a finding of the rules of one partition. An alert that several hold is over when none does any more.
@@ -53,7 +43,6 @@ impl Lifecycle {
         match (finding.kind, active) {
             (FindingKind::Fired, None) => {
                 let alert = fired(finding);
-                self.tell(&alert, now);
                 self.firing.insert(alert.fingerprint.clone(), alert.clone());
                 self.changed.insert(alert.id.clone(), alert);
             }
@@ -70,7 +59,6 @@ impl Lifecycle {
                 alert.last = alert.last.max(finding.last);
                 alert.count = alert.count.max(finding.count);
                 alert.resolved_at = Some(now);
-                self.tell(&alert, now);
                 self.changed.insert(alert.id.clone(), alert);
             }
             // It was resolved before this process knew of it.
@@ -78,25 +66,9 @@ impl Lifecycle {
         }
     }
 
-    /// What must be stored now.
-    pub fn changes(&mut self) -> Changes {
-        Changes {
-            alerts: std::mem::take(&mut self.changed).into_values().collect(),
-            notifications: std::mem::take(&mut self.outbox),
-        }
-    }
-
-    fn tell(&mut self, alert: &Alert, now: Timestamp) {
-        for receiver in &self.receivers {
-            let body = json!({ "version": "1", "status": alert.state, "receiver": receiver, "alert": alert });
-            self.outbox.push(Notification {
-                id: format!("{}/{receiver}/{}", alert.id, alert.state),
-                alert_id: alert.id.clone(),
-                receiver: receiver.clone(),
-                body: body.to_string(),
-                created: now,
-            });
-        }
+    /// The alerts that have changed, and must be stored now.
+    pub fn changes(&mut self) -> Vec<Alert> {
+        std::mem::take(&mut self.changed).into_values().collect()
     }
 }
 
@@ -130,6 +102,7 @@ fn add_evidence(alert: &mut Alert, records: &[RecordId]) {
 mod tests {
     use super::*;
     use millrace_detect::Level;
+    use proptest::{collection::vec, prelude::*};
 
     const P0: Partition = Partition(0);
     const P1: Partition = Partition(1);
@@ -152,30 +125,53 @@ mod tests {
 
     #[test]
     fn an_alert_fires_once_and_resolves_once() {
-        let mut lifecycle = Lifecycle::new(vec!["ops".into()], Vec::new());
+        let mut lifecycle = Lifecycle::new(Vec::new());
         for count in 8..12 {
             let kind = if count == 8 { FindingKind::Fired } else { FindingKind::Updated };
             lifecycle.take(P0, finding(kind, count), Timestamp(100));
         }
         let first = lifecycle.changes();
-        assert_eq!((first.alerts.len(), first.alerts[0].count, first.notifications.len()), (1, 11, 1));
-        assert_eq!(lifecycle.changes(), Changes::default());
+        assert_eq!((first.len(), first[0].count), (1, 11));
+        assert_eq!(lifecycle.changes(), []);
 
         // A new process goes on with what was stored.
-        let mut lifecycle = Lifecycle::new(vec!["ops".into()], first.alerts.clone());
+        let mut lifecycle = Lifecycle::new(first.clone());
         lifecycle.take(P0, finding(FindingKind::Updated, 12), Timestamp(140));
         lifecycle.take(P1, finding(FindingKind::Fired, 12), Timestamp(150));
         lifecycle.take(P0, finding(FindingKind::Resolved, 12), Timestamp(160));
-        assert_eq!(lifecycle.changes().alerts[0].state, AlertState::Firing);
+        assert_eq!(lifecycle.changes()[0].state, AlertState::Firing);
         lifecycle.take(P1, finding(FindingKind::Resolved, 12), Timestamp(200));
         lifecycle.take(P1, finding(FindingKind::Resolved, 12), Timestamp(300));
         let last = lifecycle.changes();
-        assert_eq!(
-            (last.alerts[0].id.as_str(), last.alerts[0].state),
-            (first.alerts[0].id.as_str(), AlertState::Resolved)
-        );
-        assert_eq!(last.alerts[0].resolved_at, Some(Timestamp(200)));
-        assert_eq!(last.notifications.len(), 1);
-        assert_ne!(last.notifications[0].id, first.notifications[0].id);
+        assert_eq!((last[0].id.as_str(), last[0].state), (first[0].id.as_str(), AlertState::Resolved));
+        assert_eq!(last[0].resolved_at, Some(Timestamp(200)));
+    }
+
+    proptest! {
+        #[test]
+        fn of_a_fingerprint_one_alert_fires_at_most(
+            steps in vec((0..3usize, 0..2u8, 0..3i32, 0..4i64, any::<bool>()), 0..60),
+        ) {
+            let mut lifecycle = Lifecycle::new(Vec::new());
+            let mut stored: BTreeMap<String, Alert> = BTreeMap::new();
+            for (now, (kind, fingerprint, partition, first, restarts)) in (100i64..).zip(steps) {
+                let kind = [FindingKind::Fired, FindingKind::Updated, FindingKind::Resolved][kind];
+                let fingerprint = format!("f{fingerprint}");
+                let finding = Finding { fingerprint, first: Timestamp(first * 10), ..finding(kind, 1) };
+                lifecycle.take(Partition(partition), finding, Timestamp(now));
+                for alert in lifecycle.changes() {
+                    stored.insert(alert.id.clone(), alert);
+                }
+                let firing = || stored.values().filter(|alert| alert.state == AlertState::Firing);
+                let fingerprints: BTreeSet<&str> = firing().map(|alert| alert.fingerprint.as_str()).collect();
+                prop_assert_eq!(fingerprints.len(), firing().count());
+                for alert in stored.values() {
+                    prop_assert_eq!(alert.state == AlertState::Resolved, alert.resolved_at.is_some());
+                }
+                if restarts {
+                    lifecycle = Lifecycle::new(firing().cloned().collect());
+                }
+            }
+        }
     }
 }

@@ -59,11 +59,9 @@ pub struct WatchParts {
     pub metrics: Metrics,
     /// The rules in use.
     pub rules: Arc<RuleBook>,
-    /// Who is told.
-    pub receivers: Vec<String>,
     /// This node's name in the catalogue.
     pub node: String,
-    /// Rung when something was put into the outbox.
+    /// Rung when alerts have changed.
     pub wake: Arc<Notify>,
     /// What is declared of the fields of streams: rules see a record as searches do.
     pub declared: BTreeMap<StreamName, Arc<Declarations>>,
@@ -165,7 +163,7 @@ impl Watch {
             consumer,
             ledger: Ledger::new(),
             lanes: BTreeMap::new(),
-            lifecycle: Lifecycle::new(parts.receivers.clone(), firing),
+            lifecycle: Lifecycle::new(firing),
             urgent: false,
             committed: Instant::now(),
             pause: COMMIT,
@@ -372,12 +370,12 @@ impl Watch {
     async fn commit(&mut self) -> anyhow::Result<()> {
         self.committed = Instant::now();
         self.urgent = false;
-        let changes = self.lifecycle.changes();
+        let alerts = self.lifecycle.changes();
         // With alerts all partitions go along, if only onto the spot: a node that lost them must not write alerts.
         let moved: Vec<Partition> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| !changes.alerts.is_empty() || lane.published != Some(lane.next))
+            .filter(|(_, lane)| !alerts.is_empty() || lane.published != Some(lane.next))
             .map(|(partition, _)| *partition)
             .collect();
         if moved.is_empty() {
@@ -387,8 +385,7 @@ impl Watch {
         let mut cut = Cut {
             group: DETECT_GROUP.to_owned(),
             sources: self.ledger.take_changes().into_iter().map(Into::into).collect(),
-            alerts: changes.alerts,
-            notifications: changes.notifications,
+            alerts,
             ..Cut::default()
         };
         for (partition, lane) in self.lanes.iter().filter(|(partition, _)| moved.contains(partition)) {
@@ -408,7 +405,7 @@ impl Watch {
         cut.topic = topic;
         let bytes: usize = cut.documents.iter().map(|document| document.body.len()).sum();
         self.pause = COMMIT * u32::try_from(1 + bytes / HEAVY).unwrap_or(SLOWEST).min(SLOWEST);
-        let sent = !cut.notifications.is_empty();
+        let changed = !cut.alerts.is_empty();
         match self.parts.catalogue.publish(&cut).await {
             Ok(_) => {}
             Err(error @ (PublishError::Fenced { .. } | PublishError::Conflict { .. })) => {
@@ -426,7 +423,7 @@ impl Watch {
         }
         self.ledger.forget_closed();
         self.consumer.commit(&next);
-        if sent {
+        if changed {
             self.parts.wake.notify_one();
         }
         Ok(())

@@ -1,17 +1,18 @@
-//! `/api/v1/alerts` and `/api/v1/rules`.
+//! `/api/v1/alerts` and `/api/v1/rules`: what rules have found, and how often they were right.
 
-use super::{Api, ApiError, described};
+use super::{Api, ApiError, described, error::ErrorAnswer};
+use crate::alert::{judge::Precision, told::AlertTold};
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
-use millrace_catalogue::{Alert, AlertState};
+use millrace_catalogue::{AlertState, KeptAlert, Verdict};
 use millrace_listen::Caller;
 use millrace_model::HIDDEN;
 use millrace_store::Leaf;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::sync::Arc;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{IntoParams, ToSchema};
 
 /// The most alerts in one answer.
@@ -34,7 +35,16 @@ pub struct Parameters {
 #[derive(Serialize, ToSchema)]
 pub(super) struct AlertList {
     #[schema(value_type = Vec<described::Alert>)]
-    alerts: Vec<Alert>,
+    pub(super) alerts: Vec<AlertTold>,
+}
+
+/// One alert, and what somebody found it to be.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AlertAnswer {
+    #[schema(value_type = described::Alert)]
+    alert: AlertTold,
+    #[schema(value_type = Option<described::AlertVerdict>, required)]
+    verdict: Option<Verdict>,
 }
 
 /// The rules in use, and what is wrong with those that are not.
@@ -44,6 +54,36 @@ pub(super) struct RuleList {
     rules: Vec<described::Rule>,
     /// By file and line.
     errors: Vec<String>,
+}
+
+/// An alert as this caller may see it.
+pub(super) fn told<L: Leaf>(api: &Api<L>, caller: &Caller, kept: &KeptAlert) -> AlertTold {
+    let mut alert = AlertTold::from(kept);
+    if api.sight(caller).masks.hide_anything() {
+        // Of which fields they are is known to the rule alone.
+        alert.group.values_mut().for_each(|value| HIDDEN.clone_into(value));
+    }
+    alert
+}
+
+/// One alert with all that is known of it.
+pub(super) async fn answer<L: Leaf>(
+    api: &Api<L>,
+    caller: &Caller,
+    id: &str,
+) -> Result<AlertAnswer, ApiError> {
+    let catalogue = api.searcher.catalogue();
+    let kept = catalogue.kept_alert(id).await?.ok_or_else(|| missing(id))?;
+    let alert = told(api, caller, &kept);
+    let mut verdict = catalogue.verdict(id).await?;
+    if let Some(verdict) = &mut verdict {
+        verdict.group.clone_from(&alert.group);
+    }
+    Ok(AlertAnswer { alert, verdict })
+}
+
+pub(super) fn missing(id: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no alert {id:?}"))
 }
 
 /// Alerts, the latest first.
@@ -63,16 +103,31 @@ pub(super) async fn list<L: Leaf + 'static>(
     let Query(parameters) =
         parameters.map_err(|e| ApiError::Parameter { name: "query string", problem: e.body_text() })?;
     let limit = parameters.limit.unwrap_or(100).min(MAX_LIMIT);
-    let mut alerts = api.searcher.catalogue().alerts(parameters.state, limit).await?;
-    if api.sight(&caller).masks.hide_anything() {
-        // Of which fields they are is known to the rule alone.
-        let values = alerts.iter_mut().flat_map(|alert| alert.group.values_mut());
-        values.for_each(|value| HIDDEN.clone_into(value));
-    }
-    Ok(Json(AlertList { alerts }))
+    let alerts = api.searcher.catalogue().kept_alerts(parameters.state, limit).await?;
+    Ok(Json(AlertList { alerts: alerts.iter().map(|kept| told(&api, &caller, kept)).collect() }))
 }
 
-/// The rules in use, and what is wrong with those that are not.
+/// One alert, and what somebody found it to be.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts/{id}",
+    tag = "detection",
+    operation_id = "alert",
+    params(("id" = String, Path, description = "The alert")),
+    responses(
+        (status = 200, description = "The alert", body = AlertAnswer),
+        (status = 404, description = "There is none of that id", body = ErrorAnswer)
+    )
+)]
+pub(super) async fn one<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<AlertAnswer>, ApiError> {
+    Ok(Json(answer(&api, &caller, &id).await?))
+}
+
+/// The rules in use, how often each was right, and what is wrong with those that are not in use.
 #[utoipa::path(
     get,
     path = "/api/v1/rules",
@@ -80,6 +135,15 @@ pub(super) async fn list<L: Leaf + 'static>(
     operation_id = "rules",
     responses((status = 200, description = "The rules", body = RuleList))
 )]
-pub(super) async fn rules<L: Leaf + 'static>(State(api): State<Arc<Api<L>>>) -> Json<Value> {
-    Json(api.rules.describe())
+pub(super) async fn rules<L: Leaf + 'static>(
+    State(api): State<Arc<Api<L>>>,
+) -> Result<Json<Value>, ApiError> {
+    let counts = api.searcher.catalogue().verdict_counts().await?;
+    let mut described = api.rules.describe();
+    let none = BTreeMap::new();
+    for rule in described["rules"].as_array_mut().into_iter().flatten() {
+        let of_rule = rule["id"].as_str().and_then(|id| counts.get(id)).unwrap_or(&none);
+        rule["verdicts"] = json!(Precision::of(of_rule));
+    }
+    Ok(Json(described))
 }

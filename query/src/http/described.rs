@@ -127,6 +127,108 @@ pub(super) struct Alert {
     /// When it ended.
     #[schema(value_type = Option<Time>, required)]
     resolved_at: Option<String>,
+    /// Why nobody is told of it now, if so.
+    #[schema(nullable = false)]
+    hushed: Option<Hushed>,
+    /// The silences that have covered it, by their ids; absent: none.
+    #[schema(required = false)]
+    silences: Vec<String>,
+    /// The alert that inhibits it.
+    #[schema(nullable = false)]
+    inhibited_by: Option<String>,
+    /// The alert whose verdict suppresses it.
+    #[schema(nullable = false)]
+    suppressed_by: Option<String>,
+    /// It has a lower level than its rule gives it.
+    #[schema(nullable = false)]
+    demoted: Option<Demoted>,
+    /// Somebody has seen it.
+    #[schema(nullable = false)]
+    acknowledged: Option<Act>,
+    /// Whose it is.
+    #[schema(nullable = false)]
+    assignee: Option<String>,
+    /// Somebody said that it is over.
+    #[schema(nullable = false)]
+    closed: Option<Act>,
+}
+
+/// Why nobody is told of an alert.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum Hushed {
+    /// A silence covers it.
+    Silenced,
+    /// Another alert says it already.
+    Inhibited,
+    /// Its like was found to be a false positive.
+    Suppressed,
+}
+
+/// An alert is like one that was found to be a false positive.
+#[derive(ToSchema)]
+pub(super) struct Demoted {
+    /// The level that the rule gives it.
+    from: Level,
+    /// The level that it has now.
+    to: Level,
+    /// The alert that it is like.
+    similar_to: String,
+}
+
+/// Who did something, and when.
+#[derive(ToSchema)]
+pub(super) struct Act {
+    #[schema(value_type = Time)]
+    at: String,
+    /// Empty: nobody that has a name.
+    by: String,
+    /// What they said to it.
+    #[schema(required = false)]
+    note: String,
+}
+
+/// What an alert was.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum VerdictKind {
+    /// What the rule looks for.
+    TruePositive,
+    /// Not what the rule looks for.
+    FalsePositive,
+    /// What the rule looks for, and no harm.
+    Benign,
+}
+
+/// What a verdict says something of.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum VerdictScope {
+    /// This alert alone.
+    This,
+    /// What the rule finds of the same group, and of groups like it.
+    Fingerprint,
+    /// Whatever the rule finds.
+    Rule,
+}
+
+/// What somebody found an alert to be.
+#[derive(ToSchema)]
+pub(super) struct AlertVerdict {
+    alert_id: String,
+    rule_id: String,
+    fingerprint: String,
+    group: BTreeMap<String, String>,
+    verdict: VerdictKind,
+    reason: String,
+    scope: VerdictScope,
+    /// Nothing follows from it any more from then on; null: without an end.
+    #[schema(value_type = Option<Time>, required)]
+    expires: Option<String>,
+    #[schema(value_type = Time)]
+    given: String,
+    /// Empty: nobody that has a name.
+    given_by: String,
 }
 
 /// A rule in use.
@@ -251,6 +353,9 @@ pub(super) struct Rule {
     /// So many deviations from what is usual.
     #[schema(nullable = false)]
     deviation: Option<f64>,
+    /// How often it was right, as far as people have said.
+    #[schema(nullable = false)]
+    verdicts: Option<crate::alert::judge::Precision>,
 }
 
 /// A step of a sequence.

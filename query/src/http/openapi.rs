@@ -3,8 +3,8 @@
 
 use super::{
     Api, ApiError, alerts, audit, catalogue, context, dead_letters, described, error::ErrorAnswer, export,
-    fields, hosts, login, parameters, pipeline, reprocess, rules, search, streams, summaries, tail, tokens,
-    traffic,
+    fields, hosts, login, parameters, pipeline, reprocess, rules, search, silences, streams, summaries, tail,
+    tokens, traffic, triage,
 };
 use axum::{Json, extract::State};
 use millrace_store::Leaf;
@@ -45,9 +45,21 @@ Beside this API the same address speaks two others, which their own documents de
         streams::hold,
         streams::release,
         alerts::list,
+        alerts::one,
         alerts::rules,
         rules::backtest,
         rules::coverage,
+        triage::acknowledge,
+        triage::unacknowledge,
+        triage::assign,
+        triage::close,
+        triage::judge,
+        triage::unjudge,
+        silences::list,
+        silences::add,
+        silences::preview,
+        silences::end,
+        silences::test,
         hosts::list,
         pipeline::show,
         traffic::list,
@@ -80,7 +92,7 @@ Beside this API the same address speaks two others, which their own documents de
         (name = "search", description = "Records, and what is made of them"),
         (name = "ingest", description = "Handing records in: what is acknowledged is durable"),
         (name = "streams", description = "Streams, holds, deletion by query"),
-        (name = "detection", description = "Rules and alerts"),
+        (name = "detection", description = "Rules, alerts, what people do with them, silences, receivers"),
         (name = "state", description = "Agents, where lines wait, the ledger, the catalogue, what was kept aside"),
         (name = "access", description = "Who may ask: tokens, logins"),
         (name = "process", description = "Probes, metrics, version"),

@@ -4,12 +4,18 @@ use super::{
     ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
     openapi, page,
     parameters::Asking,
-    pipeline, reprocess, rules, search,
+    pipeline, reprocess, rules, search, silences,
     streams::{self, Kept, TopicKeeps},
-    summaries, tail, tokens, traffic,
+    summaries, tail, tokens, traffic, triage,
 };
 use crate::{
-    Searcher, alert::RuleBook, dead_letters::DeadLetters, elastic, hosts::Hosts, login::Login, tail::Feed,
+    Searcher,
+    alert::{RuleBook, receivers::Receivers},
+    dead_letters::DeadLetters,
+    elastic,
+    hosts::Hosts,
+    login::Login,
+    tail::Feed,
 };
 use axum::{
     Router,
@@ -22,6 +28,7 @@ use millrace_model::{Masks, Sight};
 use millrace_store::Leaf;
 use millrace_transport::Topic;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// What handlers share.
 pub struct Api<L> {
@@ -35,6 +42,10 @@ pub struct Api<L> {
     pub masks: Masks,
     /// The rules in use and the broken ones.
     pub rules: Arc<RuleBook>,
+    /// Who can be told of alerts.
+    pub receivers: Receivers,
+    /// Rung when people have changed who is told of what.
+    pub alerts_changed: Arc<Notify>,
     /// How long the records of streams are kept.
     pub kept: Kept,
     /// How long the topic keeps what was sent through it.
@@ -96,6 +107,9 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/catalogue/reprocess", get(reprocess::list::<L>))
         .route("/api/v1/streams/{name}/deletions", get(streams::deletions::<L>))
         .route("/api/v1/alerts", get(alerts::list::<L>))
+        .route("/api/v1/alerts/{id}", get(alerts::one::<L>))
+        .route("/api/v1/silences", get(silences::list::<L>))
+        .route("/api/v1/silences/preview", post(silences::preview::<L>))
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .route("/api/v1/coverage", get(rules::coverage::<L>));
     // Through all streams, and told in the audit trail.
@@ -104,6 +118,13 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))
         .route("/api/v1/catalogue/reprocess", post(reprocess::ask::<L>))
+        .route("/api/v1/alerts/{id}/ack", post(triage::acknowledge::<L>).delete(triage::unacknowledge::<L>))
+        .route("/api/v1/alerts/{id}/assign", post(triage::assign::<L>))
+        .route("/api/v1/alerts/{id}/close", post(triage::close::<L>))
+        .route("/api/v1/alerts/{id}/verdict", post(triage::judge::<L>).delete(triage::unjudge::<L>))
+        .route("/api/v1/silences", post(silences::add::<L>))
+        .route("/api/v1/silences/{id}", delete(silences::end::<L>))
+        .route("/api/v1/receivers/{name}/test", post(silences::test::<L>))
         .route("/api/v1/tokens", get(tokens::list::<L>).post(tokens::add::<L>))
         .route("/api/v1/tokens/{name}", delete(tokens::revoke::<L>))
         .route("/api/v1/dead-letters", get(dead_letters::list::<L>))

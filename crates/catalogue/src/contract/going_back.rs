@@ -79,7 +79,14 @@ pub(crate) async fn every_version_can_be_gone_back_to(url: &str) {
     assert_eq!(after.snapshot.partitions, before.snapshot.partitions);
     assert_eq!((after.hidden.len(), after.aliases), (before.hidden.len(), Vec::new()));
     assert_eq!((after.sources, after.trail), (before.sources, before.trail));
-    assert_eq!((after.alerts, after.due, after.documents), (before.alerts, before.due, before.documents));
+    assert_eq!((after.alerts, after.documents), (before.alerts, before.documents));
+    // What is still to be sent is sent; what it is about, no earlier version knew.
+    let due = |mut all: Vec<crate::DueNotification>| {
+        all.iter_mut()
+            .for_each(|due| (due.notification.about, due.notification.sequence) = (String::new(), 0));
+        all
+    };
+    assert_eq!(due(after.due), due(before.due));
 
     // In one step, too.
     assert_eq!(Catalogue::take_back(url, 1, clock).await.unwrap(), newest);

@@ -62,7 +62,7 @@ pub(crate) async fn alerts_and_their_outbox_are_idempotent(bed: &Bed) {
     second.notifications = first.notifications.clone();
     bed.first.publish(&second).await.unwrap();
     bed.second.upsert_alerts(&second.alerts).await.unwrap();
-    assert!(bed.second.due_notifications(10).await.unwrap().is_empty());
+    assert!(bed.second.due_notifications("ops", 10).await.unwrap().is_empty());
     assert_eq!(bed.second.alerts(None, 10).await.unwrap().len(), 2);
     assert_eq!(bed.second.alerts(None, 1).await.unwrap().len(), 1);
     assert_eq!(bed.second.alerts(Some(AlertState::Firing), 10).await.unwrap(), [grown.clone()]);
@@ -80,11 +80,11 @@ pub(crate) async fn a_notification_is_claimed_once_and_comes_back_when_due(bed: 
     published.notifications = vec![notification("a", "brute", now), older];
     bed.first.publish(&published).await.unwrap();
     let due = async || {
-        let due = bed.second.due_notifications(10).await.unwrap();
+        let due = bed.second.due_notifications("ops", 10).await.unwrap();
         due.into_iter().map(|due| (due.notification.id, due.attempts)).collect::<Vec<_>>()
     };
     assert_eq!(due().await, [("z".to_owned(), 0), ("a".to_owned(), 0)], "oldest first");
-    assert_eq!(bed.second.due_notifications(1).await.unwrap().len(), 1);
+    assert_eq!(bed.second.due_notifications("ops", 1).await.unwrap().len(), 1);
 
     let minute = now.plus(Duration::from_mins(1));
     assert!(bed.first.claim_notification("z", minute).await.unwrap());

@@ -3,7 +3,7 @@
 use super::{
     Bed, GROUP, TOPIC, access, alert, collections, cut, everything,
     merging::{publish, replacement},
-    notification, own, reprocessing, step, wanted,
+    notification, own, reprocessing, step, triage, wanted,
 };
 use crate::{
     AlertState, Alias, Amount, Brought, Cell, Day, DeletionRequest, DocumentWrite, Node, RestoreError,
@@ -60,6 +60,7 @@ pub(crate) async fn fill(bed: &Bed) {
     bed.first.request_reprocessing(&reprocessing::everything_live()).await.unwrap().unwrap();
     collections::put(&bed.first, "state", "a", "{}").await;
     access::fill(bed).await;
+    triage::fill(bed).await;
 }
 
 #[derive(Default)]

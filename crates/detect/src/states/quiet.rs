@@ -6,10 +6,11 @@ use millrace_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
-/// How many gaps are remembered to learn from.
-const GAPS: usize = 100;
-/// So many must be known.
-const ENOUGH: usize = 10;
+/// Of so many hours the longest gap is remembered to learn from: of a week.
+const HOURS: usize = 168;
+const HOUR: i64 = 3_600_000_000_000;
+/// So many gaps must have been there.
+const ENOUGH: u32 = 10;
 /// Silence is so many times longer than the longest gap that is known.
 const LONGER: u32 = 3;
 
@@ -30,15 +31,18 @@ pub(crate) struct Quiet {
     began: Timestamp,
     /// The latest records, or those with different values, the latest last: as many as must be heard.
     recent: VecDeque<Event>,
-    /// In nanoseconds, between records.
+    /// The longest between two records that ended in an hour, in nanoseconds; by the hour.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    gaps: VecDeque<u64>,
+    gaps: VecDeque<(i64, u64)>,
+    /// How many there were.
+    #[serde(default)]
+    known: u32,
 }
 
 impl Quiet {
     /// Nothing was heard since then.
     pub(crate) fn new(began: Timestamp) -> Self {
-        Self { began, recent: VecDeque::new(), gaps: VecDeque::new() }
+        Self { began, recent: VecDeque::new(), gaps: VecDeque::new(), known: 0 }
     }
 
     pub(crate) fn weight(&self) -> usize {
@@ -58,8 +62,14 @@ impl Quiet {
         if least.span.is_none()
             && let Some(last) = self.recent.back()
         {
-            self.gaps.push_back(event.heard.since(last.heard).as_nanos().try_into().unwrap_or(u64::MAX));
-            if self.gaps.len() > GAPS {
+            let gap = event.heard.since(last.heard).as_nanos().try_into().unwrap_or(u64::MAX);
+            let hour = event.heard.0.div_euclid(HOUR);
+            self.known = self.known.saturating_add(1);
+            match self.gaps.back_mut() {
+                Some((known, longest)) if *known == hour => *longest = gap.max(*longest),
+                _ => self.gaps.push_back((hour, gap)),
+            }
+            if self.gaps.len() > HOURS {
                 self.gaps.pop_front();
             }
         }
@@ -87,10 +97,10 @@ impl Quiet {
     }
 
     fn learned(&self, (least, most): (Duration, Duration)) -> Option<Duration> {
-        if self.gaps.len() < ENOUGH {
+        if self.known < ENOUGH {
             return None;
         }
-        let longest = self.gaps.iter().copied().max().map(Duration::from_nanos)?;
+        let longest = self.gaps.iter().map(|(_, gap)| *gap).max().map(Duration::from_nanos)?;
         Some(longest.saturating_mul(LONGER).clamp(least, most))
     }
 

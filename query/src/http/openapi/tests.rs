@@ -1,7 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use crate::alert::told::AlertTold;
 use crate::http::described;
-use millrace_catalogue::{Alert, AlertState, HoleKind, Node, OffsetHole, PartitionRow, StreamUsage, Summary};
+use millrace_catalogue::{
+    Act, AlertState, Demoted, HoleKind, Hushed, Node, OffsetHole, PartitionRow, StreamUsage, Summary,
+    Verdict as AlertVerdict, VerdictKind, VerdictScope,
+};
 use millrace_ledger::{Span, Verdict};
 use millrace_model::{
     Partition, RecordId, SourceId, StreamName, TimeRange, Timestamp, TopicId,
@@ -148,8 +152,23 @@ fn what_rooms_below_say_is_as_it_is_described() {
     let now = Timestamp::from_millis(1_700_000_000_000);
     is_as_described::<described::Time>(now);
     is_as_described::<described::Range>(TimeRange::ALL);
+    for expires in [None, Some(now)] {
+        is_as_described::<described::AlertVerdict>(AlertVerdict {
+            alert_id: "1".to_owned(),
+            rule_id: "r".to_owned(),
+            fingerprint: "f".to_owned(),
+            group: [("host".to_owned(), "a".to_owned())].into(),
+            verdict: VerdictKind::FalsePositive,
+            reason: String::new(),
+            scope: VerdictScope::Fingerprint,
+            expires,
+            given: now,
+            given_by: String::new(),
+        });
+    }
     for (state, resolved_at) in [(AlertState::Pending, None), (AlertState::Resolved, Some(now))] {
-        is_as_described::<described::Alert>(Alert {
+        let by_ann = || Act { at: now, by: "ann".to_owned(), note: "seen".to_owned() };
+        let full = AlertTold {
             id: "1".to_owned(),
             fingerprint: "f".to_owned(),
             rule_id: "r".to_owned(),
@@ -162,7 +181,31 @@ fn what_rooms_below_say_is_as_it_is_described() {
             count: 1,
             evidence: vec![RecordId { source: SourceId(1), position: 0, index: 0 }],
             resolved_at,
+            hushed: Some(Hushed::Silenced),
+            silences: vec!["s".to_owned()],
+            inhibited_by: Some("2".to_owned()),
+            suppressed_by: Some("3".to_owned()),
+            demoted: Some(Demoted {
+                from: "high".to_owned(),
+                to: "medium".to_owned(),
+                similar_to: "3".to_owned(),
+            }),
+            acknowledged: Some(by_ann()),
+            assignee: Some("ann".to_owned()),
+            closed: Some(Act { note: String::new(), ..by_ann() }),
+        };
+        is_as_described::<described::Alert>(AlertTold {
+            hushed: None,
+            silences: Vec::new(),
+            inhibited_by: None,
+            suppressed_by: None,
+            demoted: None,
+            acknowledged: None,
+            assignee: None,
+            closed: None,
+            ..full.clone()
         });
+        is_as_described::<described::Alert>(full);
     }
     let partition = |topic_id, next_offset| PartitionRow {
         topic: "t".to_owned(),
