@@ -353,7 +353,7 @@ fn the_attackers_of_the_shared_logs_are_named() {
         let counts = |counts: &[(&str, usize)]| -> BTreeMap<String, usize> {
             counts.iter().map(|(address, count)| ((*address).to_owned(), *count)).collect()
         };
-        // 103.99.0.122 came twice, an hour and a half apart.
+        // 103.99.0.122 came twice, two hours apart.
         let force = [
             ("103.99.0.122", 2),
             ("112.95.230.3", 1),
