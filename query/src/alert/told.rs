@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The stream in which the history of alerts lies.
-pub const STREAM: &str = "alerts";
+pub const STREAM: &str = millrace_detect::ALERTS;
 
 /// An alert as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
