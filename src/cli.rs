@@ -410,20 +410,25 @@ pub(crate) struct RebuildArgs {
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
     /// Read rules and say what is wrong with them
-    Check {
-        /// Files and folders
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
+    Check(RulesArgs),
     /// Run the lines that rules bring along, or try the rules on records
     Test(RulesTestArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RulesTestArgs {
+pub(crate) struct RulesArgs {
     /// Files and folders
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    /// A pipeline that Sigma rules go through, as `[query.alerts] pipelines` names them: a file or folder; may be repeated
+    #[arg(long = "pipeline", value_name = "PATH")]
+    pub(crate) pipelines: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// Records to try the rules on: a file or folder of NDJSON or lines
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) events: Option<PathBuf>,
@@ -581,7 +586,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
             runtime()?.block_on(catalogue::downgrade(&settings::stored(&args.stored)?, args.to))
         }
         Command::Catalogue(CatalogueCommand::Reprocess(args)) => runtime()?.block_on(reprocess::run(&args)),
-        Command::Rules(RulesCommand::Check { paths }) => rules::check(&paths),
+        Command::Rules(RulesCommand::Check(args)) => rules::check(&args),
         Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Doctor(args) => runtime()?.block_on(doctor::run(&args)),
         Command::Decrypt(args) => decrypt::decrypt(&args),

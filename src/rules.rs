@@ -1,9 +1,10 @@
 //! `millrace rules check` and `millrace rules test`: rules without a server.
 
-use crate::cli::{Code, Failure, Output, RulesTestArgs, written};
-use millrace_detect::{Finding, RuleSet, findings_over, run_cases};
+use crate::cli::{Code, Failure, Output, RulesArgs, RulesTestArgs, written};
+use millrace_detect::{Finding, Pipelines, RuleSet, findings_over, run_cases};
 use millrace_intake::Parsers;
 use millrace_model::{Attributes, Clock, RecordId, Row, SourceId, StreamName, SystemClock, Timestamp};
+use millrace_query::alert::rules::read_files;
 use serde_json::json;
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -12,10 +13,12 @@ use std::{
 };
 
 /// Reads rules; says what is wrong with them.
-fn load(paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
-    let (files, mut errors) = millrace_query::alert::rules::read_files(paths, false);
-    let (rules, wrong) = RuleSet::load(files);
-    errors.extend(wrong);
+fn load(args: &RulesArgs) -> anyhow::Result<RuleSet> {
+    let (files, mut errors) = read_files(&args.paths, false);
+    let (pipelines, unread) = read_files(&args.pipelines, false);
+    let (pipelines, broken) = Pipelines::read(&pipelines);
+    let (rules, wrong) = RuleSet::load_through(files, &pipelines);
+    errors.extend(unread.into_iter().chain(broken).chain(wrong));
     for warning in rules.warnings() {
         eprintln!("warning: {warning}");
     }
@@ -30,15 +33,15 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
 }
 
 /// `millrace rules check`.
-pub(crate) fn check(paths: &[PathBuf]) -> anyhow::Result<Code> {
-    let rules = load(paths)?;
+pub(crate) fn check(args: &RulesArgs) -> anyhow::Result<Code> {
+    let rules = load(args)?;
     eprintln!("{} rules, nothing is wrong with them", rules.len());
     Ok(Code::Ok)
 }
 
 /// `millrace rules test`.
 pub(crate) fn test(args: &RulesTestArgs) -> anyhow::Result<Code> {
-    let rules = Arc::new(load(&args.paths)?);
+    let rules = Arc::new(load(&args.rules)?);
     match &args.events {
         Some(events) => on_events(&rules, events, args.output),
         None => own_cases(&rules, args.output),

@@ -47,6 +47,8 @@ pub struct AlertSettings {
     pub enabled: bool,
     /// Files and folders of rules, beside the starter pack: `rules`.
     pub rules: Vec<PathBuf>,
+    /// Files and folders of pipelines that Sigma rules go through: `pipelines`.
+    pub pipelines: Vec<PathBuf>,
     /// Use the built-in starter pack: `starter`, default true.
     pub starter: bool,
     /// Who is told, by name: `[query.alerts.receivers.*]`.
@@ -99,7 +101,13 @@ impl ElasticSettings {
 
 impl Default for AlertSettings {
     fn default() -> Self {
-        Self { enabled: true, rules: Vec::new(), starter: true, receivers: BTreeMap::new() }
+        Self {
+            enabled: true,
+            rules: Vec::new(),
+            pipelines: Vec::new(),
+            starter: true,
+            receivers: BTreeMap::new(),
+        }
     }
 }
 
@@ -142,6 +150,7 @@ impl AlertSettings {
         let mut settings = Self {
             enabled: section.or("enabled", true),
             rules: section.or("rules", Vec::new()),
+            pipelines: section.or("pipelines", Vec::new()),
             starter: section.or("starter", true),
             receivers: BTreeMap::new(),
         };

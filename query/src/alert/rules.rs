@@ -1,8 +1,8 @@
-//! The rules in use: the starter pack and what lies in the configured files and folders, read again when it changes.
-//! A change with a mistake in it changes nothing but the list of mistakes.
+//! The rules in use: the starter pack and what lies in the configured files and folders, through the configured pipelines,
+//! read again when any of it changes. A change with a mistake in it changes nothing but the list of mistakes.
 
 use crate::{Metrics, settings::AlertSettings};
-use millrace_detect::{RuleError, RuleFile, RuleSet, starter};
+use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ const MAX_DEPTH: usize = 8;
 #[derive(Debug)]
 pub struct RuleBook {
     paths: Vec<PathBuf>,
+    pipelines: Vec<PathBuf>,
     starter: bool,
     metrics: Metrics,
     state: Mutex<State>,
@@ -26,19 +27,37 @@ struct State {
     rules: Arc<RuleSet>,
     errors: Vec<RuleError>,
     /// What was read last, whether or not it was good.
-    read: Vec<RuleFile>,
+    read: Files,
+}
+
+/// What rules are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Files {
+    rules: Vec<RuleFile>,
+    pipelines: Vec<RuleFile>,
+}
+
+impl Files {
+    /// The rules in these files, and what is wrong with the others.
+    fn load(&self) -> (RuleSet, Vec<RuleError>) {
+        let (pipelines, mut errors) = Pipelines::read(&self.pipelines);
+        let (rules, wrong) = RuleSet::load_through(self.rules.clone(), &pipelines);
+        errors.extend(wrong);
+        (rules, errors)
+    }
 }
 
 impl RuleBook {
     /// Reads the rules. Blocks on files. What is wrong is kept and said; the rest is in use.
     pub fn open(settings: &AlertSettings, metrics: Metrics) -> Self {
-        let (paths, starter) = (settings.rules.clone(), settings.starter);
-        let (files, mut errors) = read_files(&paths, starter);
-        let (rules, wrong) = RuleSet::load(files.clone());
+        let (paths, pipelines) = (settings.rules.clone(), settings.pipelines.clone());
+        let (files, mut errors) = read_all(&paths, &pipelines, settings.starter);
+        let (rules, wrong) = files.load();
         errors.extend(wrong);
         let book = Self {
             paths,
-            starter,
+            pipelines,
+            starter: settings.starter,
             metrics,
             state: Mutex::new(State { rules: Arc::new(rules), errors, read: files }),
         };
@@ -66,12 +85,12 @@ impl RuleBook {
 
     /// Reads the files again: the new rules, if they changed and are all good. Blocks on files.
     pub fn reload(&self) -> Option<Arc<RuleSet>> {
-        let (files, mut errors) = read_files(&self.paths, self.starter);
+        let (files, mut errors) = read_all(&self.paths, &self.pipelines, self.starter);
         let mut state = self.lock();
         if files == state.read {
             return None;
         }
-        let (rules, wrong) = RuleSet::load(files.clone());
+        let (rules, wrong) = files.load();
         errors.extend(wrong);
         state.read = files;
         state.errors = errors;
@@ -93,6 +112,14 @@ impl RuleBook {
             "errors": state.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
+}
+
+/// All files that rules are made of.
+fn read_all(paths: &[PathBuf], pipelines: &[PathBuf], with_starter: bool) -> (Files, Vec<RuleError>) {
+    let (rules, mut errors) = read_files(paths, with_starter);
+    let (pipelines, wrong) = read_files(pipelines, false);
+    errors.extend(wrong);
+    (Files { rules, pipelines }, errors)
 }
 
 /// All rule files under `paths`, by name, and the starter pack in front.
@@ -160,6 +187,35 @@ mod tests {
         std::fs::write(&file, RULE).unwrap();
         assert!(book.reload().is_some());
         assert!(book.describe()["errors"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn rules_go_through_pipelines_and_those_are_read_again_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "r.yml",
+            "title: r\nlogsource: {}\ndetection:\n  s: { user|expand: '%admins%' }\n  condition: s\n",
+        );
+        write("p.yaml", "name: p\nvars: { admins: ann }\ntransformations: [{ type: value_placeholders }]\n");
+        let settings = AlertSettings {
+            rules: vec![folder.path().join("r.yml")],
+            pipelines: vec![folder.path().join("p.yaml")],
+            starter: false,
+            ..AlertSettings::default()
+        };
+        let book = RuleBook::open(&settings, Metrics::default());
+        assert!(book.current().warnings().is_empty(), "{:?}", book.current().warnings());
+        assert!(book.reload().is_none());
+
+        write("p.yaml", "name: p\nvars: { others: bob }\ntransformations: [{ type: value_placeholders }]\n");
+        let reloaded = book.reload().unwrap();
+        assert_eq!(reloaded.warnings().len(), 1, "the placeholder has no values any more");
+
+        write("p.yaml", "name: p\ntransformations: [{ typ: value_placeholders }]\n");
+        assert!(book.reload().is_none());
+        let errors = book.describe()["errors"].to_string();
+        assert!(errors.contains("p.yaml:2") && errors.contains("did you mean"), "{errors}");
     }
 
     #[test]
