@@ -1,10 +1,13 @@
 //! Which lines belong together: a record's first line is told by an expression, or stack traces by how each language writes them.
 //!
 //! A preset is a small state machine, as Fluent Bit's are: where a trace stands says which lines may come next. A log line that
-//! a trace follows takes it in.
+//! a trace follows takes it in. Records of Linux's audit system belong together by the id of their event.
 
 use regex::bytes::{Regex, RegexBuilder};
-use std::sync::{Arc, LazyLock};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, LazyLock},
+};
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(super) enum State {
     Source,
     /// After the caret.
     Caret,
+    /// In an event of the audit system: a hash of its id.
+    Event(u64),
 }
 
 /// A line that matches moves a record from one of these states to another. Without a state before it begins a record.
@@ -41,6 +46,8 @@ enum Rules {
     /// A record begins where this matches.
     Start(Arc<Regex>),
     Preset(&'static str, &'static [Rule]),
+    /// Lines that follow one another and are of one event.
+    Audit,
 }
 
 impl std::fmt::Debug for Rules {
@@ -48,6 +55,7 @@ impl std::fmt::Debug for Rules {
         match self {
             Self::Start(start) => write!(f, "start {start}"),
             Self::Preset(name, _) => f.write_str(name),
+            Self::Audit => f.write_str("audit"),
         }
     }
 }
@@ -57,6 +65,7 @@ impl PartialEq for Multiline {
         match (&self.0, &other.0) {
             (Rules::Start(ours), Rules::Start(theirs)) => ours.as_str() == theirs.as_str(),
             (Rules::Preset(ours, _), Rules::Preset(theirs, _)) => ours == theirs,
+            (Rules::Audit, Rules::Audit) => true,
             _ => false,
         }
     }
@@ -64,7 +73,7 @@ impl PartialEq for Multiline {
 
 impl Multiline {
     /// The presets' names.
-    pub const PRESETS: [&'static str; 5] = ["java", "python", "go", "ruby", "node"];
+    pub const PRESETS: [&'static str; 6] = ["java", "python", "go", "ruby", "node", "audit"];
 
     /// A record begins with each line that this matches.
     ///
@@ -75,7 +84,7 @@ impl Multiline {
         Ok(Self(Rules::Start(Arc::new(start))))
     }
 
-    /// Stack traces of a language; `None` if it is not one of [`Self::PRESETS`].
+    /// Stack traces of a language, or events of the audit system; `None` if it is not one of [`Self::PRESETS`].
     pub fn preset(name: &str) -> Option<Self> {
         let rules = match name {
             "java" => &JAVA,
@@ -83,6 +92,7 @@ impl Multiline {
             "go" => &GO,
             "ruby" => &RUBY,
             "node" => &NODE,
+            "audit" => return Some(Self(Rules::Audit)),
             _ => return None,
         };
         let name = Self::PRESETS.iter().find(|preset| **preset == name)?;
@@ -97,6 +107,7 @@ impl Multiline {
                 let mut begins = rules.iter().filter(|rule| rule.from.is_empty());
                 begins.find(|rule| rule.line.is_match(line)).map_or(Line, |rule| rule.to)
             }
+            Rules::Audit => audit_event(line).map_or(Line, Event),
         }
     }
 
@@ -108,8 +119,25 @@ impl Multiline {
                 let mut next = rules.iter().filter(|rule| rule.from.contains(&state));
                 next.find(|rule| rule.line.is_match(line)).map(|rule| rule.to)
             }
+            Rules::Audit => audit_event(line).map(Event).filter(|next| *next == state),
         }
     }
+}
+
+/// Which event of the audit system a line is of: `type=PATH msg=audit(1364481363.243:24287): …`, a node's name in front or
+/// not.
+fn audit_event(line: &[u8]) -> Option<u64> {
+    const MARK: &[u8] = b" msg=audit(";
+    const LONGEST_HEAD: usize = 512;
+    if !line.starts_with(b"type=") && !line.starts_with(b"node=") {
+        return None;
+    }
+    let head = &line[..line.len().min(LONGEST_HEAD)];
+    let id = &head[head.windows(MARK.len()).position(|window| window == MARK)? + MARK.len()..];
+    let id = &id[..id.iter().position(|byte| *byte == b')')?];
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Compiles rules; ours are, which a test holds.
@@ -121,7 +149,7 @@ fn rules<const N: usize>(rules: [(&'static [State], &str, State); N]) -> Vec<Rul
     compiled.collect()
 }
 
-use State::{Caret, Chained, Ended, Line, Place, Source, Trace};
+use State::{Caret, Chained, Ended, Event, Line, Place, Source, Trace};
 
 static JAVA: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     rules([
@@ -192,5 +220,20 @@ mod tests {
         assert_eq!(Multiline::preset("cobol"), None);
         assert!(Multiline::start("(").is_err());
         assert_ne!(Multiline::start("a").unwrap(), Multiline::start("b").unwrap());
+    }
+
+    #[test]
+    fn lines_of_one_audit_event_belong_together() {
+        let audit = Multiline::preset("audit").unwrap();
+        let line = |kind: &str, id: &str| format!("type={kind} msg=audit({id}): a=1").into_bytes();
+        let state = audit.begin(&line("SYSCALL", "1.2:3"));
+        assert_eq!(audit.go_on(state, &line("EXECVE", "1.2:3")), Some(state));
+        assert_eq!(audit.go_on(state, &line("EXECVE", "1.2:4")), None, "another event");
+        assert_eq!(audit.go_on(state, b"type=EXECVE"), None);
+        assert_eq!(audit.go_on(state, b"  more"), None);
+        assert_eq!(audit.begin(b"anything"), Line);
+        assert_eq!(audit.go_on(Line, &line("CWD", "1.2:3")), None, "what stands before belongs to nothing");
+        let node = b"node=web1 type=CWD msg=audit(1.2:3): cwd=x";
+        assert_eq!(audit.go_on(audit.begin(node), node), Some(state));
     }
 }

@@ -1,5 +1,5 @@
-//! The rules in use: the starter pack and what lies in the configured files and folders, read again when it changes.
-//! A change with a mistake in it changes nothing but the list of mistakes.
+//! The rules in use: the starter pack and what lies in the configured files and folders, through the configured pipelines,
+//! read again when any of it changes. A change with a mistake in it changes nothing but the list of mistakes.
 
 use crate::{Metrics, settings::AlertSettings};
 use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
@@ -236,6 +236,35 @@ mod tests {
         std::fs::remove_file(&list).unwrap();
         assert!(book.reload().is_none(), "the last good one stays");
         assert!(book.describe()["errors"][0].as_str().unwrap().contains("bad.txt"));
+    }
+
+    #[test]
+    fn rules_go_through_pipelines_and_those_are_read_again_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "r.yml",
+            "title: r\nlogsource: {}\ndetection:\n  s: { user|expand: '%admins%' }\n  condition: s\n",
+        );
+        write("p.yaml", "name: p\nvars: { admins: ann }\ntransformations: [{ type: value_placeholders }]\n");
+        let settings = AlertSettings {
+            rules: vec![folder.path().join("r.yml")],
+            pipelines: vec![folder.path().join("p.yaml")],
+            starter: false,
+            ..AlertSettings::default()
+        };
+        let book = RuleBook::open(&settings, Metrics::default());
+        assert!(book.current().warnings().is_empty(), "{:?}", book.current().warnings());
+        assert!(book.reload().is_none());
+
+        write("p.yaml", "name: p\nvars: { others: bob }\ntransformations: [{ type: value_placeholders }]\n");
+        let reloaded = book.reload().unwrap();
+        assert_eq!(reloaded.warnings().len(), 1, "the placeholder has no values any more");
+
+        write("p.yaml", "name: p\ntransformations: [{ typ: value_placeholders }]\n");
+        assert!(book.reload().is_none());
+        let errors = book.describe()["errors"].to_string();
+        assert!(errors.contains("p.yaml:2") && errors.contains("did you mean"), "{errors}");
     }
 
     #[test]
