@@ -424,8 +424,8 @@ pub(crate) struct RulesArgs {
     /// Files and folders
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Sigma's processing pipelines, files and folders: Sigma rules go through them
-    #[arg(long, value_name = "FILE|DIR")]
+    /// Sigma's processing pipelines that Sigma rules go through; may be given several times
+    #[arg(long = "pipeline", value_name = "FILE|DIR")]
     pub(crate) pipelines: Vec<PathBuf>,
 }
 
