@@ -5,12 +5,12 @@ use crate::{
     matching::Field,
     rule::Rule,
 };
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 impl Rule {
     /// What it looks for, in a few lines of words.
     pub fn explain(&self) -> String {
-        let mut text = format!("{} ({}, {})\n", self.title, self.kind.name(), self.level);
+        let mut lines = vec![format!("{} ({}, {})", self.title, self.kind.name(), self.level)];
         let about = match (&self.matches, &self.correlates) {
             (Some(matches), _) if *matches.query.root() == millrace_filter::Expr::All => {
                 "all records".to_owned()
@@ -19,37 +19,36 @@ impl Rule {
             (None, Some(over)) => format!("records that the rules {} match", over.references.join(", ")),
             (None, None) => "records of its logsource that its detection matches".to_owned(),
         };
-        let streams: Vec<&str> = self.streams.iter().map(|stream| stream.as_str()).collect();
+        let streams: Vec<&str> = self.streams.iter().map(millrace_model::StreamName::as_str).collect();
         let streams = if streams.is_empty() {
             String::new()
         } else {
             format!(" in the streams {}", streams.join(", "))
         };
-        let _ = writeln!(text, "  looks at     {about}{streams}");
-        let _ = writeln!(text, "  fires when   {}", self.condition());
+        lines.push(format!("  looks at     {about}{streams}"));
+        lines.push(format!("  fires when   {}", self.condition()));
         let names: Vec<&str> = self.group_by.iter().map(|field| field.name.as_str()).collect();
         let each = if names.is_empty() {
             "all of them together".to_owned()
         } else {
             format!("each {}", names.join(", "))
         };
-        let _ = writeln!(text, "  counts for   {each}");
+        lines.push(format!("  counts for   {each}"));
         if let Some(quiet) = self.resolve_after {
-            let _ = writeln!(text, "  is over      when that has not been so for {}", span(quiet));
+            lines.push(format!("  is over      when that has not been so for {}", span(quiet)));
         }
         for pattern in self.matches.iter().flat_map(|matches| &matches.extract) {
-            let _ = writeln!(text, "  reads        {}", pattern.as_str());
+            lines.push(format!("  reads        {}", pattern.as_str()));
         }
         if self.is_silent {
-            text.push_str("  is silent    a correlation counts what it finds\n");
+            lines.push("  is silent    a correlation counts what it finds".to_owned());
         }
         if !self.tags.is_empty() {
-            let _ = writeln!(text, "  tags         {}", self.tags.join(", "));
+            lines.push(format!("  tags         {}", self.tags.join(", ")));
         }
-        for line in self.description.lines() {
-            let _ = writeln!(text, "  {line}");
-        }
-        text
+        lines.extend(self.description.lines().map(|line| format!("  {line}")));
+        lines.push(String::new());
+        lines.join("\n")
     }
 
     fn condition(&self) -> String {
@@ -187,18 +186,18 @@ fn measure(measure: Measure) -> String {
 /// As rules write it.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs();
-    let mut text = String::new();
+    let mut parts = Vec::new();
     let mut left = seconds;
     for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
         if left >= length {
-            let _ = write!(text, "{}{unit}", left / length);
+            parts.push(format!("{}{unit}", left / length));
             left %= length;
         }
     }
-    if time.subsec_millis() > 0 || text.is_empty() {
-        let _ = write!(text, "{}ms", time.subsec_millis());
+    if time.subsec_millis() > 0 || parts.is_empty() {
+        parts.push(format!("{}ms", time.subsec_millis()));
     }
-    text
+    parts.concat()
 }
 
 #[cfg(test)]

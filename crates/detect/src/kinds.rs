@@ -355,6 +355,7 @@ pub(crate) fn as_seconds<S: Serializer>(span: &Duration, serializer: S) -> Resul
     serializer.collect_str(&format_args!("{}s", span.as_secs_f64()))
 }
 
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 pub(crate) fn as_seconds_or_none<S: Serializer>(
     span: &Option<Duration>,
     serializer: S,
@@ -365,6 +366,7 @@ pub(crate) fn as_seconds_or_none<S: Serializer>(
     }
 }
 
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn as_seconds_or_learned<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match span {
         Some(span) => as_seconds(span, serializer),
@@ -372,6 +374,7 @@ fn as_seconds_or_learned<S: Serializer>(span: &Option<Duration>, serializer: S) 
     }
 }
 
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn as_name_or_none<S: Serializer>(field: &Option<Field>, serializer: S) -> Result<S::Ok, S::Error> {
     field.as_ref().map(|field| &field.name).serialize(serializer)
 }
@@ -390,6 +393,7 @@ fn as_single_names<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::
     serializer.collect_seq(fields.iter().map(|field| [field.name.as_str()]))
 }
 
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn as_query_or_none<S: Serializer>(query: &Option<Filter>, serializer: S) -> Result<S::Ok, S::Error> {
     query.as_ref().map(Filter::to_string).serialize(serializer)
 }

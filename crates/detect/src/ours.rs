@@ -133,25 +133,19 @@ pub(crate) fn read(
 
 /// What the rule says that it is.
 fn kind_name(keys: &mut Keys<'_, '_>) -> Option<&'static str> {
-    match keys.text("kind") {
-        Some(text) => {
-            let name = KINDS.iter().copied().find(|name| *name == text);
-            if name.is_none() {
-                keys.wrong(
-                    "kind",
-                    match closest(&text, KINDS.iter().copied()) {
-                        Some(meant) => format!("no kind is called {text:?}; did you mean {meant:?}?"),
-                        None => format!("one of {} expected, found {text:?}", KINDS.join(", ")),
-                    },
-                );
-            }
-            name
-        }
-        None => {
-            keys.missing("kind", "`kind: threshold`, or another,");
-            None
-        }
+    let Some(text) = keys.text("kind") else {
+        keys.missing("kind", "`kind: threshold`, or another,");
+        return None;
+    };
+    let name = KINDS.iter().copied().find(|name| *name == text);
+    if name.is_none() {
+        let problem = match closest(&text, KINDS.iter().copied()) {
+            Some(meant) => format!("no kind is called {text:?}; did you mean {meant:?}?"),
+            None => format!("one of {} expected, found {text:?}", KINDS.join(", ")),
+        };
+        keys.wrong("kind", problem);
     }
+    name
 }
 
 /// The mapping that is called like the kind.

@@ -133,7 +133,7 @@ impl RuleSet {
 /// What each kind of document is read into.
 pub(crate) enum Read {
     Ours(Box<Rule>),
-    Sigma(Rule, Box<sigma::Source>),
+    Sigma(Box<Rule>, Box<sigma::Source>),
     /// What narrows Sigma rules that stand elsewhere.
     Filter(Box<Filter>),
     /// A correlation that is not understood; the rules that it would have kept quiet.
@@ -204,7 +204,7 @@ impl Reading {
             Read::Silenced(references) => return self.silenced.extend(references),
             Read::Ours(rule) => (*rule, None),
             Read::Filter(filter) => return self.filters.push(*filter),
-            Read::Sigma(rule, source) => (rule, Some(source)),
+            Read::Sigma(rule, source) => (*rule, Some(source)),
         };
         let here = format!("{}:{}", rule.file, rule.line);
         if let Some(there) = self.ids.get(&rule.id) {
@@ -354,7 +354,9 @@ impl Sources<'_> {
         let mut refused = Vec::new();
         self.sources.retain_mut(|(place, source)| match pipelines.apply(source) {
             Ok(by) => {
-                by.into_iter().for_each(|by| self.rules[*place].decides_otherwise(by));
+                if let Some(by) = by {
+                    self.rules[*place].decides_otherwise(by);
+                }
                 true
             }
             Err(problem) => {

@@ -248,7 +248,7 @@ pub(crate) fn read(
         is_silent: false,
         digest: decides_by(document),
     };
-    Some(Read::Sigma(ours, Box::new(Source { rule, placeholders })))
+    Some(Read::Sigma(Box::new(ours), Box::new(Source { rule, placeholders })))
 }
 
 /// What a document holds, as the Sigma crates read it. Their warnings are errors here: a level that is no level would

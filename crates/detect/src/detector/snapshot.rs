@@ -218,7 +218,9 @@ impl Detector {
             }
         }
         waiting.sort_by_key(|held| held.event.heard);
-        waiting.into_iter().for_each(|held| self.waiting.push(held));
+        for held in waiting {
+            self.waiting.push(held);
+        }
         Ok(())
     }
 

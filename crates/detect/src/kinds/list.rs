@@ -45,14 +45,13 @@ impl List {
         for entry in entries.map(str::trim).filter(|entry| !entry.is_empty() && !entry.starts_with('#')) {
             count += 1;
             all.push(entry);
-            match ends(entry) {
-                Some(network) => networks.push(network),
-                None => {
-                    values.insert(millrace_model::text::fold(entry));
-                    if let Ok(address) = entry.parse::<IpAddr>() {
-                        networks.push((bits(address), bits(address)));
-                    }
-                }
+            if let Some(network) = ends(entry) {
+                networks.push(network);
+                continue;
+            }
+            values.insert(millrace_model::text::fold(entry));
+            if let Ok(address) = entry.parse::<IpAddr>() {
+                networks.push((bits(address), bits(address)));
             }
         }
         all.sort_unstable();
