@@ -1,13 +1,15 @@
 //! The life of an alert from outside: silenced, told of, seen, judged, closed; what receivers hear of it, and what its history keeps.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use millrace_model::{Partition, SystemClock};
 use millrace_test_support::{
     Site, Up,
     http::{self, Webhook},
-    wait,
+    kafka, wait,
 };
+use millrace_transport::{KafkaSettings, Metrics, Topic, TopicSettings};
 use serde_json::{Value, json};
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -49,7 +51,11 @@ fn ask(up: &Up<'_>, method: &str, path: &str, body: &Value) -> (u16, Value) {
 /// What was posted: status, and the users of its alerts.
 fn told(webhook: &Webhook) -> Vec<(String, String)> {
     let one = |body: Value| {
-        let users = body["alerts"].as_array().unwrap().iter().map(|alert| alert["group"]["user"].as_str().unwrap_or("-"));
+        let users = body["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alert| alert["group"]["user"].as_str().unwrap_or("-"));
         (body["status"].as_str().unwrap().to_owned(), users.collect::<Vec<_>>().join(" "))
     };
     webhook.posts().into_iter().map(|post| one(serde_json::from_str(&post.body).unwrap())).collect()
@@ -71,7 +77,8 @@ fn an_alert_is_silenced_told_seen_judged_and_closed() {
     let site = Site::new(BINARY);
     let webhook = Webhook::start();
     let up = site.up(&settings(&site, &hook("ops", &webhook), "")).started();
-    let wanted = json!({ "match": "rule.title:Alpha user:ann", "ends": "2100-01-01T00:00:00Z", "comment": "a test" });
+    let wanted =
+        json!({ "match": "rule.title:Alpha user:ann", "ends": "2100-01-01T00:00:00Z", "comment": "a test" });
     let (status, silence) = ask(&up, "POST", "/api/v1/silences", &wanted);
     assert_eq!((status, &silence["state"]), (201, &json!("active")), "{silence}");
     for (wrong, parameter) in [
@@ -88,7 +95,9 @@ fn an_alert_is_silenced_told_seen_judged_and_closed() {
     let alert = wait_for_alert(&up, "ann");
     let id = alert["id"].as_str().unwrap().to_owned();
     let at = |what: &str| format!("/api/v1/alerts/{id}{what}");
-    wait::until_true("it is marked", DEADLINE, || up.server.get(&at(""))["alert"]["hushed"] == json!("silenced"));
+    wait::until_true("it is marked", DEADLINE, || {
+        up.server.get(&at(""))["alert"]["hushed"] == json!("silenced")
+    });
     assert_eq!(up.server.get(&at(""))["alert"]["silences"], json!([silence["id"]]));
     wait::until_true("bob's is told", DEADLINE, || told(&webhook) == pairs(&[("firing", "bob")]));
     let (_, covered) = ask(&up, "POST", "/api/v1/silences/preview", &json!({ "match": "user:ann" }));
@@ -100,7 +109,9 @@ fn an_alert_is_silenced_told_seen_judged_and_closed() {
     assert_eq!(ask(&up, "DELETE", &silence, &Value::Null).1["state"], json!("expired"));
     assert_eq!(ask(&up, "DELETE", &silence, &Value::Null).0, 409);
     assert_eq!(ask(&up, "DELETE", "/api/v1/silences/none", &Value::Null).0, 404);
-    wait::until_true("ann's is told", DEADLINE, || told(&webhook) == pairs(&[("firing", "bob"), ("firing", "ann")]));
+    wait::until_true("ann's is told", DEADLINE, || {
+        told(&webhook) == pairs(&[("firing", "bob"), ("firing", "ann")])
+    });
     assert_eq!(up.server.get("/api/v1/silences")["silences"][0]["state"], json!("expired"));
 
     // People.
@@ -115,11 +126,17 @@ fn an_alert_is_silenced_told_seen_judged_and_closed() {
     assert_eq!(judged["verdict"]["reason"], json!("a drill"), "{judged}");
     let of_rule = |title: &str| {
         let rules = up.server.get("/api/v1/rules");
-        let rule = rules["rules"].as_array().unwrap().iter().find(|rule| rule["title"] == json!(title)).cloned();
+        let rule =
+            rules["rules"].as_array().unwrap().iter().find(|rule| rule["title"] == json!(title)).cloned();
         rule.unwrap()["verdicts"].clone()
     };
-    assert_eq!((&of_rule("Alpha")["false_positive"], &of_rule("Beta")["precision"]), (&json!(1), &json!(0.5)));
-    wait::until_true("it is suppressed", DEADLINE, || up.server.get(&at(""))["alert"]["suppressed_by"] == json!(id));
+    assert_eq!(
+        (&of_rule("Alpha")["false_positive"], &of_rule("Beta")["precision"]),
+        (&json!(1), &json!(0.5))
+    );
+    wait::until_true("it is suppressed", DEADLINE, || {
+        up.server.get(&at(""))["alert"]["suppressed_by"] == json!(id)
+    });
     assert_eq!(ask(&up, "DELETE", &at("/verdict"), &Value::Null).0, 200);
     assert_eq!(ask(&up, "DELETE", &at("/verdict"), &Value::Null).0, 404);
     wait::until_true("the verdict is undone", DEADLINE, || {
@@ -127,14 +144,22 @@ fn an_alert_is_silenced_told_seen_judged_and_closed() {
         now["verdict"] == Value::Null && now["alert"].get("hushed").is_none()
     });
     let (_, closed) = ask(&up, "POST", &at("/close"), &json!({ "note": "done" }));
-    assert_eq!((&closed["alert"]["state"], &closed["alert"]["closed"]["note"]), (&json!("resolved"), &json!("done")));
+    assert_eq!(
+        (&closed["alert"]["state"], &closed["alert"]["closed"]["note"]),
+        (&json!("resolved"), &json!("done"))
+    );
     assert_eq!(ask(&up, "POST", &at("/close"), &json!({})).0, 409);
-    wait::until_true("it is told to be over", DEADLINE, || told(&webhook).last() == pairs(&[("resolved", "ann")]).last());
+    wait::until_true("it is told to be over", DEADLINE, || {
+        told(&webhook).last() == pairs(&[("resolved", "ann")]).last()
+    });
     site.append("app.log", "alpha user=ann again\n");
     wait::until_true("it is counted", DEADLINE, || up.server.get(&at(""))["alert"]["count"] == json!(2));
     let firing = up.server.get("/api/v1/alerts?state=firing");
     assert_eq!(firing["alerts"].as_array().unwrap().len(), 1, "bob's: {firing}");
-    let ids = webhook.posts().into_iter().map(|post| serde_json::from_str::<Value>(&post.body).unwrap()["id"].to_string());
+    let ids = webhook
+        .posts()
+        .into_iter()
+        .map(|post| serde_json::from_str::<Value>(&post.body).unwrap()["id"].to_string());
     let ids: std::collections::BTreeSet<String> = ids.collect();
     assert_eq!(ids.len(), webhook.posts().len(), "each once");
 
@@ -159,7 +184,10 @@ fn routes_gather_and_one_receiver_that_hangs_holds_up_no_other() {
     let (ops, pager) = (Webhook::start(), Webhook::start());
     // Takes connections, and never answers.
     let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let hung = format!("[query.alerts.receivers.hung]\ntype = \"webhook\"\nurl = \"http://{}/\"\n", hangs.local_addr().unwrap());
+    let hung = format!(
+        "[query.alerts.receivers.hung]\ntype = \"webhook\"\nurl = \"http://{}/\"\n",
+        hangs.local_addr().unwrap()
+    );
     let file = site.path("said").display().to_string();
     let command = format!(
         "[query.alerts.receivers.script]\ntype = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {file}; echo >> {file}\"]\n"
@@ -180,12 +208,53 @@ fn routes_gather_and_one_receiver_that_hangs_holds_up_no_other() {
     assert_eq!(body["group"], json!({ "rule.title": "Alpha" }));
     wait::until_true("the command", DEADLINE, || {
         let said = fs::read_to_string(&file).unwrap_or_default();
-        said.lines().any(|line| serde_json::from_str::<Value>(line).is_ok_and(|said| said["alert"]["group"]["user"] == "eve"))
+        said.lines().any(|line| {
+            serde_json::from_str::<Value>(line).is_ok_and(|said| said["alert"]["group"]["user"] == "eve")
+        })
     });
     let (_, test) = ask(&up, "POST", "/api/v1/receivers/pager/test", &json!({}));
     assert_eq!((&test["delivered"], &test["problem"]), (&json!(true), &Value::Null), "{test}");
     assert_eq!(ask(&up, "POST", "/api/v1/receivers/none/test", &json!({})).0, 404);
     wait::stays("each once, and the test", QUIET, || (ops.posts().len(), pager.posts().len()) == (1, 3));
-    let delivered = up.server.metric("millrace_query_notifications_total{receiver=\"ops\",outcome=\"delivered\"}");
+    let delivered =
+        up.server.metric("millrace_query_notifications_total{receiver=\"ops\",outcome=\"delivered\"}");
     assert_eq!(delivered, Some(1.0));
+}
+
+#[test]
+fn a_topic_gets_each_notification_under_its_key() {
+    let site = Site::new(BINARY);
+    let broker = kafka::shared();
+    let receiver = format!(
+        "[query.alerts.receivers.topic]\ntype = \"kafka\"\nbrokers = [\"{}\"]\nname = \"told\"\npartitions = 1\nreplication = 1\n",
+        broker.bootstrap
+    );
+    let up = site.up(&settings(&site, &receiver, "")).started();
+    site.append("app.log", "alpha user=ann\n");
+    let id = wait_for_alert(&up, "ann")["id"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let messages = || {
+        runtime.block_on(async {
+            let settings = KafkaSettings::new(vec![broker.bootstrap.clone()], "told");
+            let clock = Arc::new(SystemClock);
+            let topic =
+                Topic::open(&TopicSettings::Kafka(settings), clock, &Metrics::default()).await.unwrap();
+            let page = topic.page(Partition(0), 0, 100).await.unwrap();
+            page.messages.into_iter().filter(|message| !message.value.is_empty()).collect::<Vec<_>>()
+        })
+    };
+    wait::until_true("it is delivered", DEADLINE, || {
+        up.server.metric("millrace_query_notifications_total{receiver=\"topic\",outcome=\"delivered\"}")
+            == Some(1.0)
+    });
+    let (status, _) = ask(&up, "POST", &format!("/api/v1/alerts/{id}/close"), &json!({}));
+    assert_eq!(status, 200);
+    let both = wait::until("both", DEADLINE, || Some(messages()).filter(|messages| messages.len() == 2));
+    for (message, status) in both.iter().zip(["firing", "resolved"]) {
+        let body: Value = serde_json::from_slice(&message.value).unwrap();
+        assert_eq!((&body["status"], &body["alert"]["id"]), (&json!(status), &json!(id)));
+        assert_eq!(message.key, format!("{id}/topic"));
+        let key = message.headers.iter().find(|(name, _)| name == "idempotency-key").unwrap();
+        assert_eq!(key.1, body["id"].as_str().unwrap());
+    }
 }
