@@ -1,13 +1,15 @@
 //! The life of an alert from outside: silenced, told of, seen, judged, closed; what receivers hear of it, and what its history keeps.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use millrace_model::{Partition, SystemClock};
 use millrace_test_support::{
     Site, Up,
     http::{self, Webhook},
-    wait,
+    kafka, wait,
 };
+use millrace_transport::{KafkaSettings, Metrics, Topic, TopicSettings};
 use serde_json::{Value, json};
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -217,4 +219,42 @@ fn routes_gather_and_one_receiver_that_hangs_holds_up_no_other() {
     let delivered =
         up.server.metric("millrace_query_notifications_total{receiver=\"ops\",outcome=\"delivered\"}");
     assert_eq!(delivered, Some(1.0));
+}
+
+#[test]
+fn a_topic_gets_each_notification_under_its_key() {
+    let site = Site::new(BINARY);
+    let broker = kafka::shared();
+    let receiver = format!(
+        "[query.alerts.receivers.topic]\ntype = \"kafka\"\nbrokers = [\"{}\"]\nname = \"told\"\npartitions = 1\nreplication = 1\n",
+        broker.bootstrap
+    );
+    let up = site.up(&settings(&site, &receiver, "")).started();
+    site.append("app.log", "alpha user=ann\n");
+    let id = wait_for_alert(&up, "ann")["id"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let messages = || {
+        runtime.block_on(async {
+            let settings = KafkaSettings::new(vec![broker.bootstrap.clone()], "told");
+            let clock = Arc::new(SystemClock);
+            let topic =
+                Topic::open(&TopicSettings::Kafka(settings), clock, &Metrics::default()).await.unwrap();
+            let page = topic.page(Partition(0), 0, 100).await.unwrap();
+            page.messages.into_iter().filter(|message| !message.value.is_empty()).collect::<Vec<_>>()
+        })
+    };
+    wait::until_true("it is delivered", DEADLINE, || {
+        up.server.metric("millrace_query_notifications_total{receiver=\"topic\",outcome=\"delivered\"}")
+            == Some(1.0)
+    });
+    let (status, _) = ask(&up, "POST", &format!("/api/v1/alerts/{id}/close"), &json!({}));
+    assert_eq!(status, 200);
+    let both = wait::until("both", DEADLINE, || Some(messages()).filter(|messages| messages.len() == 2));
+    for (message, status) in both.iter().zip(["firing", "resolved"]) {
+        let body: Value = serde_json::from_slice(&message.value).unwrap();
+        assert_eq!((&body["status"], &body["alert"]["id"]), (&json!(status), &json!(id)));
+        assert_eq!(message.key, format!("{id}/topic"));
+        let key = message.headers.iter().find(|(name, _)| name == "idempotency-key").unwrap();
+        assert_eq!(key.1, body["id"].as_str().unwrap());
+    }
 }

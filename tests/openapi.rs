@@ -2,7 +2,7 @@
 //! answers as it says, whatever it is asked.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use millrace_test_support::{Site, Up, http, process};
+use millrace_test_support::{Site, Up, http, process, wait};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -19,13 +19,21 @@ const ASKED_FOR: &str = "60";
 const EXAMPLES: &str = "25";
 /// How the checker is told what is asked: what it is given while its time is up does not count.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// What makes an alert of the lines below.
+const RULE: &str = "title: A test\nid: 00000000-0000-4000-8000-000000000001\nkind: threshold\nlevel: low\nquery: order\n\
+                    threshold:\n  count: 1\n  window: 10m\ntests:\n  positive: [order]\n  negative: [nothing]\n";
 
 fn up(site: &Site) -> Up<'_> {
     let logs = site.path("logs").display().to_string();
     let sources = format!(
         "[agent.sources.app]\ntype = \"file\"\ninclude = [\"{logs}/*.log\"]\nparse = [\"json\", \"none\"]\nstream = \"app\"\n"
     );
-    site.up(&format!("{sources}[indexer]\nseal_age = \"2s\"\n")).started()
+    // A receiver of a name that the checker is told of for fields.
+    let rule = site.write("rule.yml", RULE);
+    let alerts = format!(
+        "[query.alerts]\nrules = [\"{rule}\"]\n[query.alerts.receivers.level]\ntype = \"command\"\ncommand = [\"/bin/true\"]\n"
+    );
+    site.up(&format!("{sources}[indexer]\nseal_age = \"2s\"\n{alerts}")).started()
 }
 
 /// A program of the environment that `make test` makes.
@@ -64,9 +72,9 @@ fn each_path_is_described_in_a_valid_document() {
     assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.stdout, outcome.stderr);
 }
 
-/// Something of every sort: records in shards and in memory, some with a level, a trace and a field that is a map; a deletion, a hold and a
-/// dead letter.
-fn filled(site: &Site, up: &Up<'_>) -> String {
+/// Something of every sort: records in shards and in memory, some with a level, a trace and a field that is a map; a deletion, a hold, an
+/// alert and a silence. The ids of a record, the alert and the silence.
+fn filled(site: &Site, up: &Up<'_>) -> [String; 3] {
     let line = |n: u64| {
         format!(
             "{{\"level\":\"{}\",\"user\":{{\"name\":\"u{}\"}},\"n\":{n},\"tags\":[\"a\",{n}],\"trace_id\":\"{:032x}\",\"message\":\"order {n} placed\"}}\n",
@@ -92,13 +100,18 @@ fn filled(site: &Site, up: &Up<'_>) -> String {
     let delete = http::post(&up.server.address, "/api/v1/streams/app/delete", r#"{"q":"user.name:u3"}"#);
     assert_eq!(delete.unwrap().status, 202);
     let found = up.server.search(&json!({ "q": "order", "limit": 1 }));
-    found["hits"][0]["_id"].as_str().unwrap().to_owned()
+    let silence = r#"{"match":"rule.id:nothing","ends":"2100-01-01T00:00:00Z"}"#;
+    let silence: Value =
+        serde_json::from_slice(&http::post(&up.server.address, "/api/v1/silences", silence).unwrap().body)
+            .unwrap();
+    let alert = wait::until("an alert", DEADLINE, || up.server.alerts().pop());
+    [&found["hits"][0]["_id"], &alert["id"], &silence["id"]].map(|id| id.as_str().unwrap().to_owned())
 }
 
 /// What the checker is told of this API: values that find something, or nothing, where random ones would be refused.
-fn configuration(id: &str) -> String {
+fn configuration([record, alert, silence]: &[String; 3]) -> String {
     let dictionaries: [(&str, &[&str], &[&str]); 5] = [
-        ("ids", &[id, "nobody"], &["path.id", "query.id"]),
+        ("ids", &[record, alert, silence, "nobody"], &["path.id", "query.id"]),
         (
             "queries",
             &[
@@ -129,8 +142,8 @@ fn configuration(id: &str) -> String {
 fn the_server_answers_as_it_says_whatever_it_is_asked() {
     let site = Site::new(BINARY);
     let up = up(&site);
-    let id = filled(&site, &up);
-    let configuration = site.write("schemathesis.toml", &configuration(&id));
+    let ids = filled(&site, &up);
+    let configuration = site.write("schemathesis.toml", &configuration(&ids));
     let told = site.path("asked.har");
     let mut asked = Command::new(program("schemathesis"));
     asked

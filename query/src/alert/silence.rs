@@ -155,7 +155,7 @@ impl Silence {
         let matcher = Matcher::read(&kept.matcher).map_err(|error| ("match", problem(&error)))?;
         let windows = kept.weekly.iter().map(|window| read(window).map_err(|problem| ("weekly", problem)));
         let windows = windows.collect::<Result<_, _>>()?;
-        Ok(Self { matcher, windows, kept })
+        Ok(Self { kept, matcher, windows })
     }
 
     /// Is its time over for good?
@@ -209,6 +209,7 @@ impl Read {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use chrono::DateTime;

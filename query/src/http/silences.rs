@@ -175,7 +175,15 @@ pub(super) async fn preview<L: Leaf + 'static>(
     let matcher = Matcher::read(&body.matcher).map_err(|error| wrong("match", problem(&error)))?;
     let now = api.searcher.now();
     let open = api.searcher.catalogue().open_alerts().await?;
-    let is_meant = |kept: &&KeptAlert| kept.ended().is_none() && matcher.matches(&record(kept, None, now));
+    let hides = api.sight(&caller).masks.hide_anything();
+    let is_meant = |kept: &&KeptAlert| {
+        let mut seen = KeptAlert::clone(kept);
+        if hides {
+            // Who may not see a value cannot guess it either.
+            seen.alert.group.clear();
+        }
+        kept.ended().is_none() && matcher.matches(&record(&seen, None, now))
+    };
     Ok(Json(AlertList {
         alerts: open.iter().filter(is_meant).map(|kept| told(&api, &caller, kept)).collect(),
     }))

@@ -1,4 +1,5 @@
 //! What can be said of receivers and routes, and how mistakes are told.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::alert::receivers::settings::Kind;

@@ -1,4 +1,5 @@
 //! Desks over one catalogue: what is decided is decided once, whoever dies when; and what history is told.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::alert::routes::Gathering;

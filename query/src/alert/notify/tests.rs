@@ -1,4 +1,5 @@
 //! The outbox against receivers that fail, hang, come back; and processes that die in between.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::alert::receivers::{self, settings::ReceiverSettings};

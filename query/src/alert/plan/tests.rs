@@ -1,4 +1,5 @@
 //! Who is told of what, step by step, over made-up alerts and times.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::alert::{
@@ -140,7 +141,7 @@ fn by_host() -> Gathering {
     Gathering {
         by: Some(vec!["host".to_owned()]),
         wait: Duration::from_secs(10),
-        interval: Duration::from_secs(60),
+        interval: Duration::from_mins(1),
         ..Gathering::ALONE
     }
 }
@@ -247,7 +248,7 @@ fn what_goes_on_is_repeated_less_and_less_often_until_somebody_has_seen_it() {
     let gathering = Gathering {
         repeat: Some(Duration::from_secs(100)),
         factor: 2,
-        longest: Duration::from_secs(300),
+        longest: Duration::from_mins(5),
         ..Gathering::ALONE
     };
     let mut world = World::new(&["ops"], vec![route("*", &["ops"], gathering)]);
@@ -270,7 +271,7 @@ fn what_goes_on_is_repeated_less_and_less_often_until_somebody_has_seen_it() {
 #[test]
 fn a_receiver_that_would_forget_is_told_again() {
     let mut world = World::new(&["am"], Vec::new());
-    world.routing.receivers.insert("am".to_owned(), Some(Duration::from_secs(60)));
+    world.routing.receivers.insert("am".to_owned(), Some(Duration::from_mins(1)));
     world.put(alert("a", &[]));
     let times: Vec<i64> = (0..=180).filter(|seconds| !world.look(*seconds).is_empty()).collect();
     assert_eq!(times, [0, 60, 120, 180]);

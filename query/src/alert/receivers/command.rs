@@ -62,6 +62,7 @@ async fn talk(mut child: Child, json: &str) -> Outcome {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! What each kind of receiver hears: against a server in the test, and what becomes of its answers.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use millrace_catalogue::Demoted;
