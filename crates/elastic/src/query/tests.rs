@@ -259,9 +259,7 @@ fn what_is_hostile_is_an_error() {
     let words = "(a b) ".repeat(200_000);
     assert!(query(&json!({ "query_string": { "query": words } }), &mapping, NOW).is_err());
     let many = json!({ "bool": { "should": vec![json!({ "regexp": { "tag": "a.b" } }); 101] } });
-    assert!(
-        query(&many, &documents(), NOW).unwrap_err().reason.contains("more than 100 regular expressions")
-    );
+    assert!(query(&many, &documents(), NOW).unwrap_err().reason.contains("more than 100 regular expressions"));
     let regex = json!({ "regexp": { "tag": "((a{1,1000}){1,1000}){1,1000}" } });
     assert!(query(&regex, &mapping, NOW).is_err());
 }
