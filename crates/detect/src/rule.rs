@@ -300,7 +300,9 @@ impl Sources<'_> {
         let mut refused = Vec::new();
         self.sources.retain_mut(|(place, source)| match pipelines.apply(source) {
             Ok(by) => {
-                by.into_iter().for_each(|by| self.rules[*place].decides_otherwise(by));
+                if let Some(by) = by {
+                    self.rules[*place].decides_otherwise(by);
+                }
                 true
             }
             Err(problem) => {

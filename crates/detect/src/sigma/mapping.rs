@@ -49,6 +49,11 @@ impl<'a> Said<'a> {
         self.fields.push((name, value.into()));
     }
 
+    /// Values of one name, or none.
+    fn extend<V: Into<Cow<'a, str>>>(&mut self, name: &'a str, values: impl IntoIterator<Item = V>) {
+        self.fields.extend(values.into_iter().map(|value| (name, value.into())));
+    }
+
     /// Does the line say anything of a name?
     pub(super) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| *known == name)
