@@ -11,7 +11,7 @@ mod web;
 
 pub(super) use audit::is_record as is_audit_record;
 
-use super::view::View;
+use super::view::{View, is_named};
 use millrace_model::{Row, Value};
 use std::borrow::Cow;
 
@@ -56,7 +56,7 @@ impl<'a> Said<'a> {
 
     /// Does the line say anything of a name?
     pub(super) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| *known == name)
+        self.fields.iter().any(|(known, _)| is_named(known, name))
     }
 
     /// The first value of a name.
@@ -66,7 +66,7 @@ impl<'a> Said<'a> {
 
     /// All values of a name.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &Cow<'a, str>> {
-        self.fields.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+        self.fields.iter().filter(move |(known, _)| is_named(known, name)).map(|(_, value)| value)
     }
 
     /// Every name, as often as it has values.
