@@ -40,7 +40,9 @@ fn main() {
         }
     }
     let mut files = Vec::new();
-    paths.iter().for_each(|path| read(path, &mut files));
+    for path in &paths {
+        read(path, &mut files);
+    }
     if only_linux {
         files.retain(is_for_linux_shops);
     }
@@ -48,7 +50,7 @@ fn main() {
     let read = files.len();
     let start = cpu();
     let (rules, errors) = RuleSet::load(files);
-    let spent = cpu() - start;
+    let spent = cpu().saturating_sub(start);
     println!(
         "| rules | {} of {read} files, {} errors, {} warnings |",
         rules.len(),
@@ -63,7 +65,7 @@ fn main() {
         let events = events(&folder);
         check(&rules, &events);
         let rows: Vec<Row> =
-            events.iter().flat_map(|(_, events)| events.iter().map(|event| row(event))).collect();
+            events.values().flat_map(|events| events.iter().map(|event| row(event))).collect();
         speed(&rules, "regression events", &rows);
     }
     for file in &lines {
@@ -79,7 +81,9 @@ fn read(path: &Path, files: &mut Vec<RuleFile>) {
     if path.is_dir() {
         let mut inside: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         inside.sort();
-        inside.iter().for_each(|path| read(path, files));
+        for path in &inside {
+            read(path, files);
+        }
     } else if path.extension().is_some_and(|extension| extension == "yml") {
         files.push(RuleFile { path: path.display().to_string(), text: fs::read_to_string(path).unwrap() });
     }
@@ -148,9 +152,9 @@ fn speed(rules: &Arc<RuleSet>, name: &str, rows: &[Row]) {
             detector.observe(row, now, &mut found);
             found.clear();
         }
-        spent += cpu() - start;
+        spent += cpu().saturating_sub(start);
         tested += rows.len();
-        now = now.plus(Duration::from_secs(3600));
+        now = now.plus(Duration::from_hours(1));
     }
     let matches = detector.stats().matches as f64 / tested as f64;
     println!(

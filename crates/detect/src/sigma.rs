@@ -301,7 +301,9 @@ fn each_item(detection: &Detection, visit: &mut impl FnMut(&DetectionItem)) {
     match detection {
         Detection::AllOf(items) => items.iter().for_each(visit),
         Detection::AnyOf(inner) | Detection::And(inner) => {
-            inner.iter().for_each(|inner| each_item(inner, visit))
+            for inner in inner {
+                each_item(inner, visit);
+            }
         }
         Detection::ArrayMatch { body, .. } => each_item(body, visit),
         Detection::Conditional { named, .. } => named.values().for_each(|inner| each_item(inner, visit)),
@@ -314,11 +316,15 @@ fn each_item_mut(detection: &mut Detection, change: &mut impl FnMut(&mut Detecti
     match detection {
         Detection::AllOf(items) => items.iter_mut().for_each(change),
         Detection::AnyOf(inner) | Detection::And(inner) => {
-            inner.iter_mut().for_each(|inner| each_item_mut(inner, change));
+            for inner in inner {
+                each_item_mut(inner, change);
+            }
         }
         Detection::ArrayMatch { body, .. } => each_item_mut(body, change),
         Detection::Conditional { named, .. } => {
-            named.values_mut().for_each(|inner| each_item_mut(inner, change));
+            for inner in named.values_mut() {
+                each_item_mut(inner, change);
+            }
         }
         Detection::Keywords(_) => {}
     }

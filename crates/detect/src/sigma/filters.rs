@@ -229,7 +229,7 @@ mod tests {
         let base = rule("r", "product: linux", "- needle") + "id: r\n";
         let digest = |texts: &[String]| load(texts).0.get("r").unwrap().digest;
         let filtered = |value: &str| filter("[r]", &format!("  s:\n    a: {value}\n  condition: not s\n"));
-        let plain = digest(&[base.clone()]);
+        let plain = digest(std::slice::from_ref(&base));
         let one = digest(&[base.clone(), filtered("b")]);
         assert_ne!(plain, one);
         assert_eq!(one, digest(&[filtered("b"), base.clone()]), "wherever the filter stands");

@@ -11,7 +11,7 @@ mod web;
 
 pub(super) use audit::is_record as is_audit_record;
 
-use super::view::View;
+use super::view::{View, is_named};
 use millrace_model::{Row, Value};
 use std::borrow::Cow;
 
@@ -49,9 +49,14 @@ impl<'a> Said<'a> {
         self.fields.push((name, value.into()));
     }
 
+    /// Values of one name, or none.
+    fn extend<V: Into<Cow<'a, str>>>(&mut self, name: &'a str, values: impl IntoIterator<Item = V>) {
+        self.fields.extend(values.into_iter().map(|value| (name, value.into())));
+    }
+
     /// Does the line say anything of a name?
     pub(super) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| *known == name)
+        self.fields.iter().any(|(known, _)| is_named(known, name))
     }
 
     /// The first value of a name.
@@ -61,7 +66,7 @@ impl<'a> Said<'a> {
 
     /// All values of a name.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &Cow<'a, str>> {
-        self.fields.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+        self.fields.iter().filter(move |(known, _)| is_named(known, name)).map(|(_, value)| value)
     }
 
     /// Every name, as often as it has values.

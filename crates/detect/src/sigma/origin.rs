@@ -163,16 +163,14 @@ fn service<'a>(row: &'a Row, view: &View<'a>) -> Option<Cow<'a, str>> {
         .into_iter()
         .filter_map(|key| said(view, key))
         .find(|name| !says_nothing(name));
-    match named {
-        Some(name) => Some(known(name).map_or_else(|| Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed)),
-        None => {
-            let told = match &row.record.body {
-                Value::String(line) => in_line(line),
-                _ => None,
-            };
-            told.or_else(|| in_path(said(view, "log.file.path")?)).map(Cow::Borrowed)
-        }
+    if let Some(name) = named {
+        return Some(known(name).map_or_else(|| Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed));
     }
+    let told = match &row.record.body {
+        Value::String(line) => in_line(line),
+        _ => None,
+    };
+    told.or_else(|| in_path(said(view, "log.file.path")?)).map(Cow::Borrowed)
 }
 
 /// Names that say who carried the line, not who wrote it.

@@ -224,7 +224,9 @@ fn transformation(item: &Yaml, document: &Document<'_>, errors: &mut Vec<RuleErr
     }
     for inner in ["items", "transformations"] {
         if let Some(Yaml::Sequence(items)) = map.get(inner) {
-            items.iter().for_each(|item| transformation(item, document, errors));
+            for item in items {
+                transformation(item, document, errors);
+            }
         }
     }
 }

@@ -117,15 +117,12 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         };
-        match name.filter(|(name, _)| is_name(name)) {
-            Some((name, after)) => {
-                pieces.extend([Piece::Text(before), Piece::Placeholder(name)]);
-                rest = after;
-            }
-            None => {
-                pieces.push(Piece::Text(&rest[..=before.len()]));
-                rest = after;
-            }
+        if let Some((name, after)) = name.filter(|(name, _)| is_name(name)) {
+            pieces.extend([Piece::Text(before), Piece::Placeholder(name)]);
+            rest = after;
+        } else {
+            pieces.push(Piece::Text(&rest[..=before.len()]));
+            rest = after;
         }
     }
     pieces.push(Piece::Text(rest));

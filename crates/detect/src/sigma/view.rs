@@ -104,11 +104,12 @@ impl<'a> View<'a> {
         let mut roots: Vec<&str> = Vec::new();
         for at in 0..self.names.len() {
             let root = root(self.names[at].0);
-            if roots.contains(&root) {
+            let below = wanted.below(root);
+            if below.is_empty() || roots.contains(&root) {
                 continue;
             }
             roots.push(root);
-            for name in wanted.below(root) {
+            for name in below {
                 if self.named(name).is_none()
                     && let Some(value) = conventional(name).iter().find_map(|path| self.value(path))
                 {
@@ -124,10 +125,7 @@ impl<'a> View<'a> {
     }
 
     fn named(&self, name: &str) -> Option<&'a Value> {
-        let last = name.as_bytes().last();
-        let same =
-            |known: &str| known.len() == name.len() && known.as_bytes().last() == last && known == name;
-        self.names.iter().find(|(known, _)| same(known)).map(|(_, value)| *value)
+        self.names.iter().find(|(known, _)| is_named(known, name)).map(|(_, value)| *value)
     }
 
     /// A field by its own name or path, without its other names.
@@ -156,6 +154,11 @@ impl View<'_> {
         let Some(second) = values.next() else { return Some(first) };
         Some(EventValue::Array([first, second].into_iter().chain(values).collect()))
     }
+}
+
+/// Are these names the same? Most that are as long differ in their ends, and to see that takes no call.
+pub(super) fn is_named(known: &str, name: &str) -> bool {
+    known.len() == name.len() && known.as_bytes().last() == name.as_bytes().last() && known == name
 }
 
 fn root(key: &str) -> &str {

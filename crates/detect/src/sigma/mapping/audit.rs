@@ -26,7 +26,7 @@ const TYPES: [(&str, &str); 11] = [
     ("1400", "AVC"),
 ];
 
-/// System calls whose names rules use, or that say what kind of event it is: number on x86-64, on AArch64, name.
+/// System calls whose names rules use, or that say what kind of event it is: number on x86-64, on `AArch64`, name.
 const CALLS: [(&str, &str, &str); 34] = [
     ("2", "", "open"),
     ("16", "29", "ioctl"),
@@ -220,7 +220,7 @@ impl<'a> Event<'a> {
         if let Some(command) = self.command {
             // Whoever reports it has an image of its own, which is the parent's.
             let parent = said.first("exe").cloned();
-            parent.into_iter().for_each(|parent| said.push("ParentImage", parent));
+            said.extend("ParentImage", parent);
             said.push("CommandLine", command);
         } else {
             if !self.arguments.is_empty() {
@@ -235,11 +235,11 @@ impl<'a> Event<'a> {
                 self.image = image;
                 said.push("CommandLine", joined(&self.arguments));
             }
-            self.image.into_iter().for_each(|image| said.push("Image", image));
+            said.extend("Image", self.image);
         }
         if said.category == Some(FILE) {
             let changed = if self.writes { self.used } else { Vec::new() };
-            self.made.into_iter().chain(changed).for_each(|name| said.push("TargetFilename", name));
+            said.extend("TargetFilename", self.made.into_iter().chain(changed));
         }
         if said.category == Some(NETWORK)
             && let Some((address, port)) = self.address
@@ -255,10 +255,10 @@ impl<'a> Event<'a> {
             ("LogonId", "ses"),
         ] {
             let value = said.first(theirs).cloned();
-            value.into_iter().for_each(|value| said.push(ours, value));
+            said.extend(ours, value);
         }
         let user = said.first("UID").or_else(|| said.first("uid")).cloned();
-        user.into_iter().for_each(|user| said.push("User", if user == "0" { "root".into() } else { user }));
+        said.extend("User", user.map(|user| if user == "0" { "root".into() } else { user }));
     }
 }
 
@@ -324,7 +324,9 @@ fn pairs<'a>(text: &'a str, take: &mut impl FnMut(&'a str, &'a str, bool)) {
     match text.find("='").map(|at| (at + 2, text.rfind('\'').unwrap_or(text.len()))) {
         Some((from, to)) if from <= to => {
             let before = text[..from - 2].rfind([' ', '\u{1d}']).map_or("", |end| &text[..end]);
-            [before, &text[from..to], &text[to..]].into_iter().for_each(|part| plain_pairs(part, take));
+            for part in [before, &text[from..to], &text[to..]] {
+                plain_pairs(part, take);
+            }
         }
         _ => plain_pairs(text, take),
     }

@@ -13,20 +13,19 @@ pub(super) fn sudo<'a>(line: &'a str, said: &mut Said<'a>) {
     for part in head.split(" ; ").map(str::trim).filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some((name @ ("TTY" | "PWD" | "USER" | "GROUP" | "TSID" | "CHROOT"), value)) => {
-                said.push(name, value)
+                said.push(name, value);
             }
             Some(("ENV", _)) => {}
             _ => refused = true,
         }
     }
-    let of = |said: &Said<'a>, name| said.first(name).cloned().unwrap_or_default();
-    let (user, folder) = (of(said, "USER"), of(said, "PWD"));
+    let (user, folder) = (said.first("USER").cloned(), said.first("PWD").cloned());
     said.push("COMMAND", command);
     said.push("ParentUser", caller.trim());
-    said.push("User", user);
-    said.push("CurrentDirectory", folder);
+    said.extend("User", user);
+    said.extend("CurrentDirectory", folder);
     said.push("CommandLine", command);
-    program(command).into_iter().for_each(|path| said.push("Image", path));
+    said.extend("Image", program(command));
     said.category = Some(if refused { NO_CATEGORY } else { "process_creation" });
 }
 
@@ -39,7 +38,7 @@ pub(super) fn cron<'a>(line: &'a str, said: &mut Said<'a>) {
         let command = command.trim_end();
         let command = command.strip_suffix(')').unwrap_or(command).trim();
         said.push("CommandLine", command);
-        program(command).into_iter().for_each(|path| said.push("Image", path));
+        said.extend("Image", program(command));
         said.category = Some("process_creation");
     }
 }
@@ -65,7 +64,9 @@ pub(super) fn sshd<'a>(line: &'a str, said: &mut Said<'a>) {
         (&["SourceIp", "src_ip"], address),
         (&["SourcePort", "src_port"], port.map(|port| port.trim_end_matches(':'))),
     ] {
-        value.into_iter().for_each(|value| names.iter().for_each(|name| said.push(name, value)));
+        for name in names {
+            said.extend(name, value);
+        }
     }
 }
 

@@ -17,20 +17,18 @@ pub(super) fn read<'a>(line: &'a str, view: &View<'a>, said: &mut Said<'a>) {
             target(whole.map_or_else(made, Cow::Borrowed), query, said);
         }
         (None, Some(whole)) => {
-            target(Cow::Borrowed(whole), whole.split_once('?').map(|(_, query)| query), said)
+            target(Cow::Borrowed(whole), whole.split_once('?').map(|(_, query)| query), said);
         }
         (None, None) => in_line(line, said),
     }
 }
 
 fn target<'a>(whole: Cow<'a, str>, query: Option<&'a str>, said: &mut Said<'a>) {
-    query.into_iter().for_each(|query| {
-        said.push("cs-uri-query", query);
-        said.push("c-uri-query", query);
-    });
-    for name in ["cs-uri-query", "cs-uri", "c-uri"] {
-        said.push(name, whole.clone());
-    }
+    said.extend("cs-uri-query", query);
+    said.extend("c-uri-query", query);
+    said.push("cs-uri-query", whole.clone());
+    said.push("cs-uri", whole.clone());
+    said.push("c-uri", whole);
 }
 
 /// A line that nobody has parsed: common or combined, or an error with `request: "…"` in it.
@@ -46,7 +44,7 @@ fn in_line<'a>(line: &'a str, said: &mut Said<'a>) {
     let Some((request, rest)) = quoted(rest) else { return };
     let mut words = request.split(' ');
     let (Some(method), Some(whole)) = (words.next(), words.next()) else { return };
-    client.into_iter().for_each(|client| said.push("c-ip", client));
+    said.extend("c-ip", client);
     said.push("cs-method", method);
     let (path, query) = whole.split_once('?').map_or((whole, None), |(path, query)| (path, Some(query)));
     said.push("cs-uri-stem", path);
