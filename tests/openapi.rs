@@ -15,7 +15,7 @@ use std::{
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 const DEADLINE: Duration = Duration::from_mins(1);
 /// How long the server is asked, in seconds, and how often each operation, about.
-const ASKED_FOR: &str = "60";
+const ASKED_FOR: &str = "90";
 const EXAMPLES: &str = "25";
 /// How the checker is told what is asked: what it is given while its time is up does not count.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -110,7 +110,7 @@ fn filled(site: &Site, up: &Up<'_>) -> [String; 3] {
 
 /// What the checker is told of this API: values that find something, or nothing, where random ones would be refused.
 fn configuration([record, alert, silence]: &[String; 3]) -> String {
-    let dictionaries: [(&str, &[&str], &[&str]); 5] = [
+    let dictionaries: [(&str, &[&str], &[&str]); 7] = [
         ("ids", &[record, alert, silence, "nobody"], &["path.id", "query.id"]),
         (
             "queries",
@@ -124,10 +124,12 @@ fn configuration([record, alert, silence]: &[String; 3]) -> String {
                 "order | join by n (order | stats count() by n)",
                 "(",
             ],
-            &["query.q", "body.q"],
+            &["query.q", "body.q", "body.match"],
         ),
         ("streams", &["app", "logs", "held"], &["query.stream", "body.stream"]),
         ("times", &["now", "15m", "now-1h", "2026-01-01T00:00:00Z", "0"], &["query.from", "query.to"]),
+        ("past", &["2026-01-01T00:00:00Z"], &["body.starts"]),
+        ("future", &["2100-01-01T00:00:00Z"], &["body.ends", "body.expires"]),
         ("names", &["level", "user.name", "tags", "nobody"], &["query.histogram_by", "path.name"]),
     ];
     let values = dictionaries.map(|(name, values, _)| format!("{name} = {{ values = {} }}", json!(values)));

@@ -41,7 +41,7 @@ fn utc() -> String {
 /// A silence as somebody wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = SilenceBody)]
+#[schema(as = SilenceBody, example = json!({ "match": "host:web1", "ends": "2100-01-01T00:00:00Z", "comment": "moves" }))]
 pub struct Wanted {
     /// Which alerts.
     #[serde(rename = "match")]

@@ -82,8 +82,9 @@ pub(crate) async fn every_version_can_be_gone_back_to(url: &str) {
     assert_eq!((after.alerts, after.documents), (before.alerts, before.documents));
     // What is still to be sent is sent; what it is about, no earlier version knew.
     let due = |mut all: Vec<crate::DueNotification>| {
-        all.iter_mut()
-            .for_each(|due| (due.notification.about, due.notification.sequence) = (String::new(), 0));
+        for due in &mut all {
+            (due.notification.about, due.notification.sequence) = (String::new(), 0);
+        }
         all
     };
     assert_eq!(due(after.due), due(before.due));
