@@ -99,7 +99,7 @@ fn a_hosts_own_lines_fire_sigmas_rules() {
     assert_eq!(up.server.hits("\"10.0.0.7\"").len(), 1);
 }
 
-/// The folder with SigmaHQ's rules and events, where it is.
+/// The folder with the rules and events of `SigmaHQ`, where it is.
 fn shared() -> Option<PathBuf> {
     let folder = Path::new(&std::env::var_os("MILLRACE_SHARED")?).join("data/sigma");
     folder.is_dir().then_some(folder)
@@ -128,7 +128,8 @@ fn every_regression_event_fires_its_rule_when_it_is_shipped_as_a_line() {
         wanted.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
         let text = fs::read_to_string(&path).unwrap();
         for event in serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>() {
-            lines += &format!("{}\n", event.unwrap());
+            lines.push_str(&event.unwrap().to_string());
+            lines.push('\n');
             count += 1;
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! | part | from, best first |
 //! |---|---|
-//! | product | `sigma.product`; the shape of a Windows event; `os.type`; `linux` where the resource has `host.name` |
+//! | product | `sigma.product`; the shape of a Windows event; `os.type`; `linux` where the resource has `host.name`, or for auditd and programs such as sshd |
 //! | service | `sigma.service`; a Windows event's channel; `service.name`, `SYSLOG_IDENTIFIER`, the syslog program; the program in the line itself; the file that it was read from |
 //! | category | `sigma.category`; a Windows event's channel and number; what the line says (see [`super::mapping`]); `webserver` for web servers and access logs; none at all for programs such as sshd |
 //!
@@ -63,6 +63,11 @@ impl<'a> Origin<'a> {
                 return view.text("Channel").and_then(channels::service).map(Cow::Borrowed);
             }
             service(row, view)
+        });
+        let product = product.or_else(|| {
+            let told =
+                service.as_deref().is_some_and(|service| service == "auditd" || is_system_program(service));
+            told.then_some("linux".into())
         });
         let category = said(view, "sigma.category").map(Cow::Borrowed).or_else(|| {
             if windows {
@@ -338,7 +343,7 @@ mod tests {
         }
         check("ERROR: no sshd here", "{}", host, [Some("linux"), None, None]);
         check("x sshd[1]: said a user", "{}", r#"{"service.name":"Shop"}"#, [None, Some("shop"), None]);
-        check("kernel: x", "{}", r#"{"service.name":"rsyslog"}"#, [None, Some("kernel"), none]);
+        check("kernel: x", "{}", r#"{"service.name":"rsyslog"}"#, [Some("linux"), Some("kernel"), none]);
         let access = r#"1.2.3.4 - - [10/Oct/2026:13:55:36] "GET / HTTP/1.1" 200 1"#;
         check(access, "{}", host, [Some("linux"), None, Some("webserver")]);
         check("x", r#"{"service.name":"nginx"}"#, "{}", [None, Some("nginx"), Some("webserver")]);
