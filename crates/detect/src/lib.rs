@@ -32,7 +32,7 @@ pub use kinds::{
 pub use matching::Matches;
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};
-pub use set::{ALERTS, RuleSet};
+pub use set::RuleSet;
 pub use sigma::Pipelines;
 
 /// The names of these rules' files, with their texts out of the folder `rules`.

@@ -10,15 +10,12 @@ use crate::{
     rule::{Rule, RuleError, RuleFile},
     sigma::{self, Filter, Matcher, Pipelines},
 };
-use millrace_model::{Row, closest};
+use millrace_model::{Row, StreamName, closest};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     path::Path,
 };
-
-/// The stream that tells of alerts.
-pub const ALERTS: &str = "alerts";
 
 /// Rules that are ready to be tested against records. Cheap to share, never changed.
 #[derive(Default)]
@@ -113,7 +110,7 @@ impl RuleSet {
     /// Appends the places of the rules that the record satisfies, in the order of the set. What tells of alerts is watched by rules
     /// that name its stream alone: others would raise alerts of alerts, without an end.
     pub(crate) fn matching(&self, row: &Row, places: &mut Vec<usize>) {
-        let tells_of_alerts = row.stream.as_str() == ALERTS;
+        let tells_of_alerts = row.stream.as_str() == StreamName::ALERTS;
         if !tells_of_alerts {
             self.sigma.matching(row, places);
         }

@@ -23,10 +23,10 @@ impl Grant {
         }
     }
 
-    /// Is this stream looked into, where these are asked for? `None` is all of them but the audit trail, which is looked into only
-    /// where it is named: its records quote what was searched for.
+    /// Is this stream looked into, where these are asked for? `None` is all of them but what Millrace tells of itself, which is
+    /// looked into only where it is named: it quotes what was searched for, and what was found.
     pub fn shows(&self, asked: Option<&[StreamName]>, stream: &StreamName) -> bool {
-        self.covers(stream) && asked.map_or(!stream.is_audit(), |asked| asked.contains(stream))
+        self.covers(stream) && asked.map_or(!stream.is_own(), |asked| asked.contains(stream))
     }
 
     /// What is left of the streams that are asked for; `None` is all streams, before and after.
@@ -75,12 +75,13 @@ mod tests {
         assert_eq!(some.within(Some(&asked)), Some(names(&["web"])));
         assert_eq!(none.within(None), Some(Vec::new()));
         assert_eq!(none.within(Some(&asked)), Some(Vec::new()));
-        let trail: StreamName = StreamName::AUDIT.parse().unwrap();
-        assert!(Grant::All.covers(&trail) && !Grant::All.shows(None, &trail));
-        assert!(Grant::All.shows(Some(std::slice::from_ref(&trail)), &trail));
-        assert!(
-            !some.shows(Some(std::slice::from_ref(&trail)), &trail) && some.shows(None, &names(&["app"])[0])
-        );
+        for own in [StreamName::AUDIT, StreamName::ALERTS] {
+            let own: StreamName = own.parse().unwrap();
+            assert!(own.is_own() && Grant::All.covers(&own) && !Grant::All.shows(None, &own));
+            assert!(Grant::All.shows(Some(std::slice::from_ref(&own)), &own));
+            assert!(!some.shows(Some(std::slice::from_ref(&own)), &own));
+        }
+        assert!(some.shows(None, &names(&["app"])[0]) && !names(&["app"])[0].is_own());
         assert!(some.covers(&asked[0]) && !some.covers(&asked[1]) && Grant::All.covers(&asked[1]));
     }
 }

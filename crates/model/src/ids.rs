@@ -134,6 +134,14 @@ impl StreamName {
     /// Where searches and what administrators do are noted. Nobody hands records in to it.
     pub const AUDIT: &'static str = "millrace.audit";
 
+    /// The history of alerts.
+    pub const ALERTS: &'static str = "alerts";
+
+    /// Is this what Millrace tells of itself: the audit trail, or the history of alerts?
+    pub fn is_own(&self) -> bool {
+        self.is_audit() || self.as_str() == Self::ALERTS
+    }
+
     /// Is this the audit trail?
     pub fn is_audit(&self) -> bool {
         self.as_str() == Self::AUDIT

@@ -2,12 +2,12 @@
 //! what lies in the stream [`STREAM`].
 
 use millrace_catalogue::{Act, AlertState, Demoted, Hushed, KeptAlert, Verdict};
-use millrace_model::{LogRecord, RecordId, Severity, Timestamp, Value};
+use millrace_model::{LogRecord, RecordId, Severity, StreamName, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The stream in which the history of alerts lies.
-pub const STREAM: &str = millrace_detect::ALERTS;
+pub const STREAM: &str = StreamName::ALERTS;
 
 /// An alert as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
