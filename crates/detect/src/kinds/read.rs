@@ -29,7 +29,7 @@ pub(crate) const KINDS: &[&str] = &[
 ];
 /// The most records that a rule may ask for in one window.
 const MAX_COUNT: u64 = 100_000;
-/// The most distinct values.
+/// The most distinct values, and the most records that silence is told by.
 const MAX_DISTINCT: u64 = 10_000;
 /// The longest window.
 const MAX_WINDOW: Duration = Duration::from_hours(30 * 24);
@@ -159,7 +159,7 @@ fn flatline(keys: &mut Keys<'_, '_>) -> Option<RuleKind> {
         Some("learned") => Some(None),
         _ => window(keys).map(Some),
     };
-    let most = if window == Some(None) { 1 } else { MAX_COUNT };
+    let most = if window == Some(None) { 1 } else { MAX_DISTINCT };
     let fewer_than = keys.whole("fewer_than", 1..=most, Some(1));
     let forget_after = keys.parsed("forget_after", span(MAX_HISTORY)).unwrap_or(7 * DAY);
     let least = keys.parsed("least", span(MAX_WINDOW)).unwrap_or(Duration::from_mins(1));

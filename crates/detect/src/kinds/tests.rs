@@ -724,3 +724,18 @@ fn baselines() {
     );
     assert_eq!(fired(&play.tick(61.5 * MINUTE)), 1, "silence is unusual, too");
 }
+
+/// However many come, each is decided in about the same time.
+#[test]
+fn a_flood_of_one_step_is_bounded() {
+    for ordered in [true, false] {
+        let rule =
+            format!("steps: [{{ query: 'what:a', count: 3 }}, 'what:b'], within: 1h, ordered: {ordered}");
+        let mut play = sequence(&rule, Duration::ZERO);
+        for number in 0..20_000 {
+            assert!(play.put(f64::from(number) / 100.0, &json!({ "what": "a" })).is_empty());
+        }
+        assert!(play.detector.stats().events <= 4096 && play.detector.stats().evicted > 0);
+        assert_eq!(fired(&play.put(201.0, &json!({ "what": "b" }))), 1, "{ordered}");
+    }
+}

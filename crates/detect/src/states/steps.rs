@@ -6,7 +6,7 @@
 use crate::window::Event;
 use millrace_model::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// The most records that one group remembers.
 const MOST: usize = 4096;
@@ -137,29 +137,40 @@ impl Steps {
 
     /// The places of records that are enough of each step, less than the span apart, the one at `at` among them.
     fn together(&self, at: usize, chain: &Chain<'_>) -> Option<Vec<usize>> {
-        let time = self.events[at].0.time;
-        let near: Vec<usize> = (0..self.events.len())
-            .filter(|place| {
-                let other = self.events[*place].0.time;
-                other.since(time).max(time.since(other)) < chain.within
-            })
-            .collect();
-        let starts = near.iter().copied().take_while(|place| *place <= at);
-        starts.filter_map(|start| self.from(start, at, &near, chain)).next()
+        let time = |place: usize| self.events[place].0.time;
+        let first = self.events.partition_point(|(event, _)| {
+            event.time < time(at) && time(at).since(event.time) >= chain.within
+        });
+        // A window that moves on over those around it, with how many there are of each step.
+        let mut counts = vec![0_u32; chain.steps.len()];
+        let count = |counts: &mut [u32], place: usize, by: i64| {
+            for (number, count) in counts.iter_mut().enumerate() {
+                if self.events[place].1 & (1 << number) != 0 {
+                    *count = count.saturating_add_signed(by as i32);
+                }
+            }
+        };
+        let mut end = first;
+        for start in first..=at {
+            while end < self.events.len() && time(end).since(time(start)) < chain.within {
+                count(&mut counts, end, 1);
+                end += 1;
+            }
+            let enough = counts.iter().zip(chain.steps).all(|(count, step)| *count >= step.count);
+            if enough && end > at {
+                return self.of_window(start..end, at, chain);
+            }
+            count(&mut counts, start, -1);
+        }
+        None
     }
 
-    fn from(&self, start: usize, at: usize, near: &[usize], chain: &Chain<'_>) -> Option<Vec<usize>> {
-        let first = self.events[start].0.time;
-        let inside =
-            |place: &&usize| **place >= start && self.events[**place].0.time.since(first) < chain.within;
-        let places: Vec<usize> = near.iter().filter(inside).copied().collect();
+    /// As many of each step as are needed, of a window that holds enough of each.
+    fn of_window(&self, window: Range<usize>, at: usize, chain: &Chain<'_>) -> Option<Vec<usize>> {
         let mut used: Vec<usize> = Vec::new();
         for (number, step) in chain.steps.iter().enumerate() {
-            let of_step = places.iter().filter(|place| self.events[**place].1 & (1 << number) != 0);
-            let mut of_step: Vec<usize> = of_step.copied().collect();
-            if of_step.len() < step.count as usize {
-                return None;
-            }
+            let mut of_step: Vec<usize> =
+                window.clone().filter(|place| self.events[*place].1 & (1 << number) != 0).collect();
             // The new one first: it is what makes the chain whole.
             of_step.sort_by_key(|place| (*place != at, *place));
             used.extend(of_step.into_iter().take(step.count as usize));
