@@ -257,6 +257,8 @@ fn read(file: &Path) -> anyhow::Result<Vec<(usize, Row)>> {
     let parsers = Parsers::default();
     let mut resource = Attributes::new();
     resource.set("log.file.path", file.display().to_string());
+    // Which product Sigma's rules are about is told by that, too; where a line names its host, that is the host.
+    resource.set("host.name", "localhost");
     let resource = Arc::new(resource);
     let now = SystemClock.now();
     let (mut rows, mut line, mut number) = (Vec::new(), Vec::new(), 0);

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// What makes an alert of the lines below.
 const RULE: &str = "title: A test\nid: 00000000-0000-4000-8000-000000000001\nkind: threshold\nlevel: low\nquery: order\n\
                     threshold:\n  count: 1\n  window: 10m\ntests:\n  positive: [order]\n  negative: [nothing]\n";
+/// Its id.
+const RULE_ID: &str = "00000000-0000-4000-8000-000000000001";
 
 fn up(site: &Site) -> Up<'_> {
     let logs = site.path("logs").display().to_string();
@@ -111,7 +113,7 @@ fn filled(site: &Site, up: &Up<'_>) -> [String; 3] {
 /// What the checker is told of this API: values that find something, or nothing, where random ones would be refused.
 fn configuration([record, alert, silence]: &[String; 3]) -> String {
     let dictionaries: [(&str, &[&str], &[&str]); 7] = [
-        ("ids", &[record, alert, silence, "nobody"], &["path.id", "query.id"]),
+        ("ids", &[record, alert, silence, RULE_ID, "nobody"], &["path.id", "query.id"]),
         (
             "queries",
             &[
