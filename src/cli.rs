@@ -439,7 +439,7 @@ pub(crate) struct RulesTestArgs {
     /// How to write findings
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
-    /// Write the outcome of the rules' own lines to this file, too, as JUnit has it
+    /// Write the outcome of the rules' own lines to this file, too, in the form of `JUnit`
     #[arg(long, value_name = "FILE", conflicts_with = "events")]
     pub(crate) junit: Option<PathBuf>,
 }

@@ -54,7 +54,9 @@ pub(crate) fn explain(args: &RulesArgs) -> anyhow::Result<Code> {
 pub(crate) async fn backtest(args: &RulesBacktestArgs) -> anyhow::Result<Code> {
     let mut parameters = Map::new();
     for (name, value) in [("from", &args.from), ("to", &args.to)] {
-        value.iter().for_each(|value| drop(parameters.insert(name.to_owned(), json!(value))));
+        if let Some(value) = value {
+            parameters.insert(name.to_owned(), json!(value));
+        }
     }
     let id: String = args.id.bytes().map(in_path).collect();
     let path = format!("api/v1/rules/{id}/backtest");
@@ -145,7 +147,7 @@ fn own_cases(rules: &Arc<RuleSet>, args: &RulesTestArgs) -> anyhow::Result<Code>
     Ok(if failed == 0 { Code::Ok } else { Code::Findings })
 }
 
-/// The outcomes as JUnit writes them: a suite a rule, a case a case.
+/// The outcomes in the form of `JUnit`: a suite a rule, a case a case.
 fn junit(outcomes: &[CaseOutcome]) -> String {
     let failed = |outcomes: &[&CaseOutcome]| outcomes.iter().filter(|outcome| !outcome.passed()).count();
     let mut suites: Vec<(&str, Vec<&CaseOutcome>)> = Vec::new();
@@ -155,28 +157,28 @@ fn junit(outcomes: &[CaseOutcome]) -> String {
             _ => suites.push((&outcome.rule_id, vec![outcome])),
         }
     }
-    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    let mut lines = vec!["<?xml version=\"1.0\" encoding=\"UTF-8\"?>".to_owned(), "<testsuites>".to_owned()];
     for (_, cases) in suites {
         let (title, file) = (escaped(&cases[0].rule_title), escaped(&cases[0].file));
-        text.push_str(&format!(
-            "  <testsuite name=\"{title}\" file=\"{file}\" tests=\"{}\" failures=\"{}\">\n",
+        lines.push(format!(
+            "  <testsuite name=\"{title}\" file=\"{file}\" tests=\"{}\" failures=\"{}\">",
             cases.len(),
             failed(&cases)
         ));
         for case in cases {
             let name = escaped(&case.name);
-            text.push_str(&match &case.problem {
-                None => format!("    <testcase classname=\"{title}\" name=\"{name}\"/>\n"),
+            lines.push(match &case.problem {
+                None => format!("    <testcase classname=\"{title}\" name=\"{name}\"/>"),
                 Some(problem) => format!(
-                    "    <testcase classname=\"{title}\" name=\"{name}\"><failure message=\"{}\"/></testcase>\n",
+                    "    <testcase classname=\"{title}\" name=\"{name}\"><failure message=\"{}\"/></testcase>",
                     escaped(problem)
                 ),
             });
         }
-        text.push_str("  </testsuite>\n");
+        lines.push("  </testsuite>".to_owned());
     }
-    text.push_str("</testsuites>\n");
-    text
+    lines.push("</testsuites>\n".to_owned());
+    lines.join("\n")
 }
 
 /// Text inside of XML; what XML cannot hold becomes `�`.

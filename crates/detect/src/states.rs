@@ -127,6 +127,7 @@ pub(crate) struct Holding {
 pub(crate) mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub(crate) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(number)
     }
@@ -139,6 +140,7 @@ pub(crate) mod exact {
     pub(crate) mod option {
         use super::{Deserialize, Deserializer, Error, Serializer};
 
+        #[expect(clippy::ref_option, reason = "as serde calls it")]
         pub(crate) fn serialize<S: Serializer>(number: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
             match number {
                 Some(number) => to.collect_str(number),

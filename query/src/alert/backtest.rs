@@ -63,7 +63,9 @@ pub async fn run<L: Leaf>(
         let Some(mut running) = replay.take() else { break };
         let tried = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
-            hits.iter().for_each(|row| running.observe(row, &mut found));
+            for row in &hits {
+                running.observe(row, &mut found);
+            }
             (running, found)
         });
         let Ok((running, found)) = tried.await else { break };

@@ -377,6 +377,9 @@ fn history_goes_by_its_own_times() {
     );
 }
 
+/// When it happened, when it is heard, and who did it.
+type Line = (i64, i64, &'static str);
+
 /// What can be wrong with time, for a rule that counts, one that wants an order, one that notices silence, and one that
 /// notices a change: which of them fire, however fast the stream is read.
 #[test]
@@ -391,8 +394,6 @@ fn faults_of_time() {
         rule("other", "change", "fields: [user]"),
     ];
     let rules = rules(&texts);
-    // When it happened, when it is heard, and who did it.
-    type Line = (i64, i64, &'static str);
     let table: &[(&str, &[Line], &[&str])] = &[
         ("in time", &[(0, 0, "a"), (1, 1, "a"), (2, 2, "b")], &["order", "count", "other"]),
         ("too far apart", &[(0, 0, "b"), (60, 60, "b"), (120, 120, "b")], &[]),

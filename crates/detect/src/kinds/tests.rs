@@ -1,4 +1,4 @@
-//! What each kind of rule does, case by case: those that ElastAlert 2's rule types are tested with, told of ours. What it calls
+//! What each kind of rule does, case by case: those that `ElastAlert` 2's rule types are tested with, told of ours. What it calls
 //! a match is here a record that makes a rule fire or goes on with that; its silence is over when ours is resolved.
 
 use crate::{Detector, DetectorSettings, Finding, FindingKind, RuleFile, RuleSet};
@@ -86,7 +86,7 @@ fn fired(told: &[(FindingKind, String)]) -> usize {
     told.iter().filter(|(kind, _)| *kind == FindingKind::Fired).count()
 }
 
-/// How many of them are what ElastAlert calls matches.
+/// How many of them are what `ElastAlert` calls matches.
 fn matches(told: &[(FindingKind, String)]) -> usize {
     told.iter().filter(|(kind, _)| *kind != FindingKind::Resolved).count()
 }

@@ -278,5 +278,4 @@ fn is_all(condition: &ConditionExpr, rules: &[String]) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;

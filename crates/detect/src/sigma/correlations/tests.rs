@@ -53,7 +53,9 @@ impl Play {
         self.number += 1;
         let (happened, heard) = (at((happened * 1e3) as i64), at((heard * 1e3) as i64));
         let mut attributes = Attributes::new();
-        fields.iter().for_each(|(name, value)| attributes.set(*name, *value));
+        for (name, value) in fields {
+            attributes.set(*name, *value);
+        }
         let mut resource = Attributes::new();
         resource.set("host.name", "web1");
         let record = LogRecord {
