@@ -69,11 +69,12 @@ impl<'a> Document<'a> {
         self.root.get("title")?.as_str().map(str::to_owned)
     }
 
-    /// An error about the key at `path`, or about the whole document where the path is empty or not found.
+    /// An error about the key at `path`, or about what it lies in where it is not found, or the whole document.
     pub(crate) fn error(&self, path: &[&str], message: impl Into<String>) -> RuleError {
+        let line = (1..=path.len()).rev().find_map(|length| self.line_of(&path[..length]));
         RuleError {
             file: self.file.to_owned(),
-            line: Some(self.line_of(path).unwrap_or(self.line)),
+            line: Some(line.unwrap_or(self.line)),
             title: self.title(),
             message: message.into(),
         }
@@ -178,7 +179,8 @@ mod tests {
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(documents.iter().map(|d| d.line).collect::<Vec<_>>(), [2, 6]);
         assert_eq!(documents[1].error(&["threshold", "windw"], "x").line, Some(10));
-        assert_eq!(documents[1].error(&["threshold", "other"], "x").line, Some(6), "not inside threshold");
+        assert_eq!(documents[1].error(&["threshold", "other"], "x").line, Some(7), "not inside threshold");
+        assert_eq!(documents[1].error(&["nothing"], "x").line, Some(6));
         assert_eq!(documents[0].error(&["x"], "x").line, Some(3));
         assert_eq!(documents[1].error_near(Some("2m"), "x").line, Some(10));
     }

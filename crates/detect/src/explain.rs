@@ -76,7 +76,10 @@ impl Rule {
                 let time = flatline
                     .window
                     .map_or_else(|| "three times the longest silence that was seen before".to_owned(), span);
-                format!("fewer than {} {what} are heard for {time}", flatline.fewer_than)
+                match flatline.fewer_than {
+                    1 => format!("none {what} is heard for {time}"),
+                    count => format!("fewer than {count} {what} are heard for {time}"),
+                }
             }
             RuleKind::Spike(spike) => {
                 let what = match &spike.field {
@@ -145,7 +148,7 @@ impl Rule {
                 let steps = sequence.steps.iter().map(|(query, step)| match (step.not, step.count) {
                     (true, _) => format!("no {query}"),
                     (false, 1) => query.to_string(),
-                    (false, count) => format!("{count} times {query}"),
+                    (false, count) => format!("{count} times ({query})"),
                 });
                 let joint = if sequence.ordered { ", then " } else { ", and " };
                 format!(
