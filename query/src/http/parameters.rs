@@ -235,7 +235,8 @@ impl Parameters {
         };
         let streams = self.stream.as_deref().map(stream_names).transpose()?;
         let range = TimeRange { from, to };
-        let histogram = self.histogram.as_deref().map(|text| interval(text, range)).transpose()?;
+        let histogram =
+            self.histogram.as_deref().map(|text| interval("histogram", text, range)).transpose()?;
         match self.histogram_by.as_deref() {
             Some("") => return Err(wrong("histogram_by", "the name of a field expected".to_owned())),
             Some(_) if histogram.is_none() => {
@@ -257,8 +258,17 @@ impl Parameters {
     }
 }
 
-fn interval(text: &str, range: TimeRange) -> Result<Duration, ApiError> {
-    let wrong = |problem: String| ApiError::Parameter { name: "histogram", problem };
+/// What somebody says in words, within a length in characters; no database takes zero bytes.
+pub(super) fn said(name: &'static str, text: &str, most: usize) -> Result<String, ApiError> {
+    if text.chars().count() > most {
+        return Err(wrong(name, format!("at most {most} characters expected")));
+    }
+    Ok(text.replace('\0', "\u{fffd}"))
+}
+
+/// A length of time by which a range is cut into not too many buckets.
+pub(super) fn interval(name: &'static str, text: &str, range: TimeRange) -> Result<Duration, ApiError> {
+    let wrong = |problem: String| ApiError::Parameter { name, problem };
     let interval = text.parse::<millrace_config::Age>().map_err(|e| wrong(e.to_string()))?.0;
     if interval < Duration::from_millis(1) {
         return Err(wrong("an interval of at least 1ms expected".to_owned()));

@@ -4,7 +4,7 @@ use super::{
     Api, ApiError,
     described::{Time, When},
     error::ErrorAnswer,
-    parameters::{open_range, wrong},
+    parameters::{interval, open_range, wrong},
     search::given,
 };
 use crate::{Missing, alert::backtest};
@@ -12,7 +12,6 @@ use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
-use millrace_config::Age;
 use millrace_detect::{Finding, Rule};
 use millrace_listen::Caller;
 use millrace_model::{TimeRange, Timestamp};
@@ -25,8 +24,6 @@ use utoipa::{IntoParams, ToSchema};
 const BACK: Duration = Duration::from_hours(7 * 24);
 /// A test may take so long.
 const LONGEST: Duration = Duration::from_mins(10);
-/// The most stretches of time that findings are told by.
-const MOST_BUCKETS: u128 = 20_000;
 
 /// What history a rule is tried over.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -127,7 +124,7 @@ pub(super) async fn backtest<L: Leaf + 'static>(
     Path(id): Path<String>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<BacktestTold>, ApiError> {
-    let Parameters { from, to, interval } = given(parameters)?;
+    let Parameters { from, to, interval: wanted } = given(parameters)?;
     let now = api.searcher.now();
     let mut range = open_range(from.as_deref(), to.as_deref(), now)?;
     range.to = range.to.min(now);
@@ -137,7 +134,7 @@ pub(super) async fn backtest<L: Leaf + 'static>(
     if range.from > range.to {
         return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
     }
-    let interval = match interval {
+    let interval = match wanted {
         Some(text) => interval_of(&text, range)?,
         None => Duration::from_secs((range.to.since(range.from).as_secs() / 100).max(1)),
     };
@@ -165,12 +162,9 @@ pub(super) async fn backtest<L: Leaf + 'static>(
 }
 
 fn interval_of(text: &str, range: TimeRange) -> Result<Duration, ApiError> {
-    let Age(interval) = text.parse().map_err(|error| wrong("interval", format!("{error}")))?;
+    let interval = interval("interval", text, range)?;
     if interval < Duration::from_secs(1) {
         return Err(wrong("interval", "at least 1s expected".to_owned()));
-    }
-    if range.to.since(range.from).as_nanos() / interval.as_nanos() > MOST_BUCKETS {
-        return Err(wrong("interval", format!("more than {MOST_BUCKETS} of it lie in that time")));
     }
     Ok(interval)
 }

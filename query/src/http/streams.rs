@@ -305,8 +305,5 @@ pub(super) async fn release<L: Leaf + 'static>(
 }
 
 fn reason(text: &str) -> Result<String, ApiError> {
-    if text.chars().count() > MAX_REASON {
-        return Err(wrong("reason", format!("at most {MAX_REASON} characters expected")));
-    }
-    Ok(text.replace('\0', "\u{fffd}"))
+    parameters::said("reason", text, MAX_REASON)
 }

@@ -5,7 +5,7 @@ use super::{
     alerts::{AlertAnswer, answer, missing},
     described::{self, Time},
     error::ErrorAnswer,
-    parameters::{ObjectBody, of_body, wrong},
+    parameters::{ObjectBody, of_body, said, wrong},
 };
 use axum::{
     Json,
@@ -59,10 +59,7 @@ pub(super) struct VerdictBody {
 }
 
 fn text(name: &'static str, text: &str) -> Result<String, ApiError> {
-    if text.chars().count() > MAX_TEXT {
-        return Err(wrong(name, format!("at most {MAX_TEXT} characters expected")));
-    }
-    Ok(text.replace('\0', "\u{fffd}"))
+    said(name, text, MAX_TEXT)
 }
 
 /// Changes what people did with an alert, and tells of it as it is then.
