@@ -40,8 +40,6 @@ use std::{
     time::Duration,
 };
 
-/// The most record ids that a finding names.
-pub const MAX_EVIDENCE: usize = 10;
 /// Values that may change are remembered for so long.
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
 /// A pause after a restart that is no longer than this is none.
@@ -192,8 +190,8 @@ impl Detector {
                 if !matches!(rule.kind, RuleKind::Sigma) || !rule.is_silent {
                     self.put(Held { place, values, fact, event }, out);
                 }
-                if matches!(rule.kind, RuleKind::Sigma) {
-                    self.correlate(place, &event, &|name| rules.value(row, name), out);
+                if matches!(rule.kind, RuleKind::Sigma) && !rules.over(place).is_empty() {
+                    self.correlate(place, &event, &rules.values(row), out);
                 }
             }
         }
@@ -370,12 +368,8 @@ impl Detector {
             self.stats.late += u64::from(observed.since(time) > self.settings.lateness);
             time = time.min(believed);
         }
-        let value = match fact {
-            Fact::Value(value) => Some(*value),
-            _ => None,
-        };
         let heard = if self.settings.history { self.now.max(time) } else { self.now };
-        Event { time, heard, id: row.id, value, weight: 1 }
+        Event { time, heard, id: row.id, value: fact.value(), weight: 1 }
     }
 
     /// Quiet for so long, a rule that records make fire is over.
@@ -413,11 +407,7 @@ impl Detector {
                 && let Some((values, fact)) = over.fact(rule, input, value)
             {
                 self.of_rules[place].matches += 1;
-                let distinct = match &fact {
-                    Fact::Value(value) => Some(*value),
-                    _ => None,
-                };
-                let event = Event { value: distinct, weight: 1, ..*event };
+                let event = Event { value: fact.value(), weight: 1, ..*event };
                 self.put(Held { place, values, fact, event }, out);
             }
         }

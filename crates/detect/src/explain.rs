@@ -58,10 +58,7 @@ impl Rule {
         match &self.kind {
             RuleKind::Sigma => "there is one; more on the same host within 5m are the same".to_owned(),
             RuleKind::Threshold(threshold) => {
-                let what = match &threshold.distinct {
-                    Some(field) => format!("different values of {}", field.name),
-                    None => "of them".to_owned(),
-                };
+                let what = counted(threshold.distinct.as_ref());
                 format!(
                     "{} or more {what} happen within less than {}",
                     threshold.count,
@@ -69,10 +66,7 @@ impl Rule {
                 )
             }
             RuleKind::Flatline(flatline) => {
-                let what = match &flatline.distinct {
-                    Some(field) => format!("different values of {}", field.name),
-                    None => "of them".to_owned(),
-                };
+                let what = counted(flatline.distinct.as_ref());
                 let time = flatline
                     .window
                     .map_or_else(|| "three times the longest silence that was seen before".to_owned(), span);
@@ -172,6 +166,11 @@ impl Rule {
             }
         }
     }
+}
+
+/// What is counted: records, or different values of a field.
+fn counted(distinct: Option<&Field>) -> String {
+    distinct.map_or_else(|| "of them".to_owned(), |field| format!("different values of {}", field.name))
 }
 
 fn measure(measure: Measure) -> String {

@@ -95,6 +95,18 @@ pub struct Finding {
     pub value: Option<f64>,
 }
 
+/// The most record ids that a finding names.
+pub const MAX_EVIDENCE: usize = 10;
+
+/// Adds records to those that a finding, or an alert of it, names: each once, and as many as it may name.
+pub fn add_evidence(evidence: &mut Vec<RecordId>, records: impl IntoIterator<Item = RecordId>) {
+    for record in records {
+        if evidence.len() < MAX_EVIDENCE && !evidence.contains(&record) {
+            evidence.push(record);
+        }
+    }
+}
+
 /// Names a rule and a group for life. Values come from log lines, so the hash is one that nobody can aim.
 pub(crate) fn fingerprint(rule: &str, group: &BTreeMap<String, String>) -> u128 {
     let pairs = group.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);

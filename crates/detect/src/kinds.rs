@@ -209,6 +209,16 @@ pub(crate) enum Fact {
     Steps(u64),
 }
 
+impl Fact {
+    /// The digest of a value that must be different, if that is what it is.
+    pub(crate) fn value(&self) -> Option<u64> {
+        match self {
+            Self::Value(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
 /// Into which of them a kind falls: when its findings come about, and when they are over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {

@@ -23,8 +23,8 @@ mod states;
 mod window;
 
 pub use cases::{CaseOutcome, run_cases};
-pub use detector::{Detector, DetectorSettings, DetectorStats, MAX_EVIDENCE, RuleStats, SnapshotError};
-pub use finding::{Finding, FindingKind, Level};
+pub use detector::{Detector, DetectorSettings, DetectorStats, RuleStats, SnapshotError};
+pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
 pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,

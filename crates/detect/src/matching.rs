@@ -94,11 +94,7 @@ impl<'r> Asked<'r> {
 
     /// A field's value as a number, if it is one or spells one.
     pub(crate) fn number(&self, field: &Field) -> Option<f64> {
-        let text = self.text(field)?;
-        match Number::parse(text.trim())? {
-            Number::Int(number) => Some(number as f64),
-            Number::Double(number) => Some(number),
-        }
+        number(&self.text(field)?)
     }
 
     /// Does a query match it, too?
@@ -109,6 +105,14 @@ impl<'r> Asked<'r> {
     /// The values of these fields; one that the record lacks is absent.
     pub(crate) fn group(&self, fields: &[Field]) -> BTreeMap<String, String> {
         fields.iter().filter_map(|field| Some((field.name.clone(), self.text(field)?))).collect()
+    }
+}
+
+/// The number that a text spells.
+pub(crate) fn number(text: &str) -> Option<f64> {
+    match Number::parse(text.trim())? {
+        Number::Int(number) => Some(number as f64),
+        Number::Double(number) => Some(number),
     }
 }
 

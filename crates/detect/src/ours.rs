@@ -102,7 +102,7 @@ pub(crate) fn read(
         keys.wrong("distinct", "only thresholds count different values; see `kind: cardinality`");
     }
     let terms = name.and_then(|name| terms(&mut keys, name, distinct.as_deref(), files));
-    let resolve_after = keys.parsed("resolve_after", read::resolve_after);
+    let resolve_after = keys.parsed("resolve_after", read::span(read::MAX_WINDOW));
     let (description, tags) = (keys.text("description").unwrap_or_default(), keys.list("tags"));
     let cases = cases::read(document, keys.errors);
     if errors.len() > before {

@@ -27,11 +27,6 @@ impl Replay {
         Self { detector, now: Timestamp::MIN, found: Vec::new() }
     }
 
-    /// A record that was there before: a value of it is none that is new.
-    pub fn remember(&mut self, row: &Row) {
-        self.detector.remember(row);
-    }
-
     /// The next record; what the rules say is appended.
     pub fn observe(&mut self, row: &Row, out: &mut Vec<Finding>) {
         self.now = self.now.max(row.record.time());

@@ -102,9 +102,10 @@ impl RuleSet {
         self.correlations.get(&place).map_or(&[], Vec::as_slice)
     }
 
-    /// A field of a record, by our names or Sigma's.
-    pub(crate) fn value(&self, row: &Row, name: &str) -> Option<String> {
-        Asked::new(row, &[]).text(&Field::new(name)).or_else(|| self.sigma.value(row, name))
+    /// What gives the fields of a record, by our names or Sigma's.
+    pub(crate) fn values<'a>(&'a self, row: &'a Row) -> impl Fn(&str) -> Option<String> + use<'a> {
+        let (asked, seen) = (Asked::new(row, &[]), self.sigma.see(row));
+        move |name| asked.text(&Field::new(name)).or_else(|| seen.text(name))
     }
 
     /// Appends the places of the rules that the record satisfies, in the order of the set. What tells of alerts is watched by rules

@@ -29,7 +29,10 @@ use origin::{Family, Origin};
 use rsigma_eval::Engine;
 use rsigma_parser::{Detection, DetectionItem, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_yaml_ng::Value as Yaml;
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 use view::{Names, View};
 
 pub(crate) use filters::{Filter, apply as narrow};
@@ -155,14 +158,14 @@ impl Matcher {
         self.places.values().map(|(place, _)| *place).collect()
     }
 
-    /// A field of a record by the name that Sigma rules have for it.
-    pub(crate) fn value(&self, row: &Row, name: &str) -> Option<String> {
+    /// A record as Sigma rules see it.
+    pub(crate) fn see<'a>(&'a self, row: &'a Row) -> Seen<'a> {
         let mut view = View::new(row, &self.names);
-        let origin = Origin::of(row, &view);
+        let mut origin = Origin::of(row, &view);
         let said = Said::of(row, &view, origin.service(), origin.is_web());
+        said.category.into_iter().for_each(|category| origin.said(category));
         view.hear(said);
-        let value = rsigma_eval::Event::get_field(&view, name)?;
-        value.as_str().map(std::borrow::Cow::into_owned)
+        Seen { view, origin }
     }
 
     /// Appends the places of the rules that the record satisfies.
@@ -170,11 +173,7 @@ impl Matcher {
         if self.places.is_empty() {
             return;
         }
-        let mut view = View::new(row, &self.names);
-        let mut origin = Origin::of(row, &view);
-        let said = Said::of(row, &view, origin.service(), origin.is_web());
-        said.category.into_iter().for_each(|category| origin.said(category));
-        view.hear(said);
+        let Seen { view, origin } = self.see(row);
         for result in self.engine.evaluate_pruned(&view, &origin.log_source()) {
             let known = result.header.rule_id.as_ref().and_then(|id| self.places.get(id));
             if let Some((place, family)) = known
@@ -186,19 +185,25 @@ impl Matcher {
     }
 }
 
+/// A record, and where it comes from in Sigma's terms.
+pub(crate) struct Seen<'a> {
+    view: View<'a>,
+    origin: Origin<'a>,
+}
+
+impl Seen<'_> {
+    /// A field by the name that Sigma rules have for it.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        rsigma_eval::Event::get_field(&self.view, name)?.as_str().map(Cow::into_owned)
+    }
+}
+
 /// Reads a document that has a key of Sigma's.
 pub(crate) fn read(
     document: &Document<'_>,
     errors: &mut Vec<RuleError>,
     warnings: &mut Vec<RuleError>,
 ) -> Option<Read> {
-    if document.root.contains_key("correlation") {
-        return Some(match correlations::read(document, errors) {
-            Some(rule) => Read::Ours(Box::new(rule)),
-            // The detections that it would have counted do not become findings one by one.
-            None => Read::Silenced(correlations::references(document)),
-        });
-    }
     let before = errors.len();
     if document.root.contains_key("action") {
         let message = "Sigma's version 1 collections (`action`) are not understood yet";
@@ -209,6 +214,14 @@ pub(crate) fn read(
         errors.push(document.error(&["sigma-version"], "sigma-version: 2 or nothing expected"));
     }
     slips(document, errors);
+    if document.root.contains_key("correlation") {
+        let read = correlations::read(document, errors).filter(|_| errors.len() == before);
+        return Some(match read {
+            Some(rule) => Read::Ours(Box::new(rule)),
+            // The detections that it would have counted do not become findings one by one.
+            None => Read::Silenced(correlations::references(document)),
+        });
+    }
     if document.root.contains_key("filter") {
         let filter = filters::read(document, errors)?;
         return (errors.len() == before).then(|| Read::Filter(Box::new(filter)));

@@ -4,12 +4,9 @@
 //! **Invariant:** of a fingerprint one alert fires at most.
 
 use millrace_catalogue::{Alert, AlertState};
-use millrace_detect::{Finding, FindingKind};
-use millrace_model::{Partition, RecordId, Timestamp};
+use millrace_detect::{Finding, FindingKind, MAX_EVIDENCE, add_evidence};
+use millrace_model::{Partition, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How many records an alert keeps as evidence.
-const EVIDENCE: usize = 10;
 
 /// The alerts that are firing.
 #[derive(Debug, Default)]
@@ -50,7 +47,7 @@ impl Lifecycle {
                 alert.first = alert.first.min(finding.first);
                 alert.last = alert.last.max(finding.last);
                 alert.count = alert.count.max(finding.count);
-                add_evidence(alert, &finding.evidence);
+                add_evidence(&mut alert.evidence, finding.evidence);
                 self.changed.insert(alert.id.clone(), alert.clone());
             }
             (FindingKind::Resolved, Some(_)) => {
@@ -85,16 +82,8 @@ fn fired(finding: Finding) -> Alert {
         first: finding.first,
         last: finding.last,
         count: finding.count,
-        evidence: finding.evidence.into_iter().take(EVIDENCE).collect(),
+        evidence: finding.evidence.into_iter().take(MAX_EVIDENCE).collect(),
         resolved_at: None,
-    }
-}
-
-fn add_evidence(alert: &mut Alert, records: &[RecordId]) {
-    for record in records {
-        if alert.evidence.len() < EVIDENCE && !alert.evidence.contains(record) {
-            alert.evidence.push(*record);
-        }
     }
 }
 

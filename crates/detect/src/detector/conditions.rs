@@ -2,7 +2,7 @@
 
 use super::{Detector, Episode, FindingKind, Group, Held};
 use crate::{
-    finding::Finding,
+    finding::{Finding, MAX_EVIDENCE},
     kinds::{Baseline, Fact, Metric, RuleKind, Spike},
     rule::Rule,
     states::{
@@ -82,7 +82,7 @@ impl Detector {
                 vec![self.is_quiet(rule, quiet)]
             }
             (RuleKind::Spike(spike), Some(State::Series(series))) => {
-                let end = series.clock.at(until).max(series.clock.edge());
+                let end = series.clock.at(until);
                 series.forget_before(end.minus(spike.window * 2 + self.settings.lateness));
                 let holding = self.spikes(spike, series, end, true);
                 if series.is_empty() && holding.is_none() {
@@ -91,7 +91,7 @@ impl Detector {
                 vec![holding]
             }
             (RuleKind::Metric(metric), Some(State::Series(series))) => {
-                let end = series.clock.at(until).max(series.clock.edge());
+                let end = series.clock.at(until);
                 series.forget_before(end.minus(metric.window + self.settings.lateness));
                 if series.is_empty() {
                     return self.close(key, rule, &group, out);
@@ -169,15 +169,15 @@ impl Detector {
                 return Some(short.into_iter().chain(forgotten).min().unwrap_or(FAR));
             }
             (RuleKind::Spike(spike), Some(State::Series(series))) => {
-                let end = series.clock.at(self.now.minus(self.settings.patience)).max(series.clock.edge());
+                let end = series.clock.at(self.now.minus(self.settings.patience));
                 let leaves = series.next_to_leave(end, spike.window);
                 let leaves = leaves.or_else(|| series.next_to_leave(end.minus(spike.window), spike.window));
-                let leaves = leaves.map_or(end.plus(spike.window), |time| time);
-                let when = series.clock.when(leaves).plus(self.settings.patience);
+                let when =
+                    series.clock.when(leaves.unwrap_or(end.plus(spike.window))).plus(self.settings.patience);
                 Some(when.max(self.now.plus(spike.window / LOOKS)))
             }
             (RuleKind::Metric(metric), Some(State::Series(series))) => {
-                let end = series.clock.at(self.now.minus(self.settings.patience)).max(series.clock.edge());
+                let end = series.clock.at(self.now.minus(self.settings.patience));
                 let step = if group.episode.is_some() {
                     series.next_to_leave(end, metric.window).unwrap_or(end.plus(metric.window))
                 } else {
@@ -207,7 +207,7 @@ impl Detector {
             first: last.map_or(quiet.last_heard(), |event| event.time),
             last: last.map_or(short, |event| event.time.max(short)),
             count: heard as u64,
-            evidence: quiet.recent().iter().rev().take(super::MAX_EVIDENCE).map(|event| event.id).collect(),
+            evidence: quiet.recent().iter().rev().take(MAX_EVIDENCE).map(|event| event.id).collect(),
             value: heard as f64,
         })
     }

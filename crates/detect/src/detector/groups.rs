@@ -1,7 +1,7 @@
 //! The groups that a detector remembers, in the order in which they have to be looked at again.
 
-use super::MAX_EVIDENCE;
 use crate::{
+    finding::{MAX_EVIDENCE, add_evidence},
     rule::Rule,
     states::{Holding, State, exact},
     window::Event,
@@ -81,11 +81,7 @@ impl Episode {
         self.count = self.count.max(holding.count);
         self.heard = now;
         self.value = Some(holding.value);
-        for id in holding.evidence {
-            if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&id) {
-                self.evidence.push(id);
-            }
-        }
+        add_evidence(&mut self.evidence, holding.evidence);
         new
     }
 
@@ -97,9 +93,7 @@ impl Episode {
         self.last = self.last.max(event.time);
         self.heard = self.heard.max(event.heard);
         self.count = self.count.saturating_add(event.weight.into());
-        if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&event.id) {
-            self.evidence.push(event.id);
-        }
+        add_evidence(&mut self.evidence, [event.id]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The detector as its owner uses it: rows and times in, findings out.
 
 use super::*;
-use crate::{RuleFile, findings_over};
+use crate::{MAX_EVIDENCE, RuleFile, findings_over};
 use millrace_model::{LogRecord, RecordId, SourceId, StreamName, Value};
 use proptest::prelude::*;
 

@@ -28,11 +28,11 @@ pub(crate) const KINDS: &[&str] = &[
     "baseline",
 ];
 /// The most records that a rule may ask for in one window.
-const MAX_COUNT: u64 = 100_000;
+pub(crate) const MAX_COUNT: u64 = 100_000;
 /// The most distinct values, and the most records that silence is told by.
 const MAX_DISTINCT: u64 = 10_000;
 /// The longest window.
-const MAX_WINDOW: Duration = Duration::from_hours(30 * 24);
+pub(crate) const MAX_WINDOW: Duration = Duration::from_hours(30 * 24);
 /// The longest time in which values are remembered.
 const MAX_HISTORY: Duration = Duration::from_hours(366 * 24);
 /// The most fields to group by, or to look at.
@@ -507,15 +507,7 @@ pub(crate) fn span(most: Duration) -> impl Fn(&str) -> Result<Duration, String> 
 
 /// A span, or nothing.
 fn any_span(text: &str) -> Result<Duration, String> {
-    match parse_span(text)? {
-        span if span > MAX_WINDOW => Err(format!("{}d at most", MAX_WINDOW.as_secs() / 86_400)),
-        span => Ok(span),
-    }
-}
-
-/// The longest span of a rule's own.
-pub(crate) fn resolve_after(text: &str) -> Result<Duration, String> {
-    span(MAX_WINDOW)(text)
+    if parse_span(text)?.is_zero() { Ok(Duration::ZERO) } else { span(MAX_WINDOW)(text) }
 }
 
 /// A query, or why it is none.

@@ -8,13 +8,16 @@
 //! What is not understood says so when it is read: windows other than sliding ones, and conditions that ask for less (a rule that
 //! notices that something is missing is `kind: flatline`).
 
-use super::{KEYS, parse, slips};
+use super::parse;
 use crate::{
     cases,
     document::Document,
     finding::{Level, digest},
-    kinds::{Fact, Measure, Metric, RuleKind, Sequence, Step, Threshold},
-    matching::Field,
+    kinds::{
+        Fact, Measure, Metric, RuleKind, Sequence, Step, Threshold,
+        read::{MAX_COUNT, MAX_WINDOW},
+    },
+    matching::{Field, number},
     rule::{Rule, RuleError, derived_id},
 };
 use rsigma_parser::{
@@ -26,8 +29,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The most rules that one correlation refers to: what the steps of a sequence can be.
 const MOST_RULES: usize = 64;
-/// The longest window.
-const MAX_WINDOW: Duration = Duration::from_hours(30 * 24);
 
 /// What a correlation is over.
 #[derive(Debug, Clone)]
@@ -72,10 +73,7 @@ impl Correlates {
                 let values: Option<Vec<String>> = self.fields.iter().map(|name| named(name)).collect();
                 Fact::Value(xxh3_64(values?.join("\0").as_bytes()))
             }
-            RuleKind::Metric(_) => {
-                let text = named(self.fields.first()?)?;
-                Fact::Number(text.trim().parse().ok().filter(|number: &f64| number.is_finite())?)
-            }
+            RuleKind::Metric(_) => Fact::Number(number(&named(self.fields.first()?)?)?),
             RuleKind::Sequence(_) => Fact::Steps(1 << input),
             _ => Fact::There,
         };
@@ -103,8 +101,6 @@ pub(crate) fn references(document: &Document<'_>) -> Vec<String> {
 /// Reads a document that has the key `correlation`.
 pub(crate) fn read(document: &Document<'_>, errors: &mut Vec<RuleError>) -> Option<Rule> {
     let before = errors.len();
-    debug_assert!(KEYS.contains(&"correlation"));
-    slips(document, errors);
     if document.root.contains_key("detection") {
         let message = "a correlation refers to rules, it has no `detection`";
         errors.push(document.error(&["detection"], message));
@@ -254,7 +250,7 @@ fn at_least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, String> {
             );
         }
     };
-    if (1..=100_000).contains(&count) {
+    if (1..=MAX_COUNT).contains(&count) {
         Ok(count)
     } else {
         Err("correlation.condition: 1 to 100000 expected".to_owned())

@@ -2,7 +2,7 @@
 //! their median and how far they lie from it (a robust z-score of `ln(1 + count)`).
 
 use super::GroupClock;
-use crate::window::Event;
+use crate::{finding::add_evidence, window::Event};
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -23,8 +23,6 @@ const TO_DEVIATION: f64 = 1.4826;
 const LEAST_DEVIATION: f64 = 0.1;
 /// The longest silence that is filled with zeros, in intervals.
 const FILLED: i64 = 2016;
-/// The most records that are named.
-const EVIDENCE: usize = 10;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,9 +66,7 @@ impl Hours {
         let ended = self.end_before(event.time, interval);
         if event.time >= self.start {
             self.count = self.count.saturating_add(1);
-            if self.evidence.len() < EVIDENCE {
-                self.evidence.push(event.id);
-            }
+            add_evidence(&mut self.evidence, [event.id]);
         }
         ended
     }

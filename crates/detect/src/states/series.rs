@@ -1,15 +1,13 @@
 //! Counts and numbers over time: what a window holds, and the one before it.
 
 use super::{GroupClock, Holding, exact};
-use crate::window::Event;
+use crate::{finding::MAX_EVIDENCE, window::Event};
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range, time::Duration};
 
 /// So many points are kept one by one; beyond it neighbours become one.
 const MOST: usize = 1024;
-/// The most records that are named.
-const EVIDENCE: usize = 10;
 
 /// One record, or several that happened at about the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -186,7 +184,7 @@ impl Series {
             first: points.first().map_or(end, |point| point.time),
             last: points.last().map_or(end, |point| point.time),
             count: points.iter().map(|point| u64::from(point.count)).sum(),
-            evidence: points.iter().rev().take(EVIDENCE).map(|point| point.id).collect(),
+            evidence: points.iter().rev().take(MAX_EVIDENCE).map(|point| point.id).collect(),
             value,
         }
     }

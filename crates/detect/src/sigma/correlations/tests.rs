@@ -228,6 +228,7 @@ fn what_is_not_understood_is_said() {
         (correlation("event_count", "failed", "  condition: { gte: 5, lte: 9 }"), "gt and gte"),
         (correlation("value_count", "failed", "  condition: { gte: 5 }"), "field"),
         (correlation("temporal", "failed", ""), "two rules"),
+        (format!("sigma-version: 3\n{}", correlation("temporal", "failed, accepted", "")), "2 or nothing"),
         (correlation("temporal", "failed, accepted", "  condition: failed or accepted"), "only `and`"),
         (correlation("event_count", "failed, nobody", "  condition: { gte: 5 }"), "no rule \"nobody\""),
         (correlation("event_count", "c", "  condition: { gte: 5 }"), "refers to itself"),
