@@ -22,6 +22,17 @@ pub enum Hushed {
     Suppressed,
 }
 
+impl Hushed {
+    /// Its name in history.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silenced => "silenced",
+            Self::Inhibited => "inhibited",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
 /// An alert is like one that was found to be a false positive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demoted {

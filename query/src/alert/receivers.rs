@@ -12,7 +12,7 @@ pub mod template;
 
 use super::{plan::Message, told::AlertTold};
 use kafka::KafkaReceiver;
-use millrace_catalogue::AlertState;
+use millrace_catalogue::{Alert, AlertState, Marks, Triage};
 use millrace_model::{Clock, Timestamp};
 use settings::{Kind, ReceiverSettings};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -150,10 +150,10 @@ impl Receiver {
     pub async fn test(&self, name: &str) -> Outcome {
         let now = self.clock.now();
         let firing = sample(name, now, AlertState::Firing);
-        match self.tell(&firing, &firing.alert.id).await {
+        match self.tell(&firing, &firing.alert.alert.id).await {
             Outcome::Delivered => {
                 let over = sample(name, now, AlertState::Resolved);
-                self.tell(&over, &over.alert.id).await
+                self.tell(&over, &over.alert.alert.id).await
             }
             other => other,
         }
@@ -162,12 +162,15 @@ impl Receiver {
 
 /// What is to be told where each alert is told of by itself: those that have changed, or, of a repetition, all.
 fn changed(message: &Message) -> impl Iterator<Item = &AlertTold> {
-    message.alerts.iter().filter(|alert| message.changed.is_empty() || message.changed.contains(&alert.id))
+    message
+        .alerts
+        .iter()
+        .filter(|told| message.changed.is_empty() || message.changed.contains(&told.alert.id))
 }
 
 fn sample(receiver: &str, now: Timestamp, state: AlertState) -> Message {
     let id = format!("test-{:x}", now.0);
-    let alert = AlertTold {
+    let alert = Alert {
         id: id.clone(),
         fingerprint: "test".to_owned(),
         rule_id: "test".to_owned(),
@@ -180,15 +183,8 @@ fn sample(receiver: &str, now: Timestamp, state: AlertState) -> Message {
         count: 1,
         evidence: Vec::new(),
         resolved_at: (state == AlertState::Resolved).then_some(now),
-        hushed: None,
-        silences: Vec::new(),
-        inhibited_by: None,
-        suppressed_by: None,
-        demoted: None,
-        acknowledged: None,
-        assignee: None,
-        closed: None,
     };
+    let alert = AlertTold { alert, marks: Marks::default(), triage: Triage::default() };
     Message {
         version: "1".to_owned(),
         id: format!("{id}/{receiver}/{state}"),

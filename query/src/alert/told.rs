@@ -1,104 +1,50 @@
 //! How an alert is told: as JSON, in answers and notifications, and as a record, which is what matchers are asked of and
 //! what lies in the stream [`STREAM`].
 
-use millrace_catalogue::{Act, AlertState, Demoted, Hushed, KeptAlert, Verdict};
-use millrace_model::{LogRecord, RecordId, Severity, StreamName, Timestamp, Value};
+use millrace_catalogue::{Alert, AlertState, KeptAlert, Marks, Triage, Verdict};
+use millrace_model::{LogRecord, Severity, StreamName, Timestamp, Value};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The stream in which the history of alerts lies.
 pub const STREAM: &str = StreamName::ALERTS;
 
-/// An alert as it is told.
+/// An alert as it is told: what its rule says, with the level and the state that it has now, what was found out, and what people
+/// did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertTold {
-    /// Its id.
-    pub id: String,
-    /// What makes two findings one alert.
-    pub fingerprint: String,
-    /// The rule.
-    pub rule_id: String,
-    /// The rule's title.
-    pub title: String,
-    /// The level that it has now.
-    pub level: String,
-    /// Where it is in its life.
-    pub state: AlertState,
-    /// The values that the rule groups by.
-    pub group: BTreeMap<String, String>,
-    /// The first finding's time.
-    pub first: Timestamp,
-    /// The latest finding's time.
-    pub last: Timestamp,
-    /// How many findings.
-    pub count: u64,
-    /// Some of the records that it rests on.
-    pub evidence: Vec<RecordId>,
-    /// When it ended, if it has.
-    pub resolved_at: Option<Timestamp>,
-    /// Why nobody is told now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hushed: Option<Hushed>,
-    /// The silences that have covered it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub silences: Vec<String>,
-    /// The alert that inhibits it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inhibited_by: Option<String>,
-    /// The alert whose verdict suppresses it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suppressed_by: Option<String>,
-    /// It has a lower level than its rule gives it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub demoted: Option<Demoted>,
-    /// Who has seen it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acknowledged: Option<Act>,
-    /// Whose it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assignee: Option<String>,
-    /// Who said that it is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Act>,
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// What was found out about it.
+    #[serde(flatten)]
+    pub marks: Marks,
+    /// What people did with it.
+    #[serde(flatten)]
+    pub triage: Triage,
 }
 
 impl From<&KeptAlert> for AlertTold {
     fn from(kept: &KeptAlert) -> Self {
-        let KeptAlert { alert, marks, triage, .. } = kept;
-        Self {
-            id: alert.id.clone(),
-            fingerprint: alert.fingerprint.clone(),
-            rule_id: alert.rule_id.clone(),
-            title: alert.title.clone(),
+        let alert = Alert {
             level: kept.level().to_owned(),
             state: kept.state(),
-            group: alert.group.clone(),
-            first: alert.first,
-            last: alert.last,
-            count: alert.count,
-            evidence: alert.evidence.clone(),
             resolved_at: kept.ended(),
-            hushed: marks.hushed,
-            silences: marks.silences.clone(),
-            inhibited_by: marks.inhibited_by.clone(),
-            suppressed_by: marks.suppressed_by.clone(),
-            demoted: marks.demoted.clone(),
-            acknowledged: triage.acknowledged.clone(),
-            assignee: triage.assignee.clone(),
-            closed: triage.closed.clone(),
-        }
+            ..kept.alert.clone()
+        };
+        Self { alert, marks: kept.marks.clone(), triage: kept.triage.clone() }
     }
 }
 
 impl AlertTold {
     /// Is it over?
     pub fn is_over(&self) -> bool {
-        self.state == AlertState::Resolved
+        self.alert.state == AlertState::Resolved
     }
 
     /// Its group in words: `host=web1, user=ann`.
     pub fn group_in_words(&self) -> String {
-        let words: Vec<String> = self.group.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let words: Vec<String> =
+            self.alert.group.iter().map(|(name, value)| format!("{name}={value}")).collect();
         words.join(", ")
     }
 }
@@ -119,35 +65,36 @@ pub fn record(kept: &KeptAlert, verdict: Option<&Verdict>, now: Timestamp) -> Lo
     let told = AlertTold::from(kept);
     let group = told.group_in_words();
     let place = if group.is_empty() { String::new() } else { format!(" ({group})") };
+    let AlertTold { alert, marks, triage } = told;
     let mut record = LogRecord {
         timestamp: Some(now),
         observed_timestamp: now,
-        severity: severity(&told.level),
-        severity_text: told.level.clone(),
-        body: Value::String(format!("{}: {}{place}", told.state, told.title)),
+        severity: severity(&alert.level),
+        severity_text: alert.level,
+        body: Value::String(format!("{}: {}{place}", alert.state, alert.title)),
         ..LogRecord::default()
     };
     let attributes = &mut record.attributes;
-    for (name, value) in &told.group {
+    for (name, value) in &alert.group {
         attributes.set(name, value.as_str());
     }
     let texts = [
-        ("rule.id", Some(told.rule_id)),
-        ("rule.title", Some(told.title)),
-        ("alert.id", Some(told.id)),
-        ("alert.fingerprint", Some(told.fingerprint)),
-        ("alert.state", Some(told.state.to_string())),
-        ("alert.first", Some(told.first.to_string())),
-        ("alert.last", Some(told.last.to_string())),
-        ("alert.resolved_at", told.resolved_at.map(|at| at.to_string())),
-        ("alert.hushed", told.hushed.map(|hushed| hushed_name(hushed).to_owned())),
-        ("alert.inhibited_by", told.inhibited_by),
-        ("alert.suppressed_by", told.suppressed_by),
-        ("alert.demoted_from", told.demoted.as_ref().map(|demoted| demoted.from.clone())),
-        ("alert.similar_to", told.demoted.map(|demoted| demoted.similar_to)),
-        ("alert.acknowledged_by", told.acknowledged.map(|act| act.by)),
-        ("alert.assignee", told.assignee),
-        ("alert.closed_by", told.closed.map(|act| act.by)),
+        ("rule.id", Some(alert.rule_id)),
+        ("rule.title", Some(alert.title)),
+        ("alert.id", Some(alert.id)),
+        ("alert.fingerprint", Some(alert.fingerprint)),
+        ("alert.state", Some(alert.state.to_string())),
+        ("alert.first", Some(alert.first.to_string())),
+        ("alert.last", Some(alert.last.to_string())),
+        ("alert.resolved_at", alert.resolved_at.map(|at| at.to_string())),
+        ("alert.hushed", marks.hushed.map(|hushed| hushed.name().to_owned())),
+        ("alert.inhibited_by", marks.inhibited_by),
+        ("alert.suppressed_by", marks.suppressed_by),
+        ("alert.demoted_from", marks.demoted.as_ref().map(|demoted| demoted.from.clone())),
+        ("alert.similar_to", marks.demoted.map(|demoted| demoted.similar_to)),
+        ("alert.acknowledged_by", triage.acknowledged.map(|act| act.by)),
+        ("alert.assignee", triage.assignee),
+        ("alert.closed_by", triage.closed.map(|act| act.by)),
         ("alert.verdict", verdict.map(|verdict| verdict.verdict.name().to_owned())),
         ("alert.verdict_reason", verdict.map(|verdict| verdict.reason.clone())),
     ];
@@ -156,24 +103,15 @@ pub fn record(kept: &KeptAlert, verdict: Option<&Verdict>, now: Timestamp) -> Lo
             attributes.set(name, text);
         }
     }
-    attributes.set("alert.count", i64::try_from(told.count).unwrap_or(i64::MAX));
+    attributes.set("alert.count", i64::try_from(alert.count).unwrap_or(i64::MAX));
     attributes.set("alert.revision", i64::try_from(kept.revision).unwrap_or(i64::MAX));
     for (name, ids) in [
-        ("alert.silences", told.silences),
-        ("alert.evidence", told.evidence.iter().map(ToString::to_string).collect()),
+        ("alert.silences", marks.silences),
+        ("alert.evidence", alert.evidence.iter().map(ToString::to_string).collect()),
     ] {
         if !ids.is_empty() {
             attributes.set(name, Value::Array(ids.into_iter().map(Value::String).collect()));
         }
     }
     record
-}
-
-/// As it stands in history.
-pub fn hushed_name(hushed: Hushed) -> &'static str {
-    match hushed {
-        Hushed::Silenced => "silenced",
-        Hushed::Inhibited => "inhibited",
-        Hushed::Suppressed => "suppressed",
-    }
 }

@@ -61,7 +61,7 @@ pub(super) fn told<L: Leaf>(api: &Api<L>, caller: &Caller, kept: &KeptAlert) -> 
     let mut alert = AlertTold::from(kept);
     if api.sight(caller).masks.hide_anything() {
         // Of which fields they are is known to the rule alone.
-        alert.group.values_mut().for_each(|value| HIDDEN.clone_into(value));
+        alert.alert.group.values_mut().for_each(|value| HIDDEN.clone_into(value));
     }
     alert
 }
@@ -77,7 +77,7 @@ pub(super) async fn answer<L: Leaf>(
     let alert = told(api, caller, &kept);
     let mut verdict = catalogue.verdict(id).await?;
     if let Some(verdict) = &mut verdict {
-        verdict.group.clone_from(&alert.group);
+        verdict.group.clone_from(&alert.alert.group);
     }
     Ok(AlertAnswer { alert, verdict })
 }

@@ -115,7 +115,7 @@ impl World {
         let sent: Vec<Message> =
             dispatch.notifications.iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect();
         let told = sent.iter().map(|message| {
-            let ids: Vec<&str> = message.alerts.iter().map(|alert| alert.id.as_str()).collect();
+            let ids: Vec<&str> = message.alerts.iter().map(|told| told.alert.id.as_str()).collect();
             (message.receiver.clone(), message.status.to_string(), ids.join(" "))
         });
         let told = told.collect();
@@ -422,10 +422,10 @@ proptest! {
         prop_assert_eq!(ids.len(), world.sent.len());
         let mut last: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for message in &world.sent {
-            for told in message.alerts.iter().filter(|told| message.changed.contains(&told.id)) {
-                let before = last.insert((&message.receiver, &told.id), told.is_over());
+            for told in message.alerts.iter().filter(|told| message.changed.contains(&told.alert.id)) {
+                let before = last.insert((&message.receiver, &told.alert.id), told.is_over());
                 // That it fires may be told again after a silence; that it is over comes once, and last.
-                prop_assert!(before != Some(true), "{} of {}", told.id, message.receiver);
+                prop_assert!(before != Some(true), "{} of {}", told.alert.id, message.receiver);
             }
         }
         prop_assert!(last.values().all(|over| *over));

@@ -13,28 +13,30 @@ const HOLDS: Duration = Duration::from_mins(4);
 
 /// As its API takes them.
 pub(super) fn alerts<'a>(alerts: impl Iterator<Item = &'a AlertTold>, text: &Text, now: Timestamp) -> Value {
-    let one = |alert: &AlertTold| {
+    let one = |told: &AlertTold| {
+        let alert = &told.alert;
         let ends = match alert.resolved_at {
-            Some(at) if alert.is_over() => at,
+            Some(at) if told.is_over() => at,
             _ => now.plus(HOLDS),
         };
         let mut annotations =
             json!({ "summary": alert.title, "description": text.body, "count": alert.count.to_string() });
-        if let Some(demoted) = &alert.demoted {
+        if let Some(demoted) = &told.marks.demoted {
             annotations["demoted_to"] = json!(demoted.to);
         }
-        json!({ "labels": labels(alert), "annotations": annotations, "startsAt": alert.first, "endsAt": ends.max(alert.first) })
+        json!({ "labels": labels(told), "annotations": annotations, "startsAt": alert.first, "endsAt": ends.max(alert.first) })
     };
     Value::Array(alerts.map(one).collect())
 }
 
 /// What it knows an alert by: the same for as long as it lives.
-fn labels(alert: &AlertTold) -> Map<String, Value> {
+fn labels(told: &AlertTold) -> Map<String, Value> {
+    let alert = &told.alert;
     let mut labels = Map::new();
     for (name, value) in &alert.group {
         labels.insert(label(name), json!(value));
     }
-    let level = alert.demoted.as_ref().map_or(&alert.level, |demoted| &demoted.from);
+    let level = told.marks.demoted.as_ref().map_or(&alert.level, |demoted| &demoted.from);
     for (name, value) in [
         ("alertname", &alert.title),
         ("severity", level),

@@ -9,11 +9,12 @@ pub(super) const URL: &str = "https://events.pagerduty.com/v2/enqueue";
 const SUMMARY: usize = 1_024;
 
 /// As its API takes it.
-pub(super) fn event(alert: &AlertTold, routing_key: &str) -> Value {
-    let action = if alert.is_over() { "resolve" } else { "trigger" };
+pub(super) fn event(told: &AlertTold, routing_key: &str) -> Value {
+    let alert = &told.alert;
+    let action = if told.is_over() { "resolve" } else { "trigger" };
     let mut event = json!({ "routing_key": routing_key, "event_action": action, "dedup_key": alert.id });
-    if !alert.is_over() {
-        let group = alert.group_in_words();
+    if !told.is_over() {
+        let group = told.group_in_words();
         let place = if group.is_empty() { String::new() } else { format!(": {group}") };
         let summary: String = format!("{}{place}", alert.title).chars().take(SUMMARY).collect();
         let source =
@@ -29,7 +30,7 @@ pub(super) fn event(alert: &AlertTold, routing_key: &str) -> Value {
             },
             "timestamp": alert.first,
             "class": alert.rule_id,
-            "custom_details": alert,
+            "custom_details": told,
         });
     }
     event

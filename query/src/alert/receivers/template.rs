@@ -84,7 +84,7 @@ impl Templates {
 fn usual_of(template: &str, message: &Message) -> String {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.render_str(template, told(message)).map_or_else(|_| message.alert.title.clone(), cut)
+    environment.render_str(template, told(message)).map_or_else(|_| message.alert.alert.title.clone(), cut)
 }
 
 fn cut(mut text: String) -> String {
@@ -120,7 +120,8 @@ fn told(message: &Message) -> Value {
 }
 
 /// An alert, of which all that it may have is there.
-fn value(alert: &AlertTold) -> Value {
+fn value(told: &AlertTold) -> Value {
+    let AlertTold { alert, marks, triage } = told;
     let by = |act: &Option<millrace_catalogue::Act>| act.as_ref().map(|act| act.by.clone());
     context! {
         id => &alert.id,
@@ -135,10 +136,10 @@ fn value(alert: &AlertTold) -> Value {
         count => alert.count,
         evidence => alert.evidence.iter().map(ToString::to_string).collect::<Vec<_>>(),
         resolved_at => alert.resolved_at.map(|at| at.to_string()),
-        acknowledged_by => by(&alert.acknowledged),
-        assignee => &alert.assignee,
-        closed_by => by(&alert.closed),
-        demoted_from => alert.demoted.as_ref().map(|demoted| demoted.from.clone()),
+        acknowledged_by => by(&triage.acknowledged),
+        assignee => &triage.assignee,
+        closed_by => by(&triage.closed),
+        demoted_from => marks.demoted.as_ref().map(|demoted| demoted.from.clone()),
     }
 }
 

@@ -16,11 +16,12 @@ use tokio::{
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
 fn firing(id: &str, host: &str) -> AlertTold {
-    let mut alert = sample("x", NOW, AlertState::Firing).alert;
+    let mut told = sample("x", NOW, AlertState::Firing).alert;
+    let alert = &mut told.alert;
     id.clone_into(&mut alert.id);
     (alert.rule_id, alert.title, alert.level) = ("ssh".into(), "SSH <brute> force".into(), "high".into());
     alert.group = BTreeMap::from([("host.name".to_owned(), host.to_owned())]);
-    alert
+    told
 }
 
 fn message(alerts: Vec<AlertTold>) -> Message {
@@ -31,15 +32,15 @@ fn message(alerts: Vec<AlertTold>) -> Message {
         receiver: "ops".to_owned(),
         group: BTreeMap::new(),
         repeated: false,
-        changed: alerts.iter().map(|alert| alert.id.clone()).collect(),
+        changed: alerts.iter().map(|told| told.alert.id.clone()).collect(),
         alert: alerts[0].clone(),
         alerts,
     }
 }
 
 fn over(mut alert: AlertTold) -> AlertTold {
-    alert.state = AlertState::Resolved;
-    alert.resolved_at = Some(NOW.plus(Duration::from_secs(30)));
+    alert.alert.state = AlertState::Resolved;
+    alert.alert.resolved_at = Some(NOW.plus(Duration::from_secs(30)));
     alert
 }
 
@@ -205,8 +206,9 @@ async fn alertmanager_hears_when_alerts_end() {
     let (url, asked) = server(&["200 OK"]).await;
     let manager = receiver(Kind::Alertmanager { url: format!("{url}/am/"), token: None }, None, None);
     let mut demoted = over(firing("b", "web2"));
-    demoted.level = "medium".to_owned();
-    demoted.demoted = Some(Demoted { from: "high".into(), to: "medium".into(), similar_to: "z".into() });
+    demoted.alert.level = "medium".to_owned();
+    demoted.marks.demoted =
+        Some(Demoted { from: "high".into(), to: "medium".into(), similar_to: "z".into() });
     let mut told = message(vec![firing("a", "web1"), demoted]);
     assert_eq!(manager.tell(&told, "g").await, Outcome::Delivered);
     let asked = asked.lock().unwrap();
@@ -302,7 +304,7 @@ async fn a_template_that_does_not_fit_an_alert_is_no_reason_to_be_silent() {
     assert_eq!(slack.tell(&message(vec![firing("a", "web1")]), "g").await, Outcome::Delivered);
     assert_eq!(asked.lock().unwrap()[0].1["text"], "[FIRING] SSH &lt;brute&gt; force");
     let mut of_ann = firing("b", "web1");
-    of_ann.group.insert("user".to_owned(), "ann\n\tlee".to_owned());
+    of_ann.alert.group.insert("user".to_owned(), "ann\n\tlee".to_owned());
     slack.tell(&message(vec![of_ann]), "g").await;
     assert_eq!(asked.lock().unwrap()[1].1["text"], "on ann lee", "a title is one line");
 }

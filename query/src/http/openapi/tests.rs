@@ -3,8 +3,8 @@ use super::*;
 use crate::alert::told::AlertTold;
 use crate::http::described;
 use millrace_catalogue::{
-    Act, AlertState, Demoted, HoleKind, Hushed, Node, OffsetHole, PartitionRow, StreamUsage, Summary,
-    Verdict as AlertVerdict, VerdictKind, VerdictScope,
+    Act, Alert, AlertState, Demoted, HoleKind, Hushed, Marks, Node, OffsetHole, PartitionRow, StreamUsage,
+    Summary, Triage, Verdict as AlertVerdict, VerdictKind, VerdictScope,
 };
 use millrace_ledger::{Span, Verdict};
 use millrace_model::{
@@ -168,7 +168,7 @@ fn what_rooms_below_say_is_as_it_is_described() {
     }
     for (state, resolved_at) in [(AlertState::Pending, None), (AlertState::Resolved, Some(now))] {
         let by_ann = || Act { at: now, by: "ann".to_owned(), note: "seen".to_owned() };
-        let full = AlertTold {
+        let alert = Alert {
             id: "1".to_owned(),
             fingerprint: "f".to_owned(),
             rule_id: "r".to_owned(),
@@ -181,6 +181,8 @@ fn what_rooms_below_say_is_as_it_is_described() {
             count: 1,
             evidence: vec![RecordId { source: SourceId(1), position: 0, index: 0 }],
             resolved_at,
+        };
+        let marks = Marks {
             hushed: Some(Hushed::Silenced),
             silences: vec!["s".to_owned()],
             inhibited_by: Some("2".to_owned()),
@@ -190,19 +192,16 @@ fn what_rooms_below_say_is_as_it_is_described() {
                 to: "medium".to_owned(),
                 similar_to: "3".to_owned(),
             }),
+        };
+        let triage = Triage {
             acknowledged: Some(by_ann()),
             assignee: Some("ann".to_owned()),
             closed: Some(Act { note: String::new(), ..by_ann() }),
         };
+        let full = AlertTold { alert, marks, triage };
         is_as_described::<described::Alert>(AlertTold {
-            hushed: None,
-            silences: Vec::new(),
-            inhibited_by: None,
-            suppressed_by: None,
-            demoted: None,
-            acknowledged: None,
-            assignee: None,
-            closed: None,
+            marks: Marks::default(),
+            triage: Triage::default(),
             ..full.clone()
         });
         is_as_described::<described::Alert>(full);
