@@ -37,3 +37,5 @@ pub use templates::KnownTemplates;
 pub const INDEXER_GROUP: &str = "indexer";
 /// The consumer group of the rules.
 pub const DETECT_GROUP: &str = "detect";
+/// Under which it consumes what partitions hand on to slices.
+pub const MATCHES_GROUP: &str = "detect.matches";

@@ -48,6 +48,12 @@ pub struct Metrics {
     pub findings: Counter,
     /// Messages that detection had seen before.
     pub duplicates: Counter,
+    /// Matches that partitions have handed on to slices.
+    pub handed_on: Counter,
+    /// Of these, those of rules that whoever got them did not have.
+    pub unknown_matches: Counter,
+    /// Messages between them that could not be read.
+    pub unreadable_matches: Counter,
     /// Attempts to tell receivers, by receiver and outcome.
     pub notifications: Family<Delivery, Counter>,
     /// Documents of clients that went because their index had no room.
@@ -70,6 +76,9 @@ impl Default for Metrics {
             evaluated: Counter::default(),
             findings: Counter::default(),
             duplicates: Counter::default(),
+            handed_on: Counter::default(),
+            unknown_matches: Counter::default(),
+            unreadable_matches: Counter::default(),
             notifications: Family::default(),
             documents_let_go: Counter::default(),
             rules: Gauge::default(),
@@ -106,6 +115,21 @@ impl Metrics {
             "duplicate_messages",
             "Messages that detection had seen before",
             self.duplicates.clone(),
+        );
+        registry.register(
+            "handed_on_matches",
+            "Matches of rules whose groups span partitions, handed on to where they come together",
+            self.handed_on.clone(),
+        );
+        registry.register(
+            "unknown_matches",
+            "Matches that were handed on of rules that this node does not have, or not like that",
+            self.unknown_matches.clone(),
+        );
+        registry.register(
+            "unreadable_matches",
+            "Messages of handed on matches that cannot be read",
+            self.unreadable_matches.clone(),
         );
         registry.register(
             "notifications",

@@ -18,12 +18,13 @@
 mod conditions;
 mod counting;
 mod groups;
-mod held;
+pub(crate) mod held;
 mod snapshot;
 
 pub use snapshot::SnapshotError;
 
 use crate::{
+    across::{Handed, MatchBatch, Share},
     finding::{Finding, FindingKind, fingerprint, memory},
     kinds::{Class, Fact, RuleKind},
     rule::Rule,
@@ -128,6 +129,7 @@ pub struct RuleStats {
 pub struct Detector {
     rules: Arc<RuleSet>,
     settings: DetectorSettings,
+    share: Share,
     groups: Groups,
     /// Matches that wait for what happened before them.
     waiting: Waiting,
@@ -150,12 +152,21 @@ pub struct Detector {
     places: Vec<usize>,
     /// Rules that correlations are over, and that have just been satisfied; empty between calls.
     satisfied: Vec<(usize, BTreeMap<String, String>, Event)>,
+    /// What others have to decide about, by slice, and by whether it is of counted rules.
+    handed: BTreeMap<(u32, bool), MatchBatch>,
 }
 
 impl Detector {
-    /// With nothing counted yet.
+    /// With nothing counted yet, for all records.
     pub fn new(rules: Arc<RuleSet>, settings: DetectorSettings) -> Self {
+        Self::sharing(rules, settings, Share::Whole)
+    }
+
+    /// With nothing counted yet, for a share of the records.
+    pub fn sharing(rules: Arc<RuleSet>, settings: DetectorSettings, share: Share) -> Self {
         Self {
+            share,
+            handed: BTreeMap::new(),
             of_rules: vec![RuleStats::default(); rules.len()],
             rules,
             settings,
@@ -188,16 +199,42 @@ impl Detector {
                 self.of_rules[place].matches += 1;
                 let event = self.event(row, &fact);
                 if !matches!(rule.kind, RuleKind::Sigma) || !rule.is_silent {
-                    self.put(Held { place, values, fact, event }, out);
+                    self.put(Held { place, values, fact, event }, false, out);
                 }
                 if matches!(rule.kind, RuleKind::Sigma) && !rules.over(place).is_empty() {
-                    self.correlate(place, &event, &rules.values(row), out);
+                    self.correlate(place, &event, &rules.values(row), false, out);
                 }
             }
         }
         self.places = places;
         self.follow(out);
         self.evict(out);
+    }
+
+    /// Takes what partitions hand on to this slice, as if it had seen the records. Returns what was passed over: matches of rules that
+    /// are not there, or decide otherwise. `now` as for [`Self::observe`].
+    pub fn take_batch(&mut self, batch: MatchBatch, now: Timestamp, out: &mut Vec<Finding>) -> MatchBatch {
+        self.move_to(now, out);
+        let rules = Arc::clone(&self.rules);
+        let mut unknown = MatchBatch::default();
+        for (id, digest, mut held) in batch.into_matches() {
+            match rules.place(&id).filter(|place| rules.rules()[*place].digest == digest) {
+                Some(place) => {
+                    held.event.heard = self.now;
+                    self.put(Held { place, ..held }, false, out);
+                }
+                None => unknown.push(&id, digest, held),
+            }
+        }
+        self.follow(out);
+        self.evict(out);
+        unknown
+    }
+
+    /// What this partition's detector hands on since it was last asked.
+    pub fn handed(&mut self) -> impl Iterator<Item = Handed> + use<> {
+        let handed = std::mem::take(&mut self.handed);
+        handed.into_iter().map(|((slice, counted), matches)| Handed { slice, counted, matches })
     }
 
     /// Says that time has passed: what was quiet for long enough is resolved, what goes on is reported, what is too old
@@ -237,7 +274,10 @@ impl Detector {
         for (key, mut group) in groups.into_sorted() {
             let old = &before.rules()[group.rule];
             let place = rules.place(&old.id);
-            if let Some(place) = place.filter(|place| group.carry_over(old.digest, &rules.rules()[*place])) {
+            let goes_on = |place: &usize| {
+                group.carry_over(old.digest, &rules.rules()[*place]) && self.decides(*place, &group.values)
+            };
+            if let Some(place) = place.filter(goes_on) {
                 group.rule = place;
                 self.keep(key, group);
             } else {
@@ -262,6 +302,9 @@ impl Detector {
             let rule = &rules.rules()[place];
             let RuleKind::NewTerm(what) = &rule.kind else { continue };
             let Some((values, Fact::Terms(terms))) = rule.fact(row) else { continue };
+            if !self.decides(place, &values) {
+                continue;
+            }
             let key = memory(&rule.id, &values);
             let mut group = self.groups.take(key).unwrap_or_else(|| Group::new(place, values));
             let time = row.record.time();
@@ -339,9 +382,14 @@ impl Detector {
         let rules = Arc::clone(&self.rules);
         for (place, rule) in rules.rules().iter().enumerate() {
             let RuleKind::Flatline(flatline) = &rule.kind else { continue };
-            if rule.group_by.is_empty() && flatline.window.is_some() && self.begun.insert(rule.id.clone()) {
-                let key = fingerprint(&rule.id, &BTreeMap::new());
-                let mut group = Group::new(place, BTreeMap::new());
+            let none = BTreeMap::new();
+            if rule.group_by.is_empty()
+                && flatline.window.is_some()
+                && self.decides(place, &none)
+                && self.begun.insert(rule.id.clone())
+            {
+                let key = fingerprint(&rule.id, &none);
+                let mut group = Group::new(place, none);
                 group.state = Some(conditions::silence(now));
                 self.keep(key, group);
             }
@@ -398,6 +446,7 @@ impl Detector {
         place: usize,
         event: &Event,
         value: &dyn Fn(&str) -> Option<String>,
+        counted: bool,
         out: &mut Vec<Finding>,
     ) {
         let rules = Arc::clone(&self.rules);
@@ -408,7 +457,7 @@ impl Detector {
             {
                 self.of_rules[place].matches += 1;
                 let event = Event { value: fact.value(), weight: 1, ..*event };
-                self.put(Held { place, values, fact, event }, out);
+                self.put(Held { place, values, fact, event }, counted, out);
             }
         }
     }
@@ -416,13 +465,27 @@ impl Detector {
     /// Correlations over rules that were satisfied, which may satisfy others.
     fn follow(&mut self, out: &mut Vec<Finding>) {
         while let Some((place, values, event)) = self.satisfied.pop() {
-            self.correlate(place, &event, &|name| values.get(name).cloned(), out);
+            self.correlate(place, &event, &|name| values.get(name).cloned(), true, out);
         }
     }
 
-    /// A match is taken at once, or waits for what happened before it.
-    fn put(&mut self, held: Held, out: &mut Vec<Finding>) {
+    /// Is a group decided here?
+    fn decides(&self, place: usize, values: &BTreeMap<String, String>) -> bool {
+        match self.share {
+            Share::Whole => true,
+            Share::Partition { slices } => self.rules.slice(place, values, slices).is_none(),
+            Share::Slice { number, of } => self.rules.slice(place, values, of) == Some(number),
+        }
+    }
+
+    /// A match is taken at once, waits for what happened before it, or is for others to decide about. Is it of a rule that counts?
+    fn put(&mut self, held: Held, counted: bool, out: &mut Vec<Finding>) {
         let rule = &self.rules.rules()[held.place];
+        if let Share::Partition { slices } = self.share
+            && let Some(slice) = self.rules.slice(held.place, &held.values, slices)
+        {
+            return self.handed.entry((slice, counted)).or_default().push(&rule.id, rule.digest, held);
+        }
         if rule.kind.needs_order() && !self.settings.patience.is_zero() {
             self.waiting.push(held);
         } else {

@@ -6,6 +6,7 @@
 //! **Invariant:** pure. Nothing here reads a file, a socket or the time; rules come as text, records as rows, `now` as an
 //! argument. The Sigma crates are named here and nowhere else, and none of their types leaves.
 
+mod across;
 mod cases;
 mod detector;
 mod document;
@@ -29,6 +30,7 @@ pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,
 };
+pub use across::{Handed, MatchBatch, Share};
 pub use matching::Matches;
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};

@@ -11,6 +11,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 /// The longest value that is kept whole in a group, in bytes; a longer one keeps its beginning and a digest.
 const MAX_VALUE_BYTES: usize = 256;
+/// Fields whose value one host alone has, and what it sends lies in one partition.
+const HOSTS: [&str; 4] = ["host", "hostname", "host.name", "host.id"];
 /// The field that is the template of a record's line.
 pub(crate) const TEMPLATE: &str = "_template";
 
@@ -44,6 +46,15 @@ pub(crate) struct Field {
 impl Field {
     pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), field: FieldRef::resolve(name) }
+    }
+
+    /// Do all records that have the same value of it lie in one partition?
+    pub(crate) fn is_of_host(&self) -> bool {
+        match &self.field {
+            FieldRef::Any { path, .. } | FieldRef::Resource(path) => HOSTS.contains(&path.as_str()),
+            FieldRef::Source | FieldRef::Id => true,
+            _ => false,
+        }
     }
 }
 

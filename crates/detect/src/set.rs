@@ -3,6 +3,7 @@
 //! **Invariant:** a rule that is wrong costs itself and nothing else: every other rule of the same files is in the set.
 
 use crate::{
+    across::Meeting,
     document::Document,
     kinds::{RuleKind, read::ReadFile},
     matching::{Asked, Field},
@@ -12,7 +13,7 @@ use crate::{
 };
 use millrace_model::{Row, StreamName, closest};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     path::Path,
 };
@@ -27,6 +28,8 @@ pub struct RuleSet {
     correlations: HashMap<usize, Vec<(usize, usize)>>,
     /// The places of the others: each of them is asked of every record, so the walk to them is kept short.
     queries: Vec<usize>,
+    /// Where the groups of each come together.
+    meeting: Meeting,
     warnings: Vec<RuleError>,
 }
 
@@ -100,6 +103,11 @@ impl RuleSet {
     /// The correlations over a rule, and the number under which each refers to it.
     pub(crate) fn over(&self, place: usize) -> &[(usize, usize)] {
         self.correlations.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// The slice, of so many, in which a group of a rule is decided; `None`: within its partition.
+    pub(crate) fn slice(&self, place: usize, values: &BTreeMap<String, String>, of: u32) -> Option<u32> {
+        self.meeting.slice(place, &self.rules[place], values, of)
     }
 
     /// What gives the fields of a record, by our names or Sigma's.
@@ -266,8 +274,8 @@ impl Reading {
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let sigma = matcher.moved(&moved);
         let queries = (0..kept.len()).filter(|place| kept[*place].matches.is_some()).collect();
-        let warnings = self.warnings;
-        let set = RuleSet { rules: kept, places, sigma, correlations, queries, warnings };
+        let (warnings, meeting) = (self.warnings, Meeting::of(&kept, &correlations));
+        let set = RuleSet { rules: kept, places, sigma, correlations, queries, meeting, warnings };
         (set, self.errors)
     }
 

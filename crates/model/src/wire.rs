@@ -22,16 +22,20 @@
 //!
 //! What agents say of themselves in a topic of their own is a [`Heartbeat`]: JSON, under `millrace.heartbeat`.
 //!
+//! What rules of one partition hand on to those that see all is told with a [`MatchOrigin`], under `millrace.matches`.
+//!
 //! A dead letter is a message as it came, with the headers of [`Letter`] in front; one that is sent again keeps them.
 
 mod headers;
 mod heartbeat;
 mod letter;
+mod matches;
 mod otlp;
 mod protobuf;
 
 pub use heartbeat::Heartbeat;
 pub use letter::{Letter, dead_letter, letter, reason, revived};
+pub use matches::MatchOrigin;
 
 use crate::{AgentId, BootId, InstanceId, LogRecord, SourceId, StreamName, TopicId};
 use bytes::Bytes;

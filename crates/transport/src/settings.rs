@@ -79,17 +79,21 @@ pub struct ClientTls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// A topic beside another: of one partition, and named after it.
+/// A topic beside another, named after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// What nobody could read, or no topic would take.
     Dead,
     /// What agents say of themselves.
     Agents,
+    /// What rules of one partition hand on to those that see all.
+    Matches,
 }
 
 impl Side {
-    pub(crate) const ALL: [Self; 2] = [Self::Dead, Self::Agents];
+    pub(crate) const ALL: [Self; 3] = [Self::Dead, Self::Agents, Self::Matches];
+    /// Those that other hosts may send to.
+    pub(crate) const OPEN: [Self; 2] = [Self::Dead, Self::Agents];
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// What stands behind the topic's name and a dot.
@@ -97,6 +101,15 @@ impl Side {
         match self {
             Self::Dead => "dead",
             Self::Agents => "agents",
+            Self::Matches => "matches",
+        }
+    }
+
+    /// How many partitions it has, beside a topic of so many.
+    fn partitions(self, beside: u32) -> u32 {
+        match self {
+            Self::Dead | Self::Agents => 1,
+            Self::Matches => beside.min(MATCH_PARTITIONS),
         }
     }
 
@@ -104,10 +117,13 @@ impl Side {
     fn more(self) -> usize {
         match self {
             Self::Dead => DEAD_LETTER_STORY,
-            Self::Agents => 0,
+            Self::Agents | Self::Matches => 0,
         }
     }
 }
+
+/// Matches are few beside records, and every partition of the topic says in each of these how late it is.
+const MATCH_PARTITIONS: u32 = 4;
 
 /// When what was appended is synced. An acknowledged message survives the death of the process in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +238,7 @@ impl KafkaSettings {
     pub(crate) fn beside(&self, side: Side) -> Self {
         let mut beside = self.clone();
         beside.name = format!("{}.{}", self.name, side.name());
-        beside.partitions = 1;
+        beside.partitions = side.partitions(self.partitions);
         let limit = self.max_message_bytes() + side.more();
         beside.librdkafka.insert(MESSAGE_MAX_BYTES.to_owned(), limit.to_string());
         beside
@@ -288,7 +304,7 @@ impl EmbeddedSettings {
     pub(crate) fn beside(&self, side: Side) -> Self {
         let mut beside = self.clone();
         beside.name = format!("{}.{}", self.name, side.name());
-        beside.partitions = 1;
+        beside.partitions = side.partitions(self.partitions);
         beside.min_free = MinFree::NOTHING;
         beside.max_message_bytes += side.more() as u64;
         beside

@@ -123,6 +123,18 @@ impl Topic {
         self.beside(Side::Agents).await
     }
 
+    /// The topic in which rules of one partition hand on what those that see all have to decide, `<topic>.matches`: at most four
+    /// partitions. Opened once. Other hosts cannot send to it.
+    ///
+    /// # Errors
+    /// As [`Topic::open`]; or the topic is another host's.
+    pub async fn matches(&self) -> Result<Self, Error> {
+        match self {
+            Self::Http(topic) => Err(topic.only_sends()),
+            Self::Kafka(_) | Self::Embedded(_) => self.beside(Side::Matches).await,
+        }
+    }
+
     pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {
         match self {
             Self::Kafka(topic) => topic.beside(side).await.map(Self::Kafka),

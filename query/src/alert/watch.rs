@@ -6,20 +6,28 @@
 //!
 //! Each partition has its own rule state, stored with its offset: a record counts once, whatever dies when, and a
 //! partition can move to another node with what its rules had counted so far. A host's records share a partition, so
-//! that rules that group by host or by what a host says see all they need.
+//! that rules that group by host see all they need. What others match goes on to `<topic>.matches`, by rule and group, whose
+//! partitions (slices) are watched the same way and decide about those groups alone: see [`millrace_detect::Share`].
+
+mod lane;
+mod outlet;
+mod sources;
 
 use super::{RuleBook, lifecycle::Lifecycle};
-use crate::{DETECT_GROUP, Metrics};
+use crate::{DETECT_GROUP, MATCHES_GROUP, Metrics};
 use anyhow::Context as _;
-use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Ownership, PublishError};
-use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
+use lane::{Lane, SOURCES, STATE};
+use millrace_catalogue::{Acquisition, AlertState, Catalogue, Cut, Ownership, PublishError};
+use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Share};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
-    Clock, Declarations, Partition, Row, SourceId, StreamName, Timestamp, TopicId, declared::take_words,
+    Clock, Declarations, Partition, Row, SourceId, StreamName, declared::take_words, wire::MatchOrigin,
 };
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
 };
+use outlet::Outlet;
+use sources::Sources;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -38,16 +46,17 @@ const SLOWEST: u32 = 30;
 const URGENT: u32 = 20;
 /// Rules are told that time has passed so often.
 const TICK: Duration = Duration::from_millis(500);
+/// So many firing alerts are known of at most.
+const MAX_FIRING: usize = 100_000;
 /// Rule files are looked at so often.
 const RELOAD: Duration = Duration::from_secs(5);
-/// A message that was taken in longer ago says that there are more to read.
-const BEHIND: Duration = Duration::from_secs(5);
-/// Unless nothing comes for so long after it.
-const CAUGHT_UP: Duration = Duration::from_secs(2);
-/// What rule states are called in the catalogue.
-const STATE: &str = "detector";
+/// Slices are told how late it is in a partition that is behind so often.
+const MARK: Duration = Duration::from_secs(1);
+/// Rules that others know and this node does not are looked for at most so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What watching is made of.
+#[derive(Clone)]
 pub struct WatchParts {
     /// The topic.
     pub topic: Topic,
@@ -69,61 +78,37 @@ pub struct WatchParts {
 
 /// What a probe can ask.
 #[derive(Debug, Default)]
-pub struct WatchStatus(Mutex<Option<String>>);
+pub struct WatchStatus(Mutex<BTreeMap<&'static str, String>>);
 
 impl WatchStatus {
     /// Why rules are not evaluated now, if they are not.
     pub fn problem(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
     }
 
-    fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    fn set(&self, group: &'static str, problem: Option<String>) {
+        let mut problems = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            Some(problem) => problems.insert(group, problem),
+            None => problems.remove(group),
+        };
     }
 }
 
-/// One partition's place and rule state.
-struct Lane {
-    topic_id: Option<TopicId>,
-    epoch: u64,
-    /// The next offset in the catalogue.
-    published: Option<i64>,
-    /// The next offset here.
-    next: i64,
-    /// The next offset that was there when the partition was assigned.
-    high: i64,
-    /// When the topic took in the last message.
-    heard: Option<Timestamp>,
-    /// When the last message was read that had waited long.
-    behind: Option<Instant>,
-    detector: Detector,
-    /// The stored rule state's version.
-    version: Option<u64>,
-}
-
-impl Lane {
-    /// How late it is in this partition; `None`: that is not known yet.
-    fn now(&self, clock: Timestamp) -> Option<Timestamp> {
-        let reads_on =
-            self.next < self.high || self.behind.is_some_and(|behind| behind.elapsed() < CAUGHT_UP);
-        if reads_on { self.heard } else { Some(clock) }
-    }
-
-    /// A message is read; when it was heard.
-    fn hear(&mut self, taken: Timestamp, clock: Timestamp) -> Timestamp {
-        let heard = taken.min(clock);
-        self.behind = (clock.since(heard) > BEHIND).then(Instant::now);
-        self.heard = Some(self.heard.map_or(heard, |before| before.max(heard)));
-        heard
-    }
+/// What is watched.
+enum Input {
+    /// The topic itself: what was seen of its sources, and where matches go that others decide about.
+    Records { ledger: Ledger, matches: Topic, outlet: Option<Outlet>, marked: Instant },
+    /// What its partitions have handed on.
+    Matches { topic: Topic },
 }
 
 /// Evaluates rules over the stream.
 pub struct Watch {
     parts: WatchParts,
     status: Arc<WatchStatus>,
+    input: Input,
     consumer: AnyConsumer,
-    ledger: Ledger,
     lanes: BTreeMap<Partition, Lane>,
     lifecycle: Lifecycle,
     /// Something happened that people wait for.
@@ -131,6 +116,8 @@ pub struct Watch {
     committed: Instant,
     /// How long until the next commit.
     pause: Duration,
+    /// When the files of rules were looked at last.
+    reloaded: Instant,
 }
 
 impl Watch {
@@ -140,33 +127,57 @@ impl Watch {
         status: Arc<WatchStatus>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut parts = parts;
+        let matches = parts.topic.matches().await?;
+        let records = || Input::Records {
+            ledger: Ledger::new(),
+            matches: matches.clone(),
+            outlet: None,
+            marked: Instant::now(),
+        };
+        let slices = || Input::Matches { topic: matches.clone() };
+        tokio::try_join!(
+            Self::keep_on(&parts, &status, &records, &shutdown),
+            Self::keep_on(&parts, &status, &slices, &shutdown),
+        )?;
+        Ok(())
+    }
+
+    async fn keep_on(
+        parts: &WatchParts,
+        status: &Arc<WatchStatus>,
+        input: &impl Fn() -> Input,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
-            let mut watch = Self::open(parts, Arc::clone(&status)).await?;
-            let outcome = watch.flow(&shutdown).await;
+            let mut watch = Self::open(parts.clone(), Arc::clone(status), input())?;
+            let outcome = watch.flow(shutdown).await;
+            let group = watch.input.group();
             watch.consumer.close().await;
-            parts = watch.parts;
             if let Err(error) = outcome {
-                tracing::warn!(error = format!("{error:#}"), "detection begins again from its last commit");
-                status.set(Some(format!("{error:#}")));
+                tracing::warn!(
+                    group,
+                    error = format!("{error:#}"),
+                    "detection begins again from its last commit"
+                );
+                status.set(group, Some(format!("{error:#}")));
                 tokio::time::sleep(COMMIT).await;
             }
         }
         Ok(())
     }
 
-    async fn open(parts: WatchParts, status: Arc<WatchStatus>) -> anyhow::Result<Self> {
-        let firing = parts.catalogue.alerts(Some(millrace_catalogue::AlertState::Firing), 100_000).await?;
-        let consumer = parts.topic.consumer(DETECT_GROUP)?;
+    fn open(parts: WatchParts, status: Arc<WatchStatus>, input: Input) -> anyhow::Result<Self> {
+        let consumer = input.topic(&parts).consumer(input.group())?;
         Ok(Self {
             status,
             consumer,
-            ledger: Ledger::new(),
+            input,
             lanes: BTreeMap::new(),
-            lifecycle: Lifecycle::new(firing),
+            lifecycle: Lifecycle::default(),
             urgent: false,
             committed: Instant::now(),
             pause: COMMIT,
+            reloaded: Instant::now(),
             parts,
         })
     }
@@ -174,15 +185,13 @@ impl Watch {
     async fn flow(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reloaded = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.commit().await,
                 _ = ticks.tick() => {
-                    self.pass_time();
-                    if reloaded.elapsed() >= RELOAD {
-                        reloaded = Instant::now();
+                    self.pass_time().await?;
+                    if self.reloaded.elapsed() >= RELOAD {
                         self.reload().await?;
                     }
                 }
@@ -195,12 +204,17 @@ impl Watch {
                         for partition in &revocation.partitions {
                             self.lanes.remove(partition);
                         }
-                        self.ledger.forget(&revocation.partitions);
+                        if let Input::Records { ledger, .. } = &mut self.input {
+                            ledger.forget(&revocation.partitions);
+                        }
                         revocation.done();
                     }
                     Some(ConsumerEvent::Messages(messages)) => {
                         for message in messages {
-                            self.take(message).await?;
+                            match self.input {
+                                Input::Records { .. } => self.take(message).await?,
+                                Input::Matches { .. } => self.take_matches(&message).await?,
+                            }
                         }
                     }
                     None => anyhow::bail!("the consumer ended"),
@@ -214,48 +228,81 @@ impl Watch {
     }
 
     async fn assigned(&mut self, assignment: Assignment) -> anyhow::Result<()> {
-        let topic = self.parts.topic.name();
+        let group = self.input.group();
+        let topic = self.input.topic(&self.parts).name().to_owned();
         let wanted: Vec<_> = assignment
             .partitions
             .iter()
             .map(|p| Acquisition { partition: p.partition, topic_id: p.topic_id, low: p.low })
             .collect();
-        let owned = self.parts.catalogue.acquire(DETECT_GROUP, topic, &wanted, &self.parts.node).await?;
+        let shares = self.input.shares(&self.parts.metrics).await?;
+        let owned = self.parts.catalogue.acquire(group, &topic, &wanted, &self.parts.node).await?;
+        // Others may have begun what goes on in these partitions, and have ended what did when they were here last.
+        let firing = self.parts.catalogue.alerts(Some(AlertState::Firing), MAX_FIRING).await?;
+        self.lifecycle = Lifecycle::new(firing);
         let mut starts = Vec::with_capacity(owned.len());
         for ownership in owned {
             let Some(assigned) = assignment.partitions.iter().find(|p| p.partition == ownership.partition)
             else {
                 continue;
             };
-            let stored = self.parts.catalogue.document(STATE, &state_key(topic, ownership.partition)).await?;
-            let mut detector = Detector::new(self.parts.rules.current(), DetectorSettings::default());
-            let version = stored.as_ref().map(|(version, _)| *version);
-            if let Some((_, state)) = stored.filter(|_| !ownership.recreated)
-                && let Err(error) = detector.restore(&state)
-            {
-                tracing::error!(%error, kafka.partition = ownership.partition.0, "what rules had counted is lost");
-            }
-            let ownership = self.look_back(ownership, assigned).await?;
-            let next = ownership.next_offset.unwrap_or(assigned.low);
-            starts.push((ownership.partition, Start::Offset(next)));
-            self.lanes.insert(
-                ownership.partition,
-                Lane {
-                    topic_id: ownership.topic_id,
-                    epoch: ownership.epoch,
-                    published: ownership.next_offset,
-                    next,
-                    high: assigned.high,
-                    heard: None,
-                    behind: None,
-                    detector,
-                    version,
-                },
-            );
+            let share = shares(ownership.partition);
+            let lane = self.lane(&topic, ownership, assigned, share).await?;
+            starts.push((assigned.partition, Start::Offset(lane.next)));
+            self.lanes.insert(assigned.partition, lane);
         }
-        self.status.set(None);
+        self.status.set(group, None);
         assignment.start(starts);
         Ok(())
+    }
+
+    /// A partition as it was left by whoever had it.
+    async fn lane(
+        &self,
+        topic: &str,
+        ownership: Ownership,
+        assigned: &AssignedPartition,
+        share: Share,
+    ) -> anyhow::Result<Lane> {
+        let (partition, key) = (ownership.partition, state_key(topic, ownership.partition));
+        let mut detector =
+            Detector::sharing(self.parts.rules.current(), DetectorSettings::default(), share);
+        let stored = self.parts.catalogue.document(STATE, &key).await?;
+        let version = stored.as_ref().map(|(version, _)| *version);
+        if let Some((_, state)) = stored.filter(|_| !ownership.recreated)
+            && let Err(error) = detector.restore(&state)
+        {
+            tracing::error!(%error, kafka.partition = partition.0, "what rules had counted is lost");
+        }
+        let mut sources = None;
+        if let Input::Matches { .. } = self.input {
+            let stored = self.parts.catalogue.document(SOURCES, &key).await?;
+            let version = stored.as_ref().map(|(version, _)| *version);
+            let restored = stored.map(|(_, state)| Sources::restore(&state)).transpose();
+            let restored = restored.unwrap_or_else(|error| {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    kafka.partition = partition.0,
+                    "it is not known which matches were taken: some may count twice"
+                );
+                None
+            });
+            sources = Some((restored.unwrap_or_default(), version));
+        }
+        let ownership = self.look_back(ownership, assigned).await?;
+        Ok(Lane {
+            topic_id: ownership.topic_id,
+            epoch: ownership.epoch,
+            published: ownership.next_offset,
+            next: ownership.next_offset.unwrap_or(assigned.low),
+            high: assigned.high,
+            heard: None,
+            behind: None,
+            detector,
+            version,
+            told_behind: true,
+            sources,
+        })
     }
 
     /// Steps back where the topic ends before where the partition stands; says what rules will never see.
@@ -264,7 +311,7 @@ impl Watch {
         mut ownership: Ownership,
         assigned: &AssignedPartition,
     ) -> anyhow::Result<Ownership> {
-        let (topic, partition) = (&self.parts.topic, ownership.partition);
+        let (topic, partition) = (self.input.topic(&self.parts), ownership.partition);
         if ownership.removed > 0 {
             tracing::error!(
                 kafka.partition = partition.0,
@@ -279,7 +326,7 @@ impl Watch {
         let ends = topic.page(partition, next, 1).await?;
         anyhow::ensure!(assigned.high > 0 || ends.end == 0, "the topic is being made anew");
         if let Some(step) = ownership.step_back(ends.low, ends.end) {
-            let stepped = self.parts.catalogue.step_back(DETECT_GROUP, topic.name(), &step).await?;
+            let stepped = self.parts.catalogue.step_back(self.input.group(), topic.name(), &step).await?;
             ownership.stepped(&step, stepped.context("a partition is another node's by now")?);
         }
         Ok(ownership)
@@ -289,6 +336,7 @@ impl Watch {
     async fn take(&mut self, message: Message) -> anyhow::Result<()> {
         let reading = read(&message.headers, &message.value);
         let Some(lane) = self.lanes.get(&message.partition) else { return Ok(()) };
+        let Input::Records { ledger, outlet, .. } = &mut self.input else { return Ok(()) };
         let topic = self.parts.topic.clone();
         let place = Place {
             topic: topic.name(),
@@ -297,10 +345,12 @@ impl Watch {
             offset: message.offset,
             timestamp: message.timestamp,
         };
-        while let Some(source) = self.ledger.missing_for(place, &reading) {
-            self.load_source(source, message.partition).await?;
+        while let Some(source) = ledger.missing_for(place, &reading) {
+            let stored = self.parts.catalogue.sources(DETECT_GROUP, &[source]).await?;
+            let stored = stored.into_iter().next().map(|s| (s.version, s.state));
+            ledger.load(source, message.partition, stored);
         }
-        let accounted = self.ledger.account(place, reading);
+        let accounted = ledger.account(place, reading);
         if accounted.outcome.is_some_and(|outcome| outcome != Outcome::New) {
             self.parts.metrics.duplicates.inc();
         }
@@ -320,29 +370,84 @@ impl Watch {
             lane.detector.observe(&row, now, &mut findings);
         }
         lane.next = message.offset + 1;
+        if let Some(outlet) = outlet {
+            let origin = lane.origin(message.partition);
+            outlet.send(origin, lane.detector.handed()).await?;
+        }
         self.found(message.partition, findings);
         Ok(())
     }
 
-    async fn load_source(&mut self, source: SourceId, partition: Partition) -> anyhow::Result<()> {
-        let stored = self.parts.catalogue.sources(DETECT_GROUP, &[source]).await?;
-        self.ledger.load(source, partition, stored.into_iter().next().map(|s| (s.version, s.state)));
+    /// One message of what partitions hand on.
+    async fn take_matches(&mut self, message: &Message) -> anyhow::Result<()> {
+        let Some(lane) = self.lanes.get_mut(&message.partition) else { return Ok(()) };
+        lane.next = message.offset + 1;
+        let unreadable = |metrics: &Metrics, error: String| {
+            metrics.unreadable_matches.inc();
+            let (partition, offset) = (message.partition.0, message.offset);
+            tracing::error!(partition, offset, error, "what rules have handed on cannot be read");
+        };
+        let origin = match MatchOrigin::decode(&message.headers) {
+            Ok(Some(origin)) => origin,
+            // The topic's own marker.
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                unreadable(&self.parts.metrics, error.to_string());
+                return Ok(());
+            }
+        };
+        let is_new = lane.sources.as_mut().is_some_and(|(sources, _)| sources.take(&origin));
+        let now = lane.hear(message.timestamp, self.parts.clock.now());
+        if !is_new || message.value.is_empty() {
+            return Ok(());
+        }
+        let mut batch = match outlet::read(&message.value) {
+            Ok(batch) => batch,
+            Err(error) => {
+                unreadable(&self.parts.metrics, error.to_string());
+                return Ok(());
+            }
+        };
+        let mut findings = Vec::new();
+        batch = lane.detector.take_batch(batch, now, &mut findings);
+        if !batch.is_empty() && self.reloaded.elapsed() >= LOOK_AGAIN {
+            // Another node has seen before this one that rules have changed.
+            self.reload().await?;
+            if let Some(lane) = self.lanes.get_mut(&message.partition) {
+                batch = lane.detector.take_batch(batch, now, &mut findings);
+            }
+        }
+        self.parts.metrics.unknown_matches.inc_by(batch.len() as u64);
+        self.found(message.partition, findings);
         Ok(())
     }
 
-    fn pass_time(&mut self) {
-        let now = self.parts.clock.now();
+    /// Rules are told what time it is, and slices.
+    async fn pass_time(&mut self) -> anyhow::Result<()> {
+        let clock = self.parts.clock.now();
         let mut found = Vec::new();
+        let is_due = matches!(&self.input, Input::Records { marked, .. } if marked.elapsed() >= MARK);
         for (partition, lane) in &mut self.lanes {
+            let Some(now) = lane.now(clock) else { continue };
             let mut findings = Vec::new();
-            if let Some(now) = lane.now(now) {
-                lane.detector.tick(now, &mut findings);
-            }
+            lane.detector.tick(now, &mut findings);
             found.push((*partition, findings));
+            if let Input::Records { outlet: Some(outlet), marked, .. } = &mut self.input {
+                let origin = lane.origin(*partition);
+                outlet.send(origin, lane.detector.handed()).await?;
+                // All is well as long as nothing is said.
+                let is_behind = origin.behind.is_some();
+                if is_due && (is_behind || lane.told_behind) {
+                    outlet.mark(origin).await?;
+                    lane.told_behind = is_behind;
+                    *marked = Instant::now();
+                }
+            }
         }
         for (partition, findings) in found {
             self.found(partition, findings);
         }
+        Ok(())
     }
 
     fn found(&mut self, partition: Partition, findings: Vec<Finding>) {
@@ -357,11 +462,13 @@ impl Watch {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
+        self.reloaded = Instant::now();
         let book = Arc::clone(&self.parts.rules);
-        if let Some(rules) = tokio::task::spawn_blocking(move || book.reload()).await? {
-            for lane in self.lanes.values_mut() {
-                lane.detector.replace_rules(Arc::clone(&rules));
-            }
+        tokio::task::spawn_blocking(move || book.reload()).await?;
+        // Whoever asked first was told that there are others.
+        let rules = self.parts.rules.current();
+        for lane in self.lanes.values_mut().filter(|lane| !Arc::ptr_eq(lane.detector.rules(), &rules)) {
+            lane.detector.replace_rules(Arc::clone(&rules));
         }
         Ok(())
     }
@@ -375,32 +482,23 @@ impl Watch {
         let moved: Vec<Partition> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| !alerts.is_empty() || lane.published != Some(lane.next))
+            .filter(|(_, lane)| !alerts.is_empty() || lane.has_moved())
             .map(|(partition, _)| *partition)
             .collect();
         if moved.is_empty() {
             return Ok(());
         }
-        let topic = self.parts.topic.name().to_owned();
-        let mut cut = Cut {
-            group: DETECT_GROUP.to_owned(),
-            sources: self.ledger.take_changes().into_iter().map(Into::into).collect(),
-            alerts,
-            ..Cut::default()
-        };
+        let topic = self.input.topic(&self.parts).name().to_owned();
+        let mut cut = Cut { group: self.input.group().to_owned(), alerts, ..Cut::default() };
+        if let Input::Records { ledger, outlet, .. } = &mut self.input {
+            if let Some(outlet) = outlet {
+                outlet.settle().await?;
+            }
+            cut.sources = ledger.take_changes().into_iter().map(Into::into).collect();
+        }
         for (partition, lane) in self.lanes.iter().filter(|(partition, _)| moved.contains(partition)) {
-            cut.moves.push(Move {
-                partition: *partition,
-                epoch: lane.epoch,
-                from: lane.published,
-                to: lane.next,
-            });
-            cut.documents.push(DocumentWrite {
-                kind: STATE.to_owned(),
-                key: state_key(&topic, *partition),
-                expected_version: lane.version,
-                body: lane.detector.snapshot(),
-            });
+            cut.moves.push(lane.moves(*partition));
+            cut.documents.extend(lane.documents(&state_key(&topic, *partition))?);
         }
         cut.topic = topic;
         let bytes: usize = cut.documents.iter().map(|document| document.body.len()).sum();
@@ -416,17 +514,52 @@ impl Watch {
         let mut next = Vec::with_capacity(moved.len());
         for partition in moved {
             if let Some(lane) = self.lanes.get_mut(&partition) {
-                lane.published = Some(lane.next);
-                lane.version = Some(lane.version.map_or(1, |version| version + 1));
+                lane.published();
                 next.push((partition, lane.next));
             }
         }
-        self.ledger.forget_closed();
+        if let Input::Records { ledger, .. } = &mut self.input {
+            ledger.forget_closed();
+        }
         self.consumer.commit(&next);
         if changed {
             self.parts.wake.notify_one();
         }
         Ok(())
+    }
+}
+
+impl Input {
+    /// The consumer group that its offsets are of.
+    fn group(&self) -> &'static str {
+        match self {
+            Self::Records { .. } => DETECT_GROUP,
+            Self::Matches { .. } => MATCHES_GROUP,
+        }
+    }
+
+    fn topic<'i>(&'i self, parts: &'i WatchParts) -> &'i Topic {
+        match self {
+            Self::Records { .. } => &parts.topic,
+            Self::Matches { topic } => topic,
+        }
+    }
+
+    /// What is decided in each of its partitions. The first time the topic for matches is asked.
+    async fn shares(&mut self, metrics: &Metrics) -> anyhow::Result<impl Fn(Partition) -> Share + use<>> {
+        let (of, is_slice) = match self {
+            Self::Records { matches, outlet, .. } => {
+                if outlet.is_none() {
+                    *outlet = Some(Outlet::open(matches, metrics.clone()).await?);
+                }
+                (outlet.as_ref().map_or(1, Outlet::slices), false)
+            }
+            Self::Matches { topic } => (outlet::slices(topic).await?, true),
+        };
+        Ok(move |Partition(partition)| match u32::try_from(partition) {
+            Ok(number) if is_slice => Share::Slice { number, of },
+            _ => Share::Partition { slices: of },
+        })
     }
 }
 

@@ -10,13 +10,13 @@ use std::{
 
 /// What a record is to a rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// The rule's place in the set.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// The group that it is of.
-    pub(super) values: BTreeMap<String, String>,
-    pub(super) fact: Fact,
-    pub(super) event: Event,
+    pub(crate) values: BTreeMap<String, String>,
+    pub(crate) fact: Fact,
+    pub(crate) event: Event,
 }
 
 type Key = (Timestamp, RecordId, usize);

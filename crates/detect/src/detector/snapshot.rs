@@ -190,7 +190,8 @@ impl Detector {
             return Err(SnapshotError::Version(version.version));
         }
         let saved: Saved = serde_json::from_str(snapshot).map_err(SnapshotError::Malformed)?;
-        *self = Self { stats: self.stats, ..Self::new(self.rules.clone(), self.settings.clone()) };
+        let new = Self::sharing(self.rules.clone(), self.settings.clone(), self.share);
+        *self = Self { stats: self.stats, ..new };
         self.now = Timestamp(saved.now);
         self.started = saved.started.map(Timestamp);
         self.begun = saved
@@ -232,7 +233,10 @@ impl Detector {
         let (place, due) = (self.rules.place(&rule.id), group.due);
         let mut group = group.restored(place.unwrap_or_default());
         let before = u128::from_str_radix(&rule.digest, 16).unwrap_or_default();
-        if place.is_some_and(|place| group.carry_over(before, &self.rules.rules()[place])) {
+        let goes_on = |place| {
+            group.carry_over(before, &self.rules.rules()[place]) && self.decides(place, &group.values)
+        };
+        if place.is_some_and(goes_on) {
             if untold.contains(&key) {
                 self.untold.insert(key);
             }
