@@ -129,7 +129,8 @@ impl Meeting {
             let mut changed = false;
             for (input, place) in &counted {
                 let least = meets[*input].together.min(meets[*place].together);
-                let spans = meets[*input].never_within || !rules[*input].group_by.iter().any(|f| f.is_of_host());
+                let spans =
+                    meets[*input].never_within || !rules[*input].group_by.iter().any(|f| f.is_of_host());
                 for (which, never) in [(*input, false), (*place, spans)] {
                     let after = Meets { never_within: meets[which].never_within || never, together: least };
                     changed |= after.together != meets[which].together

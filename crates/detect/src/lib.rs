@@ -23,6 +23,7 @@ mod sigma;
 mod states;
 mod window;
 
+pub use across::{Handed, MatchBatch, Share};
 pub use cases::{CaseOutcome, run_cases};
 pub use detector::{Detector, DetectorSettings, DetectorStats, RuleStats, SnapshotError};
 pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
@@ -30,7 +31,6 @@ pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,
 };
-pub use across::{Handed, MatchBatch, Share};
 pub use matching::Matches;
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};

@@ -21,7 +21,7 @@ use millrace_catalogue::{Acquisition, AlertState, Catalogue, Cut, Ownership, Pub
 use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Share};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
-    Clock, Declarations, Partition, Row, SourceId, StreamName, declared::take_words, wire::MatchOrigin,
+    Clock, Declarations, Partition, Row, StreamName, declared::take_words, wire::MatchOrigin,
 };
 use millrace_transport::{
     AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
@@ -47,7 +47,7 @@ const URGENT: u32 = 20;
 /// Rules are told that time has passed so often.
 const TICK: Duration = Duration::from_millis(500);
 /// So many firing alerts are known of at most.
-const MAX_FIRING: usize = 100_000;
+const MAX_FIRING: u32 = 100_000;
 /// Rule files are looked at so often.
 const RELOAD: Duration = Duration::from_secs(5);
 /// Slices are told how late it is in a partition that is behind so often.
@@ -265,8 +265,7 @@ impl Watch {
         share: Share,
     ) -> anyhow::Result<Lane> {
         let (partition, key) = (ownership.partition, state_key(topic, ownership.partition));
-        let mut detector =
-            Detector::sharing(self.parts.rules.current(), DetectorSettings::default(), share);
+        let mut detector = Detector::sharing(self.parts.rules.current(), DetectorSettings::default(), share);
         let stored = self.parts.catalogue.document(STATE, &key).await?;
         let version = stored.as_ref().map(|(version, _)| *version);
         if let Some((_, state)) = stored.filter(|_| !ownership.recreated)

@@ -80,7 +80,7 @@ fn row(number: u64, step: &Step, now: i64) -> Row {
     };
     record.attributes.set("user", step.user.to_string());
     if step.host > 0 {
-        record.resource.set("host.name", step.host.to_string());
+        Arc::make_mut(&mut record.resource).set("host.name", step.host.to_string());
     }
     let id = RecordId { source: SourceId(3), position: number, index: 0 };
     Row { id, stream: StreamName::default(), time: record.time(), record }
@@ -115,8 +115,7 @@ struct Parts {
 
 impl Parts {
     fn new(rules: &Arc<RuleSet>, partitions: usize, slices: u32) -> Self {
-        let make =
-            |share| Detector::sharing(Arc::clone(rules), DetectorSettings::default(), share);
+        let make = |share| Detector::sharing(Arc::clone(rules), DetectorSettings::default(), share);
         Self {
             partitions: (0..partitions).map(|_| make(Share::Partition { slices })).collect(),
             slices: (0..slices).map(|number| make(Share::Slice { number, of: slices })).collect(),

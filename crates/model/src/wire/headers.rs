@@ -118,7 +118,10 @@ impl<'a> Headers<'a> {
         self.text(name)?.ok_or_else(|| problem(name, "missing"))
     }
 
-    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, DecodeError> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<T, DecodeError> {
         self.required(name)?.parse().map_err(|e: T::Err| problem(name, e))
     }
 
