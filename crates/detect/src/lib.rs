@@ -15,6 +15,7 @@ mod finding;
 mod keys;
 mod kinds;
 mod matching;
+mod needles;
 mod ours;
 mod replay;
 mod rule;

@@ -7,6 +7,7 @@ use crate::{
     document::Document,
     kinds::{RuleKind, read::ReadFile},
     matching::{Asked, Field},
+    needles::Needles,
     ours,
     rule::{Rule, RuleError, RuleFile},
     sigma::{self, Filter, Matcher, Pipelines},
@@ -26,8 +27,8 @@ pub struct RuleSet {
     sigma: Matcher,
     /// The correlations over each rule, and the number under which they refer to it.
     correlations: HashMap<usize, Vec<(usize, usize)>>,
-    /// The places of the others: each of them is asked of every record, so the walk to them is kept short.
-    queries: Vec<usize>,
+    /// What leads to the others.
+    needles: Needles,
     /// Where the groups of each come together.
     meeting: Meeting,
     warnings: Vec<RuleError>,
@@ -123,15 +124,13 @@ impl RuleSet {
         if !tells_of_alerts {
             self.sigma.matching(row, places);
         }
-        for place in self.queries.iter().copied() {
-            let rule = &self.rules[place];
-            if let Some(matches) = &rule.matches
-                && (rule.streams.is_empty() && !tells_of_alerts || rule.streams.contains(&row.stream))
-                && matches.query.matches(&row.placed())
-            {
-                places.push(place);
-            }
-        }
+        places.extend(self.needles.lead_to(&row.record.body).into_iter().filter(|place| {
+            let rule = &self.rules[*place];
+            rule.matches.as_ref().is_some_and(|matches| {
+                (rule.streams.is_empty() && !tells_of_alerts || rule.streams.contains(&row.stream))
+                    && matches.query.matches(&row.placed())
+            })
+        }));
         places.sort_unstable();
     }
 }
@@ -273,9 +272,10 @@ impl Reading {
         }
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let sigma = matcher.moved(&moved);
-        let queries = (0..kept.len()).filter(|place| kept[*place].matches.is_some()).collect();
+        let queries = kept.iter().enumerate();
+        let needles = Needles::of(queries.filter_map(|(place, rule)| Some((place, &rule.matches.as_ref()?.query))));
         let (warnings, meeting) = (self.warnings, Meeting::of(&kept, &correlations));
-        let set = RuleSet { rules: kept, places, sigma, correlations, queries, meeting, warnings };
+        let set = RuleSet { rules: kept, places, sigma, correlations, needles, meeting, warnings };
         (set, self.errors)
     }
 
