@@ -85,9 +85,10 @@ impl Needles {
 fn needles(expr: &Expr) -> Option<Vec<String>> {
     match expr {
         Expr::All | Expr::Not(_) | Expr::Field(_) => None,
-        Expr::And(terms) => terms.iter().filter_map(needles).max_by_key(|needles| {
-            (needles.iter().map(String::len).min(), std::cmp::Reverse(needles.len()))
-        }),
+        Expr::And(terms) => terms
+            .iter()
+            .filter_map(needles)
+            .max_by_key(|needles| (needles.iter().map(String::len).min(), std::cmp::Reverse(needles.len()))),
         Expr::Or(terms) => {
             let all: Option<Vec<Vec<String>>> = terms.iter().map(needles).collect();
             Some(all?.concat()).filter(|all| all.len() <= MOST)

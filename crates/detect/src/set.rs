@@ -273,7 +273,8 @@ impl Reading {
         let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let sigma = matcher.moved(&moved);
         let queries = kept.iter().enumerate();
-        let needles = Needles::of(queries.filter_map(|(place, rule)| Some((place, &rule.matches.as_ref()?.query))));
+        let needles =
+            Needles::of(queries.filter_map(|(place, rule)| Some((place, &rule.matches.as_ref()?.query))));
         let (warnings, meeting) = (self.warnings, Meeting::of(&kept, &correlations));
         let set = RuleSet { rules: kept, places, sigma, correlations, needles, meeting, warnings };
         (set, self.errors)
