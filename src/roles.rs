@@ -19,7 +19,7 @@ use millrace_listen::{Asked, Callers, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
-    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, receivers},
+    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, histories, receivers},
     dead_letters::DeadLetters,
     elastic::{self, Collections, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
@@ -375,6 +375,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     };
     let receivers = receivers::open(alerts.receivers, &base.clock)?;
     let alerts_changed = Arc::new(Notify::new());
+    let (histories, historian) = histories();
     if alerts.enabled {
         let wake = Arc::clone(&alerts_changed);
         let status = Arc::new(WatchStatus::default());
@@ -390,6 +391,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             rules: Arc::clone(&rules),
             node,
             wake,
+            histories,
             declared,
         };
         base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
@@ -481,6 +483,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
     let (watching, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {
         watching.searcher.watch_partitions(&watching.topic, shutdown).await;
+        Ok(())
+    });
+    let (reading, shutdown) = (Arc::clone(&api), base.shutdown.clone());
+    base.tasks.spawn(async move {
+        historian.run(&reading.searcher, shutdown).await;
         Ok(())
     });
     let (tidied, shutdown) = (Arc::clone(&api), base.shutdown.clone());

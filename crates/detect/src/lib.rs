@@ -15,6 +15,7 @@ mod keys;
 mod kinds;
 mod matching;
 mod ours;
+mod past;
 mod replay;
 mod rule;
 mod set;
@@ -30,6 +31,7 @@ pub use kinds::{
     list::List,
 };
 pub use matching::Matches;
+pub use past::{Past, TooMuch};
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};
 pub use set::RuleSet;

@@ -8,17 +8,17 @@
 //! partition can move to another node with what its rules had counted so far. A host's records share a partition, so
 //! that rules that group by host or by what a host says see all they need.
 
-use super::{RuleBook, lifecycle::Lifecycle};
+use super::{Histories, RuleBook, lifecycle::Lifecycle};
 use crate::{DETECT_GROUP, Metrics};
 use anyhow::Context as _;
 use millrace_catalogue::{Acquisition, Catalogue, Cut, DocumentWrite, Move, Ownership, PublishError};
-use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind};
+use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Past, Rule};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
     Clock, Declarations, Partition, Row, SourceId, StreamName, Timestamp, TopicId, declared::take_words,
 };
 use millrace_transport::{
-    AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Message, Start, Topic,
+    AnyConsumer, AssignedPartition, Assignment, Consumer, ConsumerEvent, Lag, Message, Start, Topic,
 };
 use std::{
     collections::BTreeMap,
@@ -44,6 +44,8 @@ const RELOAD: Duration = Duration::from_secs(5);
 const BEHIND: Duration = Duration::from_secs(5);
 /// Unless nothing comes for so long after it.
 const CAUGHT_UP: Duration = Duration::from_secs(2);
+/// How long our rules take is measured on one record of so many: on each would take too long.
+const TIMED: u64 = 256;
 /// What rule states are called in the catalogue.
 const STATE: &str = "detector";
 
@@ -63,6 +65,8 @@ pub struct WatchParts {
     pub node: String,
     /// Rung when alerts have changed.
     pub wake: Arc<Notify>,
+    /// Where what was there before rules came is asked for.
+    pub histories: Histories,
     /// What is declared of the fields of streams: rules see a record as searches do.
     pub declared: BTreeMap<StreamName, Arc<Declarations>>,
 }
@@ -97,6 +101,8 @@ struct Lane {
     /// When the last message was read that had waited long.
     behind: Option<Instant>,
     detector: Detector,
+    /// Its rules were handed something that is not durable.
+    reminded: bool,
     /// The stored rule state's version.
     version: Option<u64>,
 }
@@ -126,6 +132,9 @@ pub struct Watch {
     ledger: Ledger,
     lanes: BTreeMap<Partition, Lane>,
     lifecycle: Lifecycle,
+    lag: Lag,
+    /// How many records were seen.
+    seen: u64,
     /// Something happened that people wait for.
     urgent: bool,
     committed: Instant,
@@ -164,6 +173,8 @@ impl Watch {
             ledger: Ledger::new(),
             lanes: BTreeMap::new(),
             lifecycle: Lifecycle::new(firing),
+            lag: Lag::default(),
+            seen: 0,
             urgent: false,
             committed: Instant::now(),
             pause: COMMIT,
@@ -185,7 +196,10 @@ impl Watch {
                         reloaded = Instant::now();
                         self.reload().await?;
                     }
+                    self.measure_lag();
+                    self.ask_for_history();
                 }
+                past = self.parts.histories.next() => self.remember(&past),
                 event = self.consumer.next() => match event {
                     Some(ConsumerEvent::Assigned(assignment)) => self.assigned(assignment).await?,
                     Some(ConsumerEvent::Revoked(revocation)) => {
@@ -195,6 +209,7 @@ impl Watch {
                         for partition in &revocation.partitions {
                             self.lanes.remove(partition);
                         }
+                        self.forget_lag(&revocation.partitions);
                         self.ledger.forget(&revocation.partitions);
                         revocation.done();
                     }
@@ -249,9 +264,11 @@ impl Watch {
                     heard: None,
                     behind: None,
                     detector,
+                    reminded: false,
                     version,
                 },
             );
+            self.lag.assigned(ownership.partition, self.parts.clock.now());
         }
         self.status.set(None);
         assignment.start(starts);
@@ -317,9 +334,17 @@ impl Watch {
                 declared.coerce(&mut record.attributes, |_| {});
             }
             let row = Row { id, stream: accounted.stream.clone(), time: record.time(), record };
+            self.seen += 1;
+            if self.seen.is_multiple_of(TIMED) {
+                let told = |rule: &Rule, took: Duration| {
+                    self.parts.metrics.rule_took(rule, took * TIMED as u32);
+                };
+                lane.detector.rules().time(&row, Instant::now, told);
+            }
             lane.detector.observe(&row, now, &mut findings);
         }
         lane.next = message.offset + 1;
+        self.lag.taken(message.partition, message.timestamp);
         self.found(message.partition, findings);
         Ok(())
     }
@@ -356,9 +381,55 @@ impl Watch {
         }
     }
 
+    /// What rules did since the last time is counted.
+    fn account(&mut self) {
+        let (mut groups, mut values) = (0, 0);
+        for lane in self.lanes.values_mut() {
+            for (rule, did) in lane.detector.take_rule_stats() {
+                self.parts.metrics.rule_did(rule, did);
+            }
+            let stats = lane.detector.stats();
+            groups += stats.groups;
+            values += stats.events;
+        }
+        self.parts.metrics.rule_groups.set(groups as i64);
+        self.parts.metrics.rule_values.set(values as i64);
+    }
+
+    /// How far behind the rules are.
+    fn measure_lag(&mut self) {
+        let now = self.parts.clock.now();
+        for (partition, lane) in &self.lanes {
+            let end = self.consumer.end(*partition).unwrap_or(lane.high).max(lane.next);
+            let messages = end - lane.next;
+            let waits = self.lag.waits(*partition, messages, now);
+            self.parts.metrics.rules_lag(*partition, messages, waits);
+        }
+    }
+
+    /// What was there before rules that are new.
+    fn ask_for_history(&mut self) {
+        let states = self.parts.histories.look(self.lanes.values().map(|lane| &lane.detector));
+        self.parts.rules.set_pasts(states);
+    }
+
+    /// What was there before a rule came is known to it from here on.
+    fn remember(&mut self, past: &Past) {
+        for lane in self.lanes.values_mut() {
+            lane.reminded |= lane.detector.remember(past);
+        }
+    }
+
+    fn forget_lag(&mut self, partitions: &[Partition]) {
+        self.lag.forget(partitions);
+        self.parts.metrics.forget_rules_lag(partitions);
+    }
+
     async fn reload(&mut self) -> anyhow::Result<()> {
         let book = Arc::clone(&self.parts.rules);
         if let Some(rules) = tokio::task::spawn_blocking(move || book.reload()).await? {
+            self.account();
+            self.parts.histories.rules_replaced();
             for lane in self.lanes.values_mut() {
                 lane.detector.replace_rules(Arc::clone(&rules));
             }
@@ -370,12 +441,13 @@ impl Watch {
     async fn commit(&mut self) -> anyhow::Result<()> {
         self.committed = Instant::now();
         self.urgent = false;
+        self.account();
         let alerts = self.lifecycle.changes();
         // With alerts all partitions go along, if only onto the spot: a node that lost them must not write alerts.
         let moved: Vec<Partition> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| !alerts.is_empty() || lane.published != Some(lane.next))
+            .filter(|(_, lane)| !alerts.is_empty() || lane.reminded || lane.published != Some(lane.next))
             .map(|(partition, _)| *partition)
             .collect();
         if moved.is_empty() {
@@ -417,6 +489,7 @@ impl Watch {
         for partition in moved {
             if let Some(lane) = self.lanes.get_mut(&partition) {
                 lane.published = Some(lane.next);
+                lane.reminded = false;
                 lane.version = Some(lane.version.map_or(1, |version| version + 1));
                 next.push((partition, lane.next));
             }
