@@ -19,7 +19,7 @@ use millrace_listen::{Asked, Callers, Role, asks, serve_all};
 use millrace_model::{Clock, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
-    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, receivers},
+    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, histories, receivers},
     dead_letters::DeadLetters,
     elastic::{self, Collections, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
@@ -375,6 +375,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     };
     let receivers = receivers::open(alerts.receivers, &base.clock)?;
     let alerts_changed = Arc::new(Notify::new());
+    let [(of_records, for_records), (of_slices, for_slices)] = [histories(), histories()];
     if alerts.enabled {
         let wake = Arc::clone(&alerts_changed);
         let status = Arc::new(WatchStatus::default());
@@ -392,7 +393,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             wake,
             declared,
         };
-        base.tasks.spawn(Watch::run(parts, status, base.shutdown.clone()));
+        base.tasks.spawn(Watch::run(parts, [of_records, of_slices], status, base.shutdown.clone()));
         let (ring, rung) = watch::channel(());
         let desk = Desk::new(DeskParts {
             catalogue: catalogue.clone(),
@@ -483,6 +484,13 @@ async fn start_query<L: Leaf + Clone + 'static>(
         watching.searcher.watch_partitions(&watching.topic, shutdown).await;
         Ok(())
     });
+    for historian in [for_records, for_slices] {
+        let (reading, shutdown) = (Arc::clone(&api), base.shutdown.clone());
+        base.tasks.spawn(async move {
+            historian.run(&reading.searcher, shutdown).await;
+            Ok(())
+        });
+    }
     let (tidied, shutdown) = (Arc::clone(&api), base.shutdown.clone());
     base.tasks.spawn(async move {
         tidied.searcher.tidy(shutdown).await;

@@ -338,3 +338,126 @@ fn rules_are_explained_and_their_tests_told_as_junit() {
     let cases = text.matches("<testcase").count();
     assert!(cases > 50 && text.contains("failures=\"0\"") && text.ends_with("</testsuites>\n"), "{cases}");
 }
+
+/// A line of somebody who logs in, so long ago.
+fn log_in(user: &str, ago: Duration) -> String {
+    let time = chrono::Utc::now() - ago;
+    let line = json!({ "@timestamp": time.to_rfc3339(), "message": "logs in", "user": user });
+    format!("{line}\n")
+}
+
+/// What is told of a rule; `None`: it is not in use.
+fn told(up: &Up<'_>, id: &str) -> Option<Value> {
+    let mut told = up.server.get("/api/v1/rules");
+    assert_eq!(told["errors"], json!([]));
+    let rules = told["rules"].as_array_mut().unwrap();
+    rules.iter_mut().find(|rule| rule["id"] == id).map(Value::take)
+}
+
+#[track_caller]
+fn wait_until_handed(up: &Up<'_>, id: &str) {
+    wait::until_true("the rule is handed what was there before", DEADLINE, || {
+        told(up, id).is_some_and(|rule| rule["past"] == json!({ "state": "handed" }))
+    });
+}
+
+/// The groups of the alerts of a rule.
+fn groups(up: &Up<'_>, id: &str) -> Vec<Value> {
+    let of_rule = |alert: &Value| alert["rule_id"] == id;
+    up.server.alerts().into_iter().filter(of_rule).map(|mut alert| alert["group"].take()).collect()
+}
+
+#[test]
+fn a_new_rule_knows_what_was_there_before_it() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    fs::create_dir(site.path("rules")).unwrap();
+    let settings = settings(&site, &webhook)
+        + &format!("[query.alerts]\nrules = [\"{}\"]\n", site.path("rules").display());
+    let mut up = site.up(&settings).started();
+    let days = |days: u64| Duration::from_hours(days * 24);
+    site.append("app.log", log_in("ann", days(3)) + &log_in("bob", days(2)) + &log_in("old", days(9)));
+    up.server.wait_for_total("logs in", 3, DEADLINE);
+
+    let rule = "title: New user\nid: new_user\nkind: new_term\nquery: 'logs in'\n\
+                new_term: { fields: [user], history: 7d }\n";
+    site.write("rules/new.yml", rule);
+    wait_until_handed(&up, "new_user");
+    let handed = |up: &mut Up<'_>| {
+        let log = up.process().log();
+        log.lines().filter(|line| line.contains("is handed its history") && line.contains("new_user")).count()
+    };
+    assert_eq!(handed(&mut up), 1);
+    // What happens in a moment is told in the order in which it is written: after that of the last, there is none of the first.
+    site.append("app.log", log_in("ann", Duration::ZERO) + &log_in("bob", Duration::ZERO));
+    site.append("app.log", log_in("eve", Duration::ZERO) + &log_in("old", Duration::ZERO));
+    let found = wait::until("two alerts", DEADLINE, || {
+        let found = groups(&up, "new_user");
+        (found.len() >= 2).then(|| found.iter().map(Value::to_string).collect::<BTreeSet<_>>())
+    });
+    assert_eq!(found, [r#"{"user":"eve"}"#, r#"{"user":"old"}"#].map(str::to_owned).into());
+
+    // What it did is counted; of rules that nothing matches there is no series.
+    wait::until_true("it is counted", DEADLINE, || {
+        let activity = told(&up, "new_user").unwrap()["activity"].take();
+        activity["matches"] == 4 && activity["findings"] == 2 && activity["evicted"] == 0
+    });
+    let of = |id: &str| up.server.metric(&format!("millrace_query_rule_matches_total{{rule=\"{id}\"}}"));
+    assert_eq!((of("new_user"), of("609d4bce-799b-4177-ac64-cef1f195ceaf")), (Some(4.0), None));
+    for lag in ["millrace_query_rules_lag_messages", "millrace_query_rules_lag_seconds"] {
+        wait::until_true("rules have seen all", DEADLINE, || up.server.metric(lag) == Some(0.0));
+    }
+
+    // It is handed over once: that is durable.
+    up.kill();
+    up.start();
+    wait_until_handed(&up, "new_user");
+    site.append("app.log", log_in("bob", Duration::ZERO) + &log_in("joe", Duration::ZERO));
+    wait::until_true("one more alert", DEADLINE, || groups(&up, "new_user").len() == 3);
+    assert!(groups(&up, "new_user").contains(&json!({ "user": "joe" })));
+    assert!(handed(&mut up) <= 1, "{}", up.process().log());
+    up.stop();
+}
+
+#[test]
+fn a_new_baseline_knows_what_is_usual() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    fs::create_dir(site.path("rules")).unwrap();
+    let settings = settings(&site, &webhook)
+        + &format!("[query.alerts]\nstarter = false\nrules = [\"{}\"]\n", site.path("rules").display());
+    let mut up = site.up(&settings).started();
+    // Four or five lines in every five seconds of ten minutes.
+    let ago = |number: u64| Duration::from_millis(600_000 - number * 1_100);
+    let usual: String = (0..545).map(|number| log_in("ann", ago(number))).collect();
+    site.append("app.log", usual);
+    up.server.wait_for_total("logs in", 545, DEADLINE);
+    let rule = |id: &str, more: &str| {
+        format!(
+            "title: {id}\nid: {id}\nkind: baseline\nquery: 'logs in'\n{more}\
+             baseline: {{ interval: 5s, direction: up, group_by: [user] }}\n"
+        )
+    };
+    // One counts where the records lie; the other has to look into each.
+    let patterns = "extract: '(?P<what>logs)'\n";
+    site.write("rules/counted.yml", &rule("counted", ""));
+    site.write("rules/walked.yml", &rule("walked", patterns));
+    for id in ["counted", "walked"] {
+        wait_until_handed(&up, id);
+    }
+    site.append("app.log", log_in("ann", Duration::ZERO).repeat(300));
+    for id in ["counted", "walked"] {
+        wait::until_true("an alert", DEADLINE, || groups(&up, id) == [json!({ "user": "ann" })]);
+    }
+    let value = |id: &str| {
+        let alerts = up.server.alerts();
+        let alert = alerts.iter().find(|alert| alert["rule_id"] == id).unwrap();
+        (alert["value"].clone(), alert["count"].clone())
+    };
+    assert_eq!(value("counted"), value("walked"), "both were handed the same");
+    // Records that nobody has yet timed have no time; of these some have.
+    wait::until_true("what it took is told", DEADLINE, || {
+        told(&up, "counted").unwrap()["activity"]["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0)
+    });
+    up.stop();
+}

@@ -13,7 +13,6 @@
 mod census;
 pub mod cut;
 mod dead_letter;
-mod lag;
 pub mod leaf;
 pub mod merge;
 pub mod metrics;

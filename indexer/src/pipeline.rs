@@ -14,7 +14,6 @@ pub use indexer::Indexer;
 use crate::{
     Parts, Settings, Status,
     dead_letter::DeadLetters,
-    lag::Lag,
     publish::{self, Outcome, Publication},
     quota::Meter,
     room::Room,
@@ -24,7 +23,7 @@ use crate::{
 use millrace_catalogue::{Amount, Brought, Node};
 use millrace_ledger::{Change, Ledger};
 use millrace_model::{Partition, Timestamp, TopicId};
-use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent};
+use millrace_transport::{AnyConsumer, Consumer, ConsumerEvent, Lag};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,

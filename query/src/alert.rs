@@ -1,10 +1,11 @@
 //! Detection: records of the stream through rules ([`watch`]), findings into alerts ([`lifecycle`]), alerts to people: who
 //! is told of what is decided at a [`desk`] by a [`plan`], and told by a [`notify::Notifier`] through [`receivers`]. Everything
 //! between two commits is made durable in one transaction with the offsets that it rests on, and so is what is decided with
-//! what is to be sent. [`backtest`] tries a rule over what is kept.
+//! what is to be sent. [`backtest`] tries a rule over what is kept, and [`history`] hands rules what was there before them.
 
 pub mod backtest;
 pub mod desk;
+pub mod history;
 pub mod judge;
 pub mod lifecycle;
 pub mod matcher;
@@ -18,6 +19,7 @@ pub mod told;
 pub mod watch;
 
 pub use desk::{Desk, DeskParts};
+pub use history::{Historian, Histories, histories};
 pub use notify::Notifier;
 pub use rules::RuleBook;
 pub use watch::{Watch, WatchParts, WatchStatus};

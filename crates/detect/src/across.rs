@@ -144,6 +144,11 @@ impl Meeting {
         }
     }
 
+    /// Are the rule's groups decided within partitions, but for records that no host sent?
+    pub(crate) fn within(&self, place: usize, rule: &Rule) -> bool {
+        !self.rules[place].never_within && rule.group_by.iter().any(|field| field.is_of_host())
+    }
+
     /// The slice, of so many, in which a group is decided; `None`: within its partition.
     pub(crate) fn slice(
         &self,

@@ -19,17 +19,17 @@ mod conditions;
 mod counting;
 mod groups;
 pub(crate) mod held;
+mod remember;
 mod snapshot;
 
 pub use snapshot::SnapshotError;
 
 use crate::{
     across::{Handed, MatchBatch, Share},
-    finding::{Finding, FindingKind, fingerprint, memory},
+    finding::{Finding, FindingKind, fingerprint},
     kinds::{Class, Fact, RuleKind},
     rule::Rule,
     set::RuleSet,
-    states::{State, terms::Terms},
     window::Event,
 };
 use groups::{Episode, Group, Groups};
@@ -114,7 +114,7 @@ pub struct DetectorStats {
     pub events: u64,
 }
 
-/// What one rule did since the detector was made, or the rules were replaced.
+/// What one rule did in some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RuleStats {
     /// Records that it looked at more closely: that match its query or detection.
@@ -138,14 +138,18 @@ pub struct Detector {
     /// Findings that came about outside of a call that could give them out.
     pending: Vec<Finding>,
     stats: DetectorStats,
-    of_rules: Vec<RuleStats>,
+    /// By their places, of rules that did something that nobody has taken.
+    of_rules: BTreeMap<usize, RuleStats>,
     /// The latest `now`.
     now: Timestamp,
     /// The first `now` of all; `None`: there was none yet.
     started: Option<Timestamp>,
     /// Rules whose one group is there before anything was heard of it.
     begun: BTreeSet<String>,
-    /// There may be others.
+    /// Rules that remember what records of the past could tell: what was there before this time is to be handed over; `None`: it
+    /// has been.
+    pasts: BTreeMap<String, Option<Timestamp>>,
+    /// There may be others of either.
     begin: bool,
     /// After a restore: the latest `now` of the snapshot.
     resumes: Option<Timestamp>,
@@ -167,7 +171,7 @@ impl Detector {
         Self {
             share,
             handed: BTreeMap::new(),
-            of_rules: vec![RuleStats::default(); rules.len()],
+            of_rules: BTreeMap::new(),
             rules,
             settings,
             groups: Groups::default(),
@@ -178,6 +182,7 @@ impl Detector {
             now: Timestamp::MIN,
             started: None,
             begun: BTreeSet::new(),
+            pasts: BTreeMap::new(),
             begin: true,
             resumes: None,
             places: Vec::new(),
@@ -196,7 +201,7 @@ impl Detector {
             let rule = &rules.rules()[place];
             if let Some((values, fact)) = rule.fact(row) {
                 self.stats.matches += 1;
-                self.of_rules[place].matches += 1;
+                self.of_rules.entry(place).or_default().matches += 1;
                 let event = self.event(row, &fact);
                 if !matches!(rule.kind, RuleKind::Sigma) || !rule.is_silent {
                     self.put(Held { place, values, fact, event }, false, out);
@@ -259,12 +264,14 @@ impl Detector {
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {
         let before = std::mem::replace(&mut self.rules, rules);
         let rules = Arc::clone(&self.rules);
-        self.of_rules = vec![RuleStats::default(); rules.len()];
+        self.of_rules.clear();
         self.begin = true;
-        self.begun.retain(|id| {
+        let is_same = |id: &str| {
             let same = |now: &Rule| before.get(id).is_some_and(|before| before.digest == now.digest);
             rules.get(id).is_some_and(same)
-        });
+        };
+        self.begun.retain(|id| is_same(id));
+        self.pasts.retain(|id, _| is_same(id));
         self.waiting.keep(|held| {
             let old = &before.rules()[held.place];
             let place = rules.place(&old.id)?;
@@ -288,35 +295,10 @@ impl Detector {
         }
     }
 
-    /// What each rule did, in the order of the set.
-    pub fn rule_stats(&self) -> impl Iterator<Item = (&Rule, RuleStats)> {
-        self.rules.rules().iter().zip(self.of_rules.iter().copied())
-    }
-
-    /// A value of a rule for new terms that was there before this detector began: it is none that is new.
-    pub fn remember(&mut self, row: &Row) {
-        let rules = Arc::clone(&self.rules);
-        let mut places = Vec::new();
-        rules.matching(row, &mut places);
-        for place in places {
-            let rule = &rules.rules()[place];
-            let RuleKind::NewTerm(what) = &rule.kind else { continue };
-            let Some((values, Fact::Terms(terms))) = rule.fact(row) else { continue };
-            if !self.decides(place, &values) {
-                continue;
-            }
-            let key = memory(&rule.id, &values);
-            let mut group = self.groups.take(key).unwrap_or_else(|| Group::new(place, values));
-            let time = row.record.time();
-            let known = group.state.get_or_insert_with(|| State::Terms(Terms::new(time)));
-            if let State::Terms(known) = known {
-                known.learned();
-                for value in terms.into_iter().filter_map(|(_, value)| value) {
-                    known.take(value, time, time, what.novelty());
-                }
-            }
-            self.keep(key, group);
-        }
+    /// What rules did since this was asked last, or they came; of those that did something, in the order of the set.
+    pub fn take_rule_stats(&mut self) -> impl Iterator<Item = (&Rule, RuleStats)> {
+        let taken = std::mem::take(&mut self.of_rules);
+        taken.into_iter().map(|(place, stats)| (&self.rules.rules()[place], stats))
     }
 
     /// The rules in use.
@@ -352,6 +334,7 @@ impl Detector {
             self.begin = false;
             self.started.get_or_insert(now);
             self.begin_groups(now);
+            self.begin_pasts(now);
         }
         loop {
             let released = self.waiting.next_release(self.settings.patience);
@@ -455,7 +438,7 @@ impl Detector {
             if let Some(over) = &rule.correlates
                 && let Some((values, fact)) = over.fact(rule, input, value)
             {
-                self.of_rules[place].matches += 1;
+                self.of_rules.entry(place).or_default().matches += 1;
                 let event = Event { value: fact.value(), weight: 1, ..*event };
                 self.put(Held { place, values, fact, event }, counted, out);
             }
@@ -514,7 +497,7 @@ impl Detector {
         }
         if kind == FindingKind::Fired {
             self.stats.fired += 1;
-            self.of_rules[group.rule].fired += 1;
+            self.of_rules.entry(group.rule).or_default().fired += 1;
         }
         out.push(finding(rule, &group.values, key, kind, episode));
     }
@@ -531,8 +514,7 @@ impl Detector {
         while self.groups.len() > self.settings.max_groups || self.groups.events() > self.settings.max_events
         {
             let Some((key, group)) = self.groups.take_stalest() else { return };
-            self.stats.evicted += 1;
-            self.of_rules[group.rule].evicted += 1;
+            self.forgotten(group.rule, 1);
             let rules = Arc::clone(&self.rules);
             self.close(key, &rules.rules()[group.rule], &group, out);
         }

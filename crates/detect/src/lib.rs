@@ -17,6 +17,7 @@ mod kinds;
 mod matching;
 mod needles;
 mod ours;
+mod past;
 mod replay;
 mod rule;
 mod set;
@@ -33,6 +34,7 @@ pub use kinds::{
     list::List,
 };
 pub use matching::Matches;
+pub use past::{Past, TooMuch};
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};
 pub use set::RuleSet;

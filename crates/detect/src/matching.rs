@@ -91,9 +91,7 @@ impl<'r> Asked<'r> {
             return template(self.row);
         }
         match self.row.placed().field(&field.field)? {
-            ValueRef::Value(Value::Null) => None,
-            ValueRef::Value(Value::String(text) | Value::Text(text)) => Some(bounded(text)),
-            ValueRef::Value(value) => Some(bounded(&value.to_string())),
+            ValueRef::Value(value) => text_of(value),
             ValueRef::Text(text) => Some(bounded(&text)),
             ValueRef::Int(number) => Some(number.to_string()),
             ValueRef::Time(time) => Some(time.to_string()),
@@ -116,6 +114,15 @@ impl<'r> Asked<'r> {
     /// The values of these fields; one that the record lacks is absent.
     pub(crate) fn group(&self, fields: &[Field]) -> BTreeMap<String, String> {
         fields.iter().filter_map(|field| Some((field.name.clone(), self.text(field)?))).collect()
+    }
+}
+
+/// A value as text of a bounded length; `None`: it is none.
+pub(crate) fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) | Value::Text(text) => Some(bounded(text)),
+        value => Some(bounded(&value.to_string())),
     }
 }
 

@@ -110,6 +110,15 @@ impl Rule {
         [Some(&self.id), self.name.as_ref()].into_iter().flatten().map(String::as_str)
     }
 
+    /// Does it have a query that matches the record? What tells of alerts has to be asked for by its stream's name.
+    pub(crate) fn asks_for(&self, row: &Row) -> bool {
+        let tells_of_alerts = row.stream.as_str() == StreamName::ALERTS;
+        self.matches.as_ref().is_some_and(|matches| {
+            (self.streams.is_empty() && !tells_of_alerts || self.streams.contains(&row.stream))
+                && matches.query.matches(&row.placed())
+        })
+    }
+
     /// The record's group, and what else it is to the rule. `None`: it does not count.
     pub(crate) fn fact(&self, row: &Row) -> Option<(BTreeMap<String, String>, Fact)> {
         let asked = Asked::new(row, self.matches.as_ref().map_or(&[], |matches| &matches.extract));

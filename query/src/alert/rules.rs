@@ -1,6 +1,7 @@
 //! The rules in use: the starter pack and what lies in the configured files and folders, through the configured pipelines,
 //! read again when any of it changes. A change with a mistake in it changes nothing but the list of mistakes.
 
+use super::history::PastState;
 use crate::{Metrics, settings::AlertSettings};
 use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ struct State {
     errors: Vec<RuleError>,
     /// What was read last, whether or not it was good.
     read: RuleTexts,
+    /// How it stands with what rules that remember are handed; `None`: nothing is watched here.
+    pasts: Option<BTreeMap<&'static str, BTreeMap<String, PastState>>>,
 }
 
 /// What rules are made of: all that was read of files.
@@ -96,7 +99,7 @@ impl RuleBook {
             pipelines: settings.pipelines.clone(),
             starter: settings.starter,
             metrics,
-            state: Mutex::new(State { rules: Arc::new(rules), errors, read }),
+            state: Mutex::new(State { rules: Arc::new(rules), errors, read, pasts: None }),
         };
         book.say(&book.lock());
         book
@@ -134,7 +137,12 @@ impl RuleBook {
         state.read = read;
         state.errors = errors;
         if state.errors.is_empty() {
+            for gone in state.rules.rules().iter().filter(|rule| rules.get(&rule.id).is_none()) {
+                self.metrics.forget_rule(gone);
+            }
             state.rules = Arc::new(rules);
+            // How it stands with these is not known yet.
+            state.pasts = state.pasts.take().map(|_| BTreeMap::new());
             self.say(&state);
             return Some(Arc::clone(&state.rules));
         }
@@ -149,11 +157,28 @@ impl RuleBook {
         texts.one(id)
     }
 
-    /// As JSON, for the API.
+    /// How it stands with what rules that remember are handed, on this node, by one of those who hand it over.
+    pub fn set_pasts(&self, who: &'static str, pasts: BTreeMap<String, PastState>) {
+        self.lock().pasts.get_or_insert_default().insert(who, pasts);
+    }
+
+    /// As JSON, for the API: each rule with what it did on this node since it started.
     pub fn describe(&self) -> Value {
         let state = self.lock();
+        let described = state.rules.rules().iter().map(|rule| {
+            let mut described = json!(rule);
+            described["activity"] = json!(self.metrics.activity(rule));
+            if let Some(pasts) = &state.pasts
+                && rule.remembers()
+            {
+                described["past"] = json!(
+                    pasts.values().find_map(|pasts| pasts.get(&rule.id)).unwrap_or(&PastState::Pending)
+                );
+            }
+            described
+        });
         json!({
-            "rules": state.rules.rules(),
+            "rules": described.collect::<Vec<_>>(),
             "errors": state.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }

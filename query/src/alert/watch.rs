@@ -9,16 +9,18 @@
 //! that rules that group by host see all they need. What others match goes on to `<topic>.matches`, by rule and group, whose
 //! partitions (slices) are watched the same way and decide about those groups alone: see [`millrace_detect::Share`].
 
+mod account;
 mod lane;
 mod outlet;
 mod sources;
 
-use super::{RuleBook, lifecycle::Lifecycle};
+use super::{Histories, RuleBook, lifecycle::Lifecycle};
 use crate::{DETECT_GROUP, MATCHES_GROUP, Metrics};
+use account::Account;
 use anyhow::Context as _;
 use lane::{Lane, SOURCES, STATE};
 use millrace_catalogue::{Acquisition, AlertState, Catalogue, Cut, Ownership, PublishError};
-use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Share};
+use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Past, Share};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
     Clock, Declarations, Partition, Row, StreamName, declared::take_words, wire::MatchOrigin,
@@ -111,6 +113,9 @@ pub struct Watch {
     consumer: AnyConsumer,
     lanes: BTreeMap<Partition, Lane>,
     lifecycle: Lifecycle,
+    account: Account,
+    /// Where what was there before rules came is asked for.
+    histories: Histories,
     /// Something happened that people wait for.
     urgent: bool,
     committed: Instant,
@@ -121,12 +126,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Runs until `shutdown`. What breaks off is begun again from what was last made durable.
+    /// Runs until `shutdown`, over the topic and over what its partitions hand on; each asks for histories of its own. What breaks off is begun again from what was last made durable.
     pub async fn run(
         parts: WatchParts,
+        histories: [Histories; 2],
         status: Arc<WatchStatus>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        let [of_records, of_slices] = histories;
         let matches = parts.topic.matches().await?;
         let records = || Input::Records {
             ledger: Ledger::new(),
@@ -136,23 +143,26 @@ impl Watch {
         };
         let slices = || Input::Matches { topic: matches.clone() };
         tokio::try_join!(
-            Self::keep_on(&parts, &status, &records, &shutdown),
-            Self::keep_on(&parts, &status, &slices, &shutdown),
+            Self::keep_on(&parts, of_records, &status, &records, &shutdown),
+            Self::keep_on(&parts, of_slices, &status, &slices, &shutdown),
         )?;
         Ok(())
     }
 
     async fn keep_on(
         parts: &WatchParts,
+        mut histories: Histories,
         status: &Arc<WatchStatus>,
         input: &impl Fn() -> Input,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
-            let mut watch = Self::open(parts.clone(), Arc::clone(status), input())?;
+            let mut watch = Self::open(parts.clone(), histories, Arc::clone(status), input())?;
             let outcome = watch.flow(shutdown).await;
             let group = watch.input.group();
+            watch.let_go();
             watch.consumer.close().await;
+            histories = watch.histories;
             if let Err(error) = outcome {
                 tracing::warn!(
                     group,
@@ -166,7 +176,12 @@ impl Watch {
         Ok(())
     }
 
-    fn open(parts: WatchParts, status: Arc<WatchStatus>, input: Input) -> anyhow::Result<Self> {
+    fn open(
+        parts: WatchParts,
+        histories: Histories,
+        status: Arc<WatchStatus>,
+        input: Input,
+    ) -> anyhow::Result<Self> {
         let consumer = input.topic(&parts).consumer(input.group())?;
         Ok(Self {
             status,
@@ -174,6 +189,8 @@ impl Watch {
             input,
             lanes: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
+            account: Account::default(),
+            histories,
             urgent: false,
             committed: Instant::now(),
             pause: COMMIT,
@@ -194,7 +211,10 @@ impl Watch {
                     if self.reloaded.elapsed() >= RELOAD {
                         self.reload().await?;
                     }
+                    self.measure_lag();
+                    self.ask_for_history();
                 }
+                past = self.histories.next() => self.remember(&past),
                 event = self.consumer.next() => match event {
                     Some(ConsumerEvent::Assigned(assignment)) => self.assigned(assignment).await?,
                     Some(ConsumerEvent::Revoked(revocation)) => {
@@ -207,6 +227,7 @@ impl Watch {
                         if let Input::Records { ledger, .. } = &mut self.input {
                             ledger.forget(&revocation.partitions);
                         }
+                        self.forget_lag(&revocation.partitions);
                         revocation.done();
                     }
                     Some(ConsumerEvent::Messages(messages)) => {
@@ -250,6 +271,7 @@ impl Watch {
             let lane = self.lane(&topic, ownership, assigned, share).await?;
             starts.push((assigned.partition, Start::Offset(lane.next)));
             self.lanes.insert(assigned.partition, lane);
+            self.account.lag.assigned(assigned.partition, self.parts.clock.now());
         }
         self.status.set(group, None);
         assignment.start(starts);
@@ -300,6 +322,7 @@ impl Watch {
             detector,
             version,
             told_behind: true,
+            reminded: false,
             sources,
         })
     }
@@ -366,6 +389,7 @@ impl Watch {
                 declared.coerce(&mut record.attributes, |_| {});
             }
             let row = Row { id, stream: accounted.stream.clone(), time: record.time(), record };
+            self.account.look(&lane.detector, &row, &self.parts.metrics);
             lane.detector.observe(&row, now, &mut findings);
         }
         lane.next = message.offset + 1;
@@ -373,6 +397,7 @@ impl Watch {
             let origin = lane.origin(message.partition);
             outlet.send(origin, lane.detector.handed()).await?;
         }
+        self.account.lag.taken(message.partition, message.timestamp);
         self.found(message.partition, findings);
         Ok(())
     }
@@ -460,13 +485,31 @@ impl Watch {
         }
     }
 
+    /// What was there before rules that are new.
+    fn ask_for_history(&mut self) {
+        let states = self.histories.look(self.lanes.values().map(|lane| &lane.detector));
+        self.parts.rules.set_pasts(self.input.group(), states);
+    }
+
+    /// What was there before a rule came is known to it from here on.
+    fn remember(&mut self, past: &Past) {
+        for lane in self.lanes.values_mut() {
+            lane.reminded |= lane.detector.remember(past);
+        }
+    }
+
     async fn reload(&mut self) -> anyhow::Result<()> {
         self.reloaded = Instant::now();
         let book = Arc::clone(&self.parts.rules);
         tokio::task::spawn_blocking(move || book.reload()).await?;
         // Whoever asked first was told that there are others.
         let rules = self.parts.rules.current();
-        for lane in self.lanes.values_mut().filter(|lane| !Arc::ptr_eq(lane.detector.rules(), &rules)) {
+        if self.lanes.values().all(|lane| Arc::ptr_eq(lane.detector.rules(), &rules)) {
+            return Ok(());
+        }
+        self.account();
+        self.histories.rules_replaced();
+        for lane in self.lanes.values_mut() {
             lane.detector.replace_rules(Arc::clone(&rules));
         }
         Ok(())
@@ -476,6 +519,7 @@ impl Watch {
     async fn commit(&mut self) -> anyhow::Result<()> {
         self.committed = Instant::now();
         self.urgent = false;
+        self.account();
         let alerts = self.lifecycle.changes();
         // With alerts all partitions go along, if only onto the spot: a node that lost them must not write alerts.
         let moved: Vec<Partition> = self

@@ -356,6 +356,11 @@ pub(super) struct Rule {
     /// How often it was right, as far as people have said.
     #[schema(nullable = false)]
     verdicts: Option<crate::alert::judge::Precision>,
+    /// What it did on this node since the node started.
+    activity: crate::metrics::RuleActivity,
+    /// Has it been handed what was there before it? Of rules that remember, where rules are evaluated on this node.
+    #[schema(nullable = false)]
+    past: Option<crate::alert::history::PastState>,
 }
 
 /// A step of a sequence.

@@ -103,6 +103,9 @@ impl Detector {
                 if hours.clock.heard().plus(FORGOTTEN) <= self.now {
                     return self.close(key, rule, &group, out);
                 }
+                if hours.is_asleep() {
+                    return self.keep(key, group);
+                }
                 let end = hours.clock.at(until);
                 let ended = hours.end_before(end, baseline.interval);
                 ended.into_iter().map(|counted| is_unusual(baseline, counted)).collect()
@@ -185,6 +188,9 @@ impl Detector {
                 };
                 let when = series.clock.when(step).plus(self.settings.patience);
                 Some(when.max(self.now.plus(metric.window / LOOKS)))
+            }
+            (RuleKind::Baseline(_), Some(State::Hours(hours))) if hours.is_asleep() => {
+                Some(hours.clock.heard().plus(FORGOTTEN))
             }
             (RuleKind::Baseline(baseline), Some(State::Hours(hours))) => {
                 let when = hours.ends_at(baseline.interval).plus(self.settings.patience);

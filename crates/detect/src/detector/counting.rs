@@ -56,8 +56,7 @@ impl Detector {
                 Some(value) => known.take(value, held.event.time, held.event.heard, what.novelty()),
                 None => (true, 0),
             };
-            self.of_rules[held.place].evicted += forgotten;
-            self.stats.evicted += forgotten;
+            self.forgotten(held.place, forgotten);
             if new {
                 news.push(names);
             }
@@ -105,8 +104,7 @@ impl Detector {
                 let chain =
                     Chain { steps: &sequence.chain, within: sequence.within, ordered: sequence.ordered };
                 let (events, forgotten) = steps.take(event, *bits, &chain, self.settings.patience);
-                self.stats.evicted += forgotten;
-                self.of_rules[group.rule].evicted += forgotten;
+                self.forgotten(group.rule, forgotten);
                 events
             }
             _ => Some(vec![event]),

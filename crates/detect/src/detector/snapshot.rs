@@ -1,6 +1,6 @@
 //! What a detector has counted, as text, to be stored beside the offsets up to which it has read.
 //!
-//! Format 2, JSON: `{version, now, started, rules: [{id, title, level, digest, groups: [{values, state?, episode?, due}], waiting}],
+//! Format 2, JSON: `{version, now, started, begun, pasts, rules: [{id, title, level, digest, groups: [{values, state?, episode?, due}], waiting}],
 //! untold, pending}`; a state is as [`State`] has it, an event `[time, heard, record id, value | null, weight]`. Rules and groups
 //! are sorted, so that equal states have equal snapshots. Format 1, which is read, had `events` of thresholds in place of
 //! states, with times in nanoseconds.
@@ -47,6 +47,9 @@ struct Saved {
     /// Ids and digests of rules whose one group is there before anything was heard of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     begun: Vec<(String, String)>,
+    /// Ids and digests of rules that remember, with the time before which what was there is to be handed over, if it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pasts: Vec<(String, String, Option<i64>)>,
     rules: Vec<SavedRule>,
     /// Fingerprints of the groups whose changes no finding has told of.
     untold: Vec<String>,
@@ -169,10 +172,11 @@ impl Detector {
             version: VERSION,
             now: self.now.0,
             started: self.started.map(|started| started.0),
-            begun: self
-                .begun
+            begun: self.begun.iter().filter_map(|id| Some((id.clone(), self.digest(id)?))).collect(),
+            pasts: self
+                .pasts
                 .iter()
-                .filter_map(|id| Some((id.clone(), format!("{:032x}", self.rules.get(id)?.digest))))
+                .filter_map(|(id, until)| Some((id.clone(), self.digest(id)?, until.map(|until| until.0))))
                 .collect(),
             rules: rules.into_values().collect(),
             untold: self.untold.iter().map(|key| format!("{key:032x}")).collect(),
@@ -194,13 +198,13 @@ impl Detector {
         *self = Self { stats: self.stats, ..new };
         self.now = Timestamp(saved.now);
         self.started = saved.started.map(Timestamp);
-        self.begun = saved
-            .begun
-            .into_iter()
-            .filter(|(id, digest)| {
-                self.rules.get(id).is_some_and(|rule| format!("{:032x}", rule.digest) == *digest)
-            })
-            .map(|(id, _)| id)
+        let begun = saved.begun.into_iter();
+        self.begun =
+            begun.filter(|(id, digest)| self.digest(id).as_ref() == Some(digest)).map(|(id, _)| id).collect();
+        let pasts = saved.pasts.into_iter();
+        self.pasts = pasts
+            .filter(|(id, digest, _)| self.digest(id).as_ref() == Some(digest))
+            .map(|(id, _, until)| (id, until.map(Timestamp)))
             .collect();
         self.resumes = Some(self.now);
         self.pending = saved.pending;
@@ -223,6 +227,11 @@ impl Detector {
             self.waiting.push(held);
         }
         Ok(())
+    }
+
+    /// By what a rule decides, as snapshots have it.
+    fn digest(&self, rule: &str) -> Option<String> {
+        self.rules.get(rule).map(|rule| format!("{:032x}", rule.digest))
     }
 
     fn restore_group(&mut self, rule: &SavedRule, group: SavedGroup, untold: &BTreeSet<u128>) {

@@ -1,7 +1,7 @@
 //! What each kind of rule does, case by case: those that `ElastAlert` 2's rule types are tested with, told of ours. What it calls
 //! a match is here a record that makes a rule fire or goes on with that; its silence is over when ours is resolved.
 
-use crate::{Detector, DetectorSettings, Finding, FindingKind, RuleFile, RuleSet};
+use crate::{Detector, DetectorSettings, Finding, FindingKind, Past, RuleFile, RuleSet};
 use millrace_model::{Attributes, LogRecord, RecordId, Row, SourceId, StreamName, Timestamp, Value};
 use serde_json::{Value as Json, json};
 use std::{sync::Arc, time::Duration};
@@ -326,6 +326,10 @@ fn change() {
 
 fn new_term(more: &str) -> Play {
     let mut play = Play::new(&format!("kind: new_term\nquery: '*'\nnew_term: {{ {more} }}"));
+    play.detector.tick(at(-1000), &mut play.out);
+    let rules = Arc::clone(play.detector.rules());
+    let mut past = Past::new(&rules.rules()[0], at(-1000));
+    let long_ago = at(-2 * 86_400_000);
     for (number, known) in
         [json!({ "a": "key1", "b": "key1" }), json!({ "a": "key2", "b": "key2" })].iter().enumerate()
     {
@@ -333,10 +337,12 @@ fn new_term(more: &str) -> Play {
         for (name, value) in known.as_object().unwrap() {
             attributes.set(name.as_str(), value.as_str().unwrap());
         }
-        let record = LogRecord { timestamp: Some(at(-1000)), attributes, ..LogRecord::default() };
+        let record = LogRecord { timestamp: Some(long_ago), attributes, ..LogRecord::default() };
         let id = RecordId { source: SourceId(9), position: number as u64, index: 0 };
-        play.detector.remember(&Row { id, stream: StreamName::default(), time: at(-1000), record });
+        let row = Row { id, stream: StreamName::default(), time: long_ago, record };
+        past.observe(&rules.rules()[0], &row).unwrap();
     }
+    assert!(play.detector.remember(&past));
     play
 }
 

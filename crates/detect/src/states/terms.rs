@@ -44,9 +44,25 @@ impl Terms {
         self.latest = self.latest.plus(by);
     }
 
-    /// What is known is enough to tell what is new.
-    pub(crate) fn learned(&mut self) {
-        self.began = Timestamp::MIN;
+    /// Remembering had begun by then.
+    pub(crate) fn began_by(&mut self, heard: Timestamp) {
+        self.began = self.began.min(heard);
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// What was there before, too, as if it had been remembered then. Returns how many values were forgotten for want of room.
+    pub(crate) fn follow(&mut self, before: &Self) -> u64 {
+        self.began_by(before.began);
+        self.latest = self.latest.max(before.latest);
+        for (value, (second, count)) in &before.seen {
+            let known = self.seen.entry(*value).or_insert((*second, 0));
+            *known = (known.0.max(*second), known.1.saturating_add(*count));
+        }
+        self.make_room()
     }
 
     /// A value was there; says whether that is news. How many were forgotten for want of room comes second.
@@ -66,14 +82,14 @@ impl Terms {
         }
         let new = known.1 <= what.rare;
         *known = (known.0.max(second), known.1.saturating_add(1));
-        let forgotten = if self.seen.len() > MOST { self.make_room() } else { 0 };
-        (new && heard.since(self.began) >= what.learn, forgotten)
+        (new && heard.since(self.began) >= what.learn, self.make_room())
     }
 
-    /// Forgets a tenth: those that were there longest ago.
+    /// Where there are too many, forgets all but nine tenths of the most: those that were there longest ago.
     fn make_room(&mut self) -> u64 {
+        let Some(beyond) = self.seen.len().checked_sub(MOST + 1) else { return 0 };
         let mut times: Vec<i64> = self.seen.values().map(|(second, _)| *second).collect();
-        let (_, oldest, _) = times.select_nth_unstable(MOST / 10);
+        let (_, oldest, _) = times.select_nth_unstable(beyond + MOST / 10);
         let (oldest, before) = (*oldest, self.seen.len());
         self.seen.retain(|_, (second, _)| *second > oldest);
         (before - self.seen.len()) as u64

@@ -30,6 +30,8 @@ pub(super) struct Lane {
     /// When the last message was read that had waited long.
     pub(super) behind: Option<Instant>,
     pub(super) detector: Detector,
+    /// Its rules were handed something that is not durable.
+    pub(super) reminded: bool,
     /// The stored rule state's version.
     pub(super) version: Option<u64>,
     /// Slices may take it to be behind.
@@ -70,9 +72,9 @@ impl Lane {
         MatchOrigin { partition, topic_id: self.topic_id, offset: self.next - 1, piece: None, behind }
     }
 
-    /// Has it moved since it was last made durable?
+    /// Is there anything new since it was last made durable?
     pub(super) fn has_moved(&self) -> bool {
-        self.published != Some(self.next)
+        self.reminded || self.published != Some(self.next)
     }
 
     /// What is made durable of it: its place,
@@ -99,6 +101,7 @@ impl Lane {
     pub(super) fn published(&mut self) {
         let next = |version: Option<u64>| Some(version.map_or(1, |version| version + 1));
         self.published = Some(self.next);
+        self.reminded = false;
         self.version = next(self.version);
         if let Some((_, version)) = &mut self.sources {
             *version = next(*version);

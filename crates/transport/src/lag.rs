@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Lag(HashMap<Partition, Seen>);
+pub struct Lag(HashMap<Partition, Seen>);
 
 #[derive(Debug)]
 struct Seen {
@@ -19,24 +19,24 @@ struct Seen {
 
 impl Lag {
     /// A partition is ours.
-    pub(crate) fn assigned(&mut self, partition: Partition, now: Timestamp) {
+    pub fn assigned(&mut self, partition: Partition, now: Timestamp) {
         self.0.insert(partition, Seen { assigned: now, taken: None, caught_up: None });
     }
 
     /// Partitions are not ours any more.
-    pub(crate) fn forget(&mut self, partitions: &[Partition]) {
+    pub fn forget(&mut self, partitions: &[Partition]) {
         self.0.retain(|partition, _| !partitions.contains(partition));
     }
 
     /// A message was taken in, which the topic took at that time.
-    pub(crate) fn taken(&mut self, partition: Partition, time: Timestamp) {
+    pub fn taken(&mut self, partition: Partition, time: Timestamp) {
         if let Some(seen) = self.0.get_mut(&partition) {
             seen.taken = Some(seen.taken.map_or(time, |latest| latest.max(time)));
         }
     }
 
     /// How long the oldest of so many messages waits; zero where there is none.
-    pub(crate) fn waits(&mut self, partition: Partition, messages: i64, now: Timestamp) -> Duration {
+    pub fn waits(&mut self, partition: Partition, messages: i64, now: Timestamp) -> Duration {
         let Some(seen) = self.0.get_mut(&partition) else { return Duration::ZERO };
         if messages <= 0 {
             seen.caught_up = Some(now);
