@@ -388,7 +388,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             clock: Arc::clone(&base.clock),
             metrics: metrics.clone(),
             rules: Arc::clone(&rules),
-            node,
+            node: node.clone(),
             wake,
             declared,
         };
@@ -401,6 +401,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             wake: Arc::clone(&alerts_changed),
             ring,
             put: put.clone(),
+            node,
         });
         let notifier = Notifier::new(
             catalogue.clone(),
