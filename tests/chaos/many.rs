@@ -131,7 +131,7 @@ fn start<'a>(
     };
     let mut indexers: Vec<Role<'_>> = (1..=plan.indexers).map(indexer).collect();
     let mut agents: Vec<Role<'_>> = (0..FILES / 2).map(agent).collect();
-    let mut query = Role::query(site, plan);
+    let mut query = Role::query(site, plan, "query", "");
     let server = query.server();
     for role in indexers.iter_mut().chain([&mut query]).chain(&mut agents) {
         role.start();

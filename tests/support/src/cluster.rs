@@ -72,7 +72,7 @@ pub struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// Writes the configurations.
     pub fn new(site: &'a Site, plan: Plan<'_>) -> Self {
-        let query = Role::query(site, plan);
+        let query = Role::query(site, plan, "query", "");
         let server = query.server();
         let indexers = (1..=plan.indexers).map(|nth| Role::indexer(site, plan, &format!("indexer-{nth}")));
         let indexers = indexers.collect();
@@ -138,10 +138,10 @@ impl<'a> Cluster<'a> {
 }
 
 impl<'a> Role<'a> {
-    /// An agent with a state folder `<name>` of its own, which reads those of the site's logs whose names match a glob.
+    /// The agent of a host `<name>`, with a state folder of that name, which reads those of the site's logs whose names match a glob.
     pub fn agent(site: &'a Site, plan: Plan<'_>, name: &str, logs: &str) -> Self {
         let more = format!(
-            "state_dir = \"{}\"\n[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}\"]\n",
+            "host = \"{name}\"\nstate_dir = \"{}\"\n[agent.sources.all]\ntype = \"file\"\ninclude = [\"{}\"]\n",
             site.path(name).display(),
             site.log(logs).display()
         );
@@ -153,9 +153,9 @@ impl<'a> Role<'a> {
         Self::new(site, plan, "indexer", name, &format!("seal_age = \"{}\"\n", plan.seal_age))
     }
 
-    /// A query node.
-    pub fn query(site: &'a Site, plan: Plan<'_>) -> Self {
-        Self::new(site, plan, "query", "query", "")
+    /// A query node; `more` is what stands in `[query]` and in the sections below it.
+    pub fn query(site: &'a Site, plan: Plan<'_>, name: &str, more: &str) -> Self {
+        Self::new(site, plan, "query", name, more)
     }
 
     fn new(site: &'a Site, plan: Plan<'_>, kind: &'static str, name: &str, more: &str) -> Self {
