@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures target/release/millrace and prints markdown; builds nothing.
 #
-#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput] [store] [indexer]
+#   bench/run.sh [--short] [--write] [idle] [files] [freshness] [throughput] [detection] [store] [indexer]
 #
-# Without names: the first four, and store where MILLRACE_CORPORA is set (bench/store says what it must hold, and which
+# Without names: the first five, and store where MILLRACE_CORPORA is set (bench/store says what it must hold, and which
 # program it needs). --short takes a few minutes and is for trying it out; its figures are no result.
 # --write puts the rows into bench/RESULTS.md as well. Settings from outside:
 #   MILLRACE_BIN            the binary [target/release/millrace]
@@ -24,12 +24,12 @@ for argument in "$@"; do
     case $argument in
         --short) short=true ;;
         --write) write=true ;;
-        idle | files | freshness | throughput | store | indexer) names+=("$argument") ;;
+        idle | files | freshness | throughput | detection | store | indexer) names+=("$argument") ;;
         *) usage ;;
     esac
 done
 if [ ${#names[@]} -eq 0 ]; then
-    names=(idle files freshness throughput)
+    names=(idle files freshness throughput detection)
     if [ -n "${MILLRACE_CORPORA:-}" ]; then
         names+=(store)
     fi
@@ -46,6 +46,7 @@ command_of() {
         files) echo "bench/idle.py --files $($short && echo 1000 || echo 10000) --seconds $($short && echo 5 || echo 60)" ;;
         freshness) echo "bench/freshness.py --seconds $($short && echo 20 || echo 300)" ;;
         throughput) echo "bench/throughput.py --lines $($short && echo 100000 || echo 2000000)" ;;
+        detection) echo "bench/detection.py latency$($short && echo " --short")" ;;
         indexer) echo "bench/indexer.py$($short && echo " --short")" ;;
         store) echo "bench/store$($short && echo " --short")" ;;
     esac

@@ -389,7 +389,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             clock: Arc::clone(&base.clock),
             metrics: metrics.clone(),
             rules: Arc::clone(&rules),
-            node,
+            node: node.clone(),
             wake,
             declared,
         };
@@ -402,6 +402,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             wake: Arc::clone(&alerts_changed),
             ring,
             put: put.clone(),
+            node,
         });
         let notifier = Notifier::new(
             catalogue.clone(),

@@ -1,10 +1,13 @@
 //! The long fault tests, run by `make chaos`: millions of numbered lines in files that are rotated while they are written,
-//! and processes, servers and disks that fail at random moments. In the end each number is found once.
+//! and processes, servers and disks that fail at random moments. In the end each number is found once, and each attack is one alert.
 //!
 //! `MILLRACE_CHAOS_SEED` has chance repeat itself, as far as a busy machine does. `MILLRACE_CHAOS_LINES`,
-//! `MILLRACE_CHAOS_KILLS` (of each process, in the two smaller tests) and `MILLRACE_CHAOS_FAULTS` (in the large one) say how much.
+//! `MILLRACE_CHAOS_KILLS` (of each process in the two smaller tests, of all in those of detection), `MILLRACE_CHAOS_EPISODES` (attacks) and
+//! `MILLRACE_CHAOS_FAULTS` (in the large one) say how much.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "chaos/detection.rs"]
+mod detection;
 #[path = "chaos/faults.rs"]
 mod faults;
 #[path = "chaos/many.rs"]

@@ -166,6 +166,52 @@ fn rules_change_while_it_runs_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn rules_that_cannot_be_used_are_named_and_a_hostile_pattern_holds_nobody_up() {
+    let site = Site::new(BINARY);
+    let webhook = Webhook::start();
+    fs::create_dir(site.path("rules")).unwrap();
+    let taking_out = |title: &str, id: u32, pattern: &str| {
+        rule(title, id, "long").replace("threshold:\n", &format!("extract: '{pattern}'\nthreshold:\n"))
+    };
+    let sigma = "title: Back\nlogsource: {}\ndetection:\n  s:\n    message|re: '(a+)\\1'\n  condition: s\n";
+    let refused = [
+        ("no-yaml.yml", "title: [\n".to_owned()),
+        ("unknown-key.yml", rule("Unknown", 1, "alpha").replace("level: low", "levle: low")),
+        ("looks-ahead.yml", taking_out("Ahead", 2, "(?P<x>a(?=b))")),
+        ("too-large.yml", taking_out("Large", 3, "(?P<x>(?:\\w{1,900}){1,900})")),
+        ("back-reference.yml", sigma.to_owned()),
+    ];
+    for (file, text) in &refused {
+        site.write(&format!("rules/{file}"), text);
+    }
+    // Where a pattern is tried in all ways, this one takes longer than anybody waits.
+    let slow = taking_out("Slow", 4, "(?P<x>(?:a+)+)(?:a|a?)+$")
+        .replace("window: 10m", "window: 10m\n  group_by: [x]");
+    site.write("rules/slow.yml", &slow);
+    site.write("rules/good.yml", &rule("Good", 5, "alpha"));
+    let settings = settings(&site, &webhook)
+        + &format!("[query.alerts]\nstarter = false\nrules = [\"{}\"]\n", site.path("rules").display());
+    let up = site.up(&settings).started();
+
+    let told = up.server.get("/api/v1/rules");
+    let errors: Vec<&str> =
+        told["errors"].as_array().unwrap().iter().map(|error| error.as_str().unwrap()).collect();
+    for (file, _) in &refused {
+        assert_eq!(errors.iter().filter(|error| error.contains(file)).count(), 1, "{file}: {errors:#?}");
+    }
+    assert_eq!(errors.len(), refused.len(), "{errors:#?}");
+    assert_eq!(up.server.metric("millrace_query_broken_rules"), Some(refused.len() as f64));
+    let titles: BTreeSet<&str> =
+        told["rules"].as_array().unwrap().iter().map(|rule| rule["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, BTreeSet::from(["Good", "Slow"]));
+
+    let hostile = format!("long {}!\n", "a".repeat(50_000)).repeat(20);
+    site.append("app.log", hostile + "alpha\n");
+    wait::until_true("both fire", DEADLINE, || up.server.alerts().len() == 2);
+    wait::until_true("both are told", DEADLINE, || webhook.posts().len() == 2);
+}
+
+#[test]
 fn an_alert_that_is_over_is_resolved_and_told_once() {
     let site = Site::new(BINARY);
     let webhook = Webhook::start();

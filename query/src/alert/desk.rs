@@ -2,7 +2,7 @@
 //! comes of it into the outbox, in one transaction with what is known then. Several nodes may do so beside each other: whoever
 //! has read what another has changed is refused, and looks again.
 //!
-//! It also writes the history of alerts into the stream `alerts`.
+//! It also writes the history of alerts into the stream `alerts`: one node at a time, whoever has the lease.
 
 use super::{
     plan::{self, Group, View, plan},
@@ -29,6 +29,10 @@ const PART: u32 = 5;
 const AT_ONCE: u32 = 500;
 /// Where history cannot be written, it is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
+/// Whoever writes history may do so; where that node is gone, another goes on after [`LEASE`].
+const HISTORY: &str = "alert-history";
+/// Longer than writing takes.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// What a desk is made of.
 pub struct DeskParts {
@@ -44,6 +48,8 @@ pub struct DeskParts {
     pub ring: watch::Sender<()>,
     /// What takes records in, if anything does here.
     pub put: Option<Put>,
+    /// This node's name in the catalogue.
+    pub node: String,
 }
 
 /// Decides who is told.
@@ -135,24 +141,35 @@ impl Desk {
         if let Err(error) = write_history(&self.parts, put).await {
             tracing::warn!(error = format!("{error:#}"), "the history of alerts waits");
             self.not_before = Some(Instant::now() + RETRY);
+            // Another may be able to.
+            if let Err(error) = self.parts.catalogue.release(HISTORY, &self.parts.node).await {
+                tracing::warn!(%error, "the lease of the history of alerts cannot be given back");
+            }
         }
     }
 }
 
 async fn write_history(parts: &DeskParts, put: &Put) -> anyhow::Result<()> {
     let stream: StreamName = STREAM.parse().map_err(anyhow::Error::msg)?;
-    let some = parts.catalogue.unrecorded_alerts(AT_ONCE).await?;
+    let catalogue = &parts.catalogue;
+    if catalogue.unrecorded_alerts(1).await?.is_empty()
+        || !catalogue.lease(HISTORY, &parts.node, LEASE).await?
+    {
+        return Ok(());
+    }
+    // Read under the lease: another may just have written what was there before.
+    let some = catalogue.unrecorded_alerts(AT_ONCE).await?;
     if some.is_empty() {
         return Ok(());
     }
     let mut records = Vec::with_capacity(some.len());
     for kept in &some {
-        let verdict = parts.catalogue.verdict(&kept.alert.id).await?;
+        let verdict = catalogue.verdict(&kept.alert.id).await?;
         records.push(record(kept, verdict.as_ref(), parts.clock.now()));
     }
     put(stream, records).await.map_err(anyhow::Error::msg)?;
     let revisions: Vec<_> = some.into_iter().map(|kept| (kept.alert.id, kept.revision)).collect();
-    parts.catalogue.recorded(&revisions).await?;
+    catalogue.recorded(&revisions).await?;
     Ok(())
 }
 

@@ -17,6 +17,10 @@ async fn catalogue() -> (Catalogue, Arc<ManualClock>, tempfile::TempDir) {
 }
 
 fn desk(catalogue: &Catalogue, clock: &Arc<ManualClock>, put: Option<Put>) -> Desk {
+    desk_of("one", catalogue, clock, put)
+}
+
+fn desk_of(node: &str, catalogue: &Catalogue, clock: &Arc<ManualClock>, put: Option<Put>) -> Desk {
     let receivers = [("ops".to_owned(), None)].into();
     Desk::new(DeskParts {
         catalogue: catalogue.clone(),
@@ -25,6 +29,7 @@ fn desk(catalogue: &Catalogue, clock: &Arc<ManualClock>, put: Option<Put>) -> De
         wake: Arc::new(Notify::new()),
         ring: watch::channel(()).0,
         put,
+        node: node.to_owned(),
     })
 }
 
@@ -148,4 +153,60 @@ async fn history_is_told_of_each_change_and_waits_where_nothing_is_taken_in() {
         |name: &str| records[1].attributes.get(name).and_then(|value| value.as_str().map(str::to_owned));
     assert_eq!(attribute("alert.state").as_deref(), Some("resolved"));
     assert_eq!((attribute("host").as_deref(), attribute("rule.id").as_deref()), (Some("web1"), Some("r")));
+}
+
+#[tokio::test]
+async fn history_is_written_by_one_of_two_nodes_and_by_the_other_when_that_cannot() {
+    let (catalogue, clock, _folder) = catalogue().await;
+    let (records, broken) = (Records::default(), Arc::new(Mutex::new(String::new())));
+    let put = |node: &'static str| -> Put {
+        let (records, broken) = (Arc::clone(&records), Arc::clone(&broken));
+        Arc::new(move |_, some| {
+            let fails = *broken.lock().unwrap() == node;
+            let records = Arc::clone(&records);
+            Box::pin(async move {
+                // The other node looks before this one has noted what it wrote.
+                tokio::task::yield_now().await;
+                if fails {
+                    return Err("full".to_owned());
+                }
+                records.lock().unwrap().extend(some);
+                Ok(())
+            })
+        })
+    };
+    let mut one = desk_of("one", &catalogue, &clock, Some(put("one")));
+    let mut other = desk_of("other", &catalogue, &clock, Some(put("other")));
+    let written = || records.lock().unwrap().len();
+    for nth in 1..=20 {
+        let alert = alert(&format!("a{nth}"), AlertState::Firing, clock.now());
+        catalogue.upsert_alerts(&[alert]).await.unwrap();
+        tokio::join!(one.write_history(), other.write_history());
+        assert_eq!(written(), nth, "each change once");
+    }
+
+    // Whoever cannot write lets the other do it at once.
+    for (nth, node) in [(21, "one"), (22, "other")] {
+        node.clone_into(&mut broken.lock().unwrap());
+        let alert = alert(&format!("a{nth}"), AlertState::Firing, clock.now());
+        catalogue.upsert_alerts(&[alert]).await.unwrap();
+        for _ in 0..2 {
+            for desk in [&mut one, &mut other] {
+                desk.not_before = None;
+                desk.write_history().await;
+            }
+        }
+        assert_eq!(written(), nth, "{node} is broken");
+    }
+
+    // Whoever is gone holds it up until the lease ends.
+    broken.lock().unwrap().clear();
+    drop(one);
+    catalogue.upsert_alerts(&[alert("b", AlertState::Firing, clock.now())]).await.unwrap();
+    other.not_before = None;
+    other.write_history().await;
+    assert_eq!(written(), 22);
+    clock.advance(LEASE);
+    other.write_history().await;
+    assert_eq!(written(), 23);
 }
