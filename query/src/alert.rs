@@ -1,7 +1,7 @@
 //! Detection: records of the stream through rules ([`watch`]), findings into alerts ([`lifecycle`]), alerts to people: who
 //! is told of what is decided at a [`desk`] by a [`plan`], and told by a [`notify::Notifier`] through [`receivers`]. Everything
 //! between two commits is made durable in one transaction with the offsets that it rests on, and so is what is decided with
-//! what is to be sent. [`backtest`] tries a rule over what is kept.
+//! what is to be sent. Rules that ask again and again are carried out by a [`schedule`]. [`backtest`] tries a rule over what is kept.
 
 pub mod backtest;
 pub mod desk;
@@ -13,6 +13,7 @@ pub mod plan;
 pub mod receivers;
 pub mod routes;
 pub mod rules;
+pub mod schedule;
 pub mod silence;
 pub mod told;
 pub mod watch;
@@ -20,4 +21,5 @@ pub mod watch;
 pub use desk::{Desk, DeskParts};
 pub use notify::Notifier;
 pub use rules::RuleBook;
+pub use schedule::{Scheduler, SchedulerParts};
 pub use watch::{Watch, WatchParts, WatchStatus};

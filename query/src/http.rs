@@ -22,7 +22,7 @@ mod loki;
 mod openapi;
 pub mod page;
 pub mod parameters;
-mod piped;
+pub(crate) mod piped;
 mod pipeline;
 pub mod reprocess;
 pub mod router;

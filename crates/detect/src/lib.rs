@@ -17,6 +17,7 @@ mod matching;
 mod ours;
 mod replay;
 mod rule;
+mod schedule;
 mod set;
 mod sigma;
 mod states;
@@ -28,10 +29,12 @@ pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
 pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,
+    scheduled::{Firing, Held, MAX_ROWS, Scheduled},
 };
 pub use matching::Matches;
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};
+pub use schedule::Schedule;
 pub use set::RuleSet;
 pub use sigma::Pipelines;
 

@@ -292,6 +292,10 @@ impl Reading {
                 };
                 for (number, reference) in over.references.iter().enumerate() {
                     match names.get(reference.as_str()) {
+                        Some(input) if self.rules[*input].scheduled().is_some() => wrong.push((
+                            place,
+                            format!("{reference:?} is a scheduled query: it matches no records that could be counted"),
+                        )),
                         Some(input) => inputs.push((place, number, *input)),
                         None => wrong.push((
                             place,

@@ -1,8 +1,9 @@
 //! A rule tried over history: what it would have found, had it been there. The records come out of the index, in the order of
-//! their times, and go through the very engine that watches the stream.
+//! their times, and go through the very engine that watches the stream. Of a scheduled rule the query is answered for each of its times.
 
+use super::schedule::{self, Bounds};
 use crate::{Hits, Missing, SearchRequest, Searcher, search::walk::Walk};
-use millrace_detect::{Finding, Replay, RuleSet};
+use millrace_detect::{Finding, FindingKind, Firing, Replay, Rule, RuleSet};
 use millrace_filter::{Expr, Filter};
 use millrace_model::{Sight, TimeRange, Timestamp};
 use millrace_store::{Leaf, Order};
@@ -10,6 +11,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// So many records are in memory at once.
 const PAGE: usize = 10_000;
+/// So many runs of a scheduled rule are tried at most.
+pub const MAX_RUNS: usize = 1_000;
 /// So many findings are shown.
 const SAMPLES: usize = 20;
 
@@ -54,11 +57,7 @@ pub async fn run<L: Leaf>(
     let mut replay = Some(Replay::new(Arc::new(rules)));
     let mut walk = Walk::new(request, PAGE);
     while let Some(Hits { hits, missing, .. }) = walk.next(searcher).await? {
-        for missing in missing {
-            if !test.missing.contains(&missing) {
-                test.missing.push(missing);
-            }
-        }
+        missing.into_iter().for_each(|missing| test.misses(missing));
         test.records += hits.len() as u64;
         let Some(mut running) = replay.take() else { break };
         let tried = tokio::task::spawn_blocking(move || {
@@ -81,7 +80,40 @@ pub async fn run<L: Leaf>(
     Ok(test)
 }
 
+/// Tries a scheduled rule: its query is answered for each of its times in `range`, [`MAX_RUNS`] at most, one after the other. What was
+/// found before the first is not known: all that it finds fires.
+pub async fn run_scheduled<L: Leaf>(
+    searcher: &Searcher<L>,
+    bounds: Bounds,
+    rule: &Rule,
+    range: TimeRange,
+    interval: Duration,
+    sight: Sight,
+) -> Backtest {
+    let mut test = Backtest::default();
+    let mut firing = Firing::new();
+    let times = rule.scheduled().into_iter().flat_map(|scheduled| scheduled.schedule.times(range));
+    for at in times.take(MAX_RUNS) {
+        match schedule::ask(searcher, bounds, rule, at, sight.clone()).await {
+            Ok(answered) => {
+                test.records += answered.records;
+                let mut found = rule.found_by_run(at, &answered.table, !answered.is_cut_off(), &mut firing);
+                found.retain(|finding| finding.kind == FindingKind::Fired);
+                test.take(found, interval);
+            }
+            Err(reason) => test.misses(Missing::of(reason)),
+        }
+    }
+    test
+}
+
 impl Backtest {
+    fn misses(&mut self, missing: Missing) {
+        if !self.missing.contains(&missing) {
+            self.missing.push(missing);
+        }
+    }
+
     fn take(&mut self, found: Vec<Finding>, interval: Duration) {
         for finding in found {
             self.findings += 1;

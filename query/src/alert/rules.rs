@@ -120,6 +120,11 @@ impl RuleBook {
         Arc::clone(&self.lock().rules)
     }
 
+    /// Is nothing wrong with any rule? Else rules may be gone that are only broken.
+    pub fn is_whole(&self) -> bool {
+        self.lock().errors.is_empty()
+    }
+
     /// Reads the files again: the new rules, if they changed and are all good. Blocks on files.
     pub fn reload(&self) -> Option<Arc<RuleSet>> {
         let mut read = RuleTexts::read(&self.paths, &self.pipelines, self.starter);

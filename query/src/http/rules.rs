@@ -7,7 +7,13 @@ use super::{
     parameters::{interval, open_range, wrong},
     search::given,
 };
-use crate::{Missing, alert::backtest};
+use crate::{
+    Missing,
+    alert::{
+        backtest::{self, MAX_RUNS},
+        schedule::Bounds,
+    },
+};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
@@ -106,7 +112,7 @@ impl From<Finding> for Sample {
 /// Tries a rule over history.
 ///
 /// With the very engine that watches the stream, over the records that are kept. Of rules that count, each time that they would have
-/// fired; of those that single records satisfy, every record that does.
+/// fired; of those that single records satisfy, every record that does. Of a scheduled rule each of its runs is carried out, a thousand at most.
 #[utoipa::path(
     get,
     path = "/api/v1/rules/{id}/backtest",
@@ -143,8 +149,19 @@ pub(super) async fn backtest<L: Leaf + 'static>(
     let wanted = id.clone();
     let rules = tokio::task::spawn_blocking(move || book.one(&wanted)).await;
     let rules = rules.ok().flatten().ok_or_else(|| ApiError::NotFound(format!("no rule {id}")))?;
-    let tested = backtest::run(&api.searcher, rules, range, interval, api.sight(&caller));
-    let tested = tokio::time::timeout(LONGEST, tested).await.map_err(|_| ApiError::Timeout)??;
+    let sight = api.sight(&caller);
+    let testing = async {
+        let Some(rule) = rules.get(&id).filter(|rule| rule.scheduled().is_some()) else {
+            return Ok(backtest::run(&api.searcher, rules, range, interval, sight).await?);
+        };
+        let times = rule.scheduled().into_iter().flat_map(|scheduled| scheduled.schedule.times(range));
+        if times.take(MAX_RUNS + 1).count() > MAX_RUNS {
+            return Err(wrong("from", format!("the rule would run more than {MAX_RUNS} times in that time")));
+        }
+        let bounds = Bounds { timeout: api.timeout, memory: api.query_memory };
+        Ok(backtest::run_scheduled(&api.searcher, bounds, rule, range, interval, sight).await)
+    };
+    let tested = tokio::time::timeout(LONGEST, testing).await.map_err(|_| ApiError::Timeout)??;
     let bucket = |(start, count)| FindingBucket { start: Timestamp(start), count };
     Ok(Json(BacktestTold {
         rule_id: id,
