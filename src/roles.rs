@@ -21,7 +21,7 @@ use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
     alert::{
         Desk, DeskParts, Notifier, RuleBook, Scheduler, SchedulerParts, Watch, WatchParts, WatchStatus,
-        receivers,
+        copies, receivers,
         schedule::{self, Bounds},
     },
     dead_letters::DeadLetters,
@@ -386,6 +386,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
         let probed = Arc::clone(&status);
         base.admin.ready_if(move || {
             probed.problem().map(|problem| format!("detection: {problem}")).into_iter().collect()
+        });
+        let copying = copies::run(topic.clone(), catalogue.clone(), node.clone(), base.shutdown.clone());
+        base.tasks.spawn(async move {
+            copying.await;
+            Ok(())
         });
         let parts = WatchParts {
             topic,

@@ -121,6 +121,8 @@ const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/api/v1/topic", "", "", WriteAll),
     ("POST", "/api/v1/topic/messages", "", "", WriteAll),
     ("GET", "/api/v1/topic/dead", "", "", WriteAll),
+    // What people said of alerts is not an agent's to say.
+    ("GET", "/api/v1/topic/verdicts", "", "", Known),
     ("GET", "/loki/api/v1/query", "query=vector(1)", "", Read),
     ("GET", "/loki/api/v1/query_range", LOKI_TIMES, "", Read),
     ("GET", "/loki/api/v1/labels", "", "", Read),

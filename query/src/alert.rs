@@ -4,6 +4,7 @@
 //! what is to be sent. Rules that ask again and again are carried out by a [`schedule`]. [`backtest`] tries a rule over what is kept.
 
 pub mod backtest;
+pub mod copies;
 pub mod desk;
 pub mod judge;
 pub mod lifecycle;
