@@ -92,6 +92,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/api/v1/silences/preview", "", r#"{"match":"x"}"#, ReadAll),
     ("GET", "/api/v1/rules", "", "", ReadAll),
     ("GET", "/api/v1/rules/{id}/backtest", "", "", ReadAll),
+    ("GET", "/api/v1/rules/{id}/proposals", "", "", ReadAll),
     ("GET", "/api/v1/coverage", "", "", ReadAll),
     ("POST", "/api/v1/alerts/{id}/ack", "", "{}", Admin),
     ("DELETE", "/api/v1/alerts/{id}/ack", "", "", Admin),

@@ -1,7 +1,8 @@
 //! Detection: records of the stream through rules ([`watch`]), findings into alerts ([`lifecycle`]), alerts to people: who
 //! is told of what is decided at a [`desk`] by a [`plan`], and told by a [`notify::Notifier`] through [`receivers`]. Everything
 //! between two commits is made durable in one transaction with the offsets that it rests on, and so is what is decided with
-//! what is to be sent. Rules that ask again and again are carried out by a [`schedule`]. [`backtest`] tries a rule over what is kept.
+//! what is to be sent. Rules that ask again and again are carried out by a [`schedule`]. [`backtest`] tries a rule over what is kept, and
+//! [`propose`] how it would do if it were turned.
 
 pub mod backtest;
 pub mod copies;
@@ -11,6 +12,7 @@ pub mod lifecycle;
 pub mod matcher;
 pub mod notify;
 pub mod plan;
+pub mod propose;
 pub mod receivers;
 pub mod routes;
 pub mod rules;

@@ -24,6 +24,7 @@ pub mod page;
 pub mod parameters;
 pub(crate) mod piped;
 mod pipeline;
+mod proposals;
 pub mod reprocess;
 pub mod router;
 pub mod rules;

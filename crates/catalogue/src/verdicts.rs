@@ -157,6 +157,17 @@ impl Catalogue {
         Ok(true)
     }
 
+    /// What people found the alerts of a rule to be, the earliest first.
+    pub async fn verdicts_of(&self, rule_id: &str) -> Result<Vec<Verdict>, Error> {
+        let text = format!("{VERDICTS} WHERE rule_id = $1 ORDER BY given_ns, alert_id");
+        let rows: Vec<Stored> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+            .bind(rule_id)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("read verdicts"))?;
+        rows.into_iter().map(|row| self.read_verdict(row)).collect()
+    }
+
     /// The alerts whose verdict, or that they have none any more, is to be copied, at most `limit`, and at which revision.
     pub async fn uncopied_verdicts(&self, limit: u32) -> Result<Vec<(String, u64)>, Error> {
         let rows: Vec<(String, i64)> = sqlx::query_as(

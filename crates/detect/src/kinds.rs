@@ -57,6 +57,9 @@ pub struct Threshold {
     /// The field whose different values are counted instead of records.
     #[serde(serialize_with = "as_name_or_none")]
     pub(crate) distinct: Option<Field>,
+    /// The rule says how many are too many, which is one more than how many are not.
+    #[serde(skip)]
+    pub(crate) says_more_than: bool,
 }
 
 /// Too few.

@@ -8,6 +8,7 @@
 
 mod cases;
 mod detector;
+mod dials;
 mod document;
 mod explain;
 mod finding;
@@ -25,6 +26,7 @@ mod window;
 
 pub use cases::{CaseOutcome, run_cases};
 pub use detector::{Detector, DetectorSettings, DetectorStats, RuleStats, SnapshotError};
+pub use dials::Dial;
 pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
 pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,

@@ -68,6 +68,13 @@ impl RuleSet {
         set.get(id).is_some().then_some(set)
     }
 
+    /// Of rules that ask records by a query, and refer to no others.
+    pub(crate) fn of(rules: Vec<Rule>) -> Self {
+        let places = rules.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
+        let queries = (0..rules.len()).collect();
+        Self { rules, places, queries, ..Self::default() }
+    }
+
     /// All of them.
     pub fn rules(&self) -> &[Rule] {
         &self.rules

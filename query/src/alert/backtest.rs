@@ -31,6 +31,15 @@ pub struct Backtest {
     pub missing: Vec<Missing>,
 }
 
+/// What a way through the records came upon.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// How many records there were.
+    pub records: u64,
+    /// What may be missing.
+    pub missing: Vec<Missing>,
+}
+
 /// Tries a rule, and those that it refers to, over the records of a time.
 ///
 /// # Errors
@@ -42,6 +51,26 @@ pub async fn run<L: Leaf>(
     interval: Duration,
     sight: Sight,
 ) -> Result<Backtest, millrace_catalogue::Error> {
+    let mut test = Backtest::default();
+    let take = |found| {
+        test.take(found, interval);
+        true
+    };
+    let Replayed { records, missing } = replay(searcher, rules, range, sight, take).await?;
+    Ok(Backtest { records, missing, ..test })
+}
+
+/// Has rules look at the records of a time; `take` is given what they find, and says whether to go on.
+///
+/// # Errors
+/// The catalogue cannot be read.
+pub async fn replay<L: Leaf>(
+    searcher: &Searcher<L>,
+    rules: RuleSet,
+    range: TimeRange,
+    sight: Sight,
+    mut take: impl FnMut(Vec<Finding>) -> bool,
+) -> Result<Replayed, millrace_catalogue::Error> {
     let request = SearchRequest {
         filter: looked_at(&rules),
         range,
@@ -53,12 +82,12 @@ pub async fn run<L: Leaf>(
         histogram: None,
         gather: None,
     };
-    let mut test = Backtest::default();
+    let mut replayed = Replayed::default();
     let mut replay = Some(Replay::new(Arc::new(rules)));
     let mut walk = Walk::new(request, PAGE);
     while let Some(Hits { hits, missing, .. }) = walk.next(searcher).await? {
-        missing.into_iter().for_each(|missing| test.misses(missing));
-        test.records += hits.len() as u64;
+        missing.into_iter().for_each(|missing| add(&mut replayed.missing, missing));
+        replayed.records += hits.len() as u64;
         let Some(mut running) = replay.take() else { break };
         let tried = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
@@ -68,16 +97,25 @@ pub async fn run<L: Leaf>(
             (running, found)
         });
         let Ok((running, found)) = tried.await else { break };
+        if !take(found) {
+            return Ok(replayed);
+        }
         replay = Some(running);
-        test.take(found, interval);
     }
     if let Some(mut replay) = replay {
         let mut found = Vec::new();
         // What silence at the end would have made fire.
         replay.wait_until(range.to.min(searcher.now()), &mut found);
-        test.take(found, interval);
+        take(found);
     }
-    Ok(test)
+    Ok(replayed)
+}
+
+/// Says once what may be missing.
+pub(crate) fn add(all: &mut Vec<Missing>, missing: Missing) {
+    if !all.contains(&missing) {
+        all.push(missing);
+    }
 }
 
 /// Tries a scheduled rule: its query is answered for each of its times in `range`, [`MAX_RUNS`] at most, one after the other. What was
@@ -101,19 +139,13 @@ pub async fn run_scheduled<L: Leaf>(
                 found.retain(|finding| finding.kind == FindingKind::Fired);
                 test.take(found, interval);
             }
-            Err(reason) => test.misses(Missing::of(reason)),
+            Err(reason) => add(&mut test.missing, Missing::of(reason)),
         }
     }
     test
 }
 
 impl Backtest {
-    fn misses(&mut self, missing: Missing) {
-        if !self.missing.contains(&missing) {
-            self.missing.push(missing);
-        }
-    }
-
     fn take(&mut self, found: Vec<Finding>, interval: Duration) {
         for finding in found {
             self.findings += 1;

@@ -2,7 +2,7 @@
 //! read again when any of it changes. A change with a mistake in it changes nothing but the list of mistakes.
 
 use crate::{Metrics, settings::AlertSettings};
-use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
+use millrace_detect::{Dial, Pipelines, Rule, RuleError, RuleFile, RuleSet, starter};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -152,6 +152,13 @@ impl RuleBook {
     pub fn one(&self, id: &str) -> Option<RuleSet> {
         let texts = self.lock().read.clone();
         texts.one(id)
+    }
+
+    /// The line of its file on which a number of a rule stands, or the mapping that it stands in.
+    pub fn line_of(&self, rule: &Rule, dial: &Dial) -> usize {
+        let state = self.lock();
+        let file = state.read.files.iter().find(|file| file.path == rule.file);
+        file.map_or(rule.line, |file| rule.line_of(file, dial))
     }
 
     /// As JSON, for the API.

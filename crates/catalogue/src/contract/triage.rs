@@ -240,6 +240,10 @@ pub(crate) async fn verdicts_are_given_counted_and_taken_back(bed: &Bed) {
     let both = count(&[(VerdictKind::FalsePositive, 1), (VerdictKind::TruePositive, 1)]);
     assert_eq!(bed.first.verdict_counts().await.unwrap(), both);
 
+    let of_rule = bed.second.verdicts_of(&brute.alert.rule_id).await.unwrap();
+    assert_eq!(of_rule.iter().map(|of| of.alert_id.as_str()).collect::<Vec<_>>(), ["brute", "other"]);
+    assert!(bed.second.verdicts_of("another").await.unwrap().is_empty());
+
     bed.clock.advance(HOUR);
     assert!(bed.first.false_positives().await.unwrap().is_empty(), "its time is over");
     assert_eq!(bed.first.verdict_counts().await.unwrap(), both, "it counts all the same");

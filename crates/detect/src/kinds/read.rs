@@ -93,6 +93,7 @@ fn threshold(keys: &mut Keys<'_, '_>, distinct: Option<&str>) -> Option<RuleKind
         count: count?,
         window: window?,
         distinct: distinct.map(Field::new),
+        says_more_than: false,
     }))
 }
 
@@ -104,7 +105,12 @@ fn cardinality(keys: &mut Keys<'_, '_>) -> Option<RuleKind> {
     match (has("more_than"), has("fewer_than")) {
         (true, false) => {
             let count = keys.whole("more_than", 0..=MAX_DISTINCT - 1, None)? + 1;
-            Some(RuleKind::Threshold(Threshold { count, window: window?, distinct: Some(field?) }))
+            Some(RuleKind::Threshold(Threshold {
+                count,
+                window: window?,
+                distinct: Some(field?),
+                says_more_than: true,
+            }))
         }
         (false, true) => {
             let fewer_than = keys.whole("fewer_than", 1..=MAX_DISTINCT, None)?;

@@ -2,8 +2,7 @@
 
 use crate::world::{
     PARTITIONS, Sender, World, assigned, cleanup_policy, delete_topic, from_start, keys_and_values, messages,
-    number, payload,
-    read_from_start, read_numbers, remove_records, revoked, soon, until, until_group,
+    number, payload, read_from_start, read_numbers, remove_records, revoked, soon, until, until_group,
 };
 use millrace_model::{Partition, SystemClock, TopicId, wire};
 use millrace_test_support::kafka::Broker;

@@ -9,8 +9,7 @@ use millrace_transport::{
 };
 use prometheus_client::registry::Registry;
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    Message as _,
+    ClientConfig, Message as _, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
