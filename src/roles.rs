@@ -16,10 +16,14 @@ use millrace_catalogue::Catalogue;
 use millrace_cores::Cores;
 use millrace_indexer::{HotLeaf, Indexer, rebuild};
 use millrace_listen::{Asked, Callers, Role, asks, serve_all};
-use millrace_model::{Clock, SystemClock};
+use millrace_model::{Clock, Grant, Sight, SystemClock};
 use millrace_query::{
     HttpLeaf, HttpLeaves, Leaves, Searcher,
-    alert::{Desk, DeskParts, Notifier, RuleBook, Watch, WatchParts, WatchStatus, histories, receivers},
+    alert::{
+        Desk, DeskParts, Notifier, RuleBook, Scheduler, SchedulerParts, Watch, WatchParts, WatchStatus,
+        copies, histories, receivers,
+        schedule::{self, Bounds},
+    },
     dead_letters::DeadLetters,
     elastic::{self, Collections, IndexKeeper, Put, Scrolls},
     hosts::Hosts,
@@ -360,6 +364,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
     metrics.register(&mut base.admin.registry);
     let put = settings.ingest.as_ref().map(|_| put_into(&base.ingest));
     let alerts = settings.query.alerts.clone();
+    let (alerts_enabled, scheduled_metrics) = (alerts.enabled, metrics.clone());
     let (kept_by, verified, received) = (topic.clone(), topic.clone(), topic.clone());
     let dead_letters = DeadLetters::new(topic.clone(), catalogue.clone());
     let hosts = Hosts::new(topic.clone(), Arc::clone(&base.clock));
@@ -383,6 +388,11 @@ async fn start_query<L: Leaf + Clone + 'static>(
         base.admin.ready_if(move || {
             probed.problem().map(|problem| format!("detection: {problem}")).into_iter().collect()
         });
+        let copying = copies::run(topic.clone(), catalogue.clone(), node.clone(), base.shutdown.clone());
+        base.tasks.spawn(async move {
+            copying.await;
+            Ok(())
+        });
         let parts = WatchParts {
             topic,
             catalogue: catalogue.clone(),
@@ -402,7 +412,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             wake: Arc::clone(&alerts_changed),
             ring,
             put: put.clone(),
-            node,
+            node: node.clone(),
         });
         let notifier = Notifier::new(
             catalogue.clone(),
@@ -489,6 +499,30 @@ async fn start_query<L: Leaf + Clone + 'static>(
         let (reading, shutdown) = (Arc::clone(&api), base.shutdown.clone());
         base.tasks.spawn(async move {
             historian.run(&reading.searcher, shutdown).await;
+            Ok(())
+        });
+    }
+    if alerts_enabled {
+        let asked = Arc::clone(&api);
+        let bounds = Bounds { timeout, memory: query_memory };
+        let scheduler = Scheduler::new(SchedulerParts {
+            catalogue: api.searcher.catalogue().clone(),
+            clock: Arc::clone(&base.clock),
+            rules: Arc::clone(&api.rules),
+            ask: Arc::new(move |rule, at| {
+                let api = Arc::clone(&asked);
+                Box::pin(async move {
+                    let sight = Sight::whole(Grant::All);
+                    schedule::ask(&api.searcher, bounds, &rule, at, sight).await
+                })
+            }),
+            wake: Arc::clone(&api.alerts_changed),
+            metrics: scheduled_metrics,
+            node: node.clone(),
+        });
+        let shutdown = base.shutdown.clone();
+        base.tasks.spawn(async move {
+            scheduler.run(shutdown).await;
             Ok(())
         });
     }

@@ -92,6 +92,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/api/v1/silences/preview", "", r#"{"match":"x"}"#, ReadAll),
     ("GET", "/api/v1/rules", "", "", ReadAll),
     ("GET", "/api/v1/rules/{id}/backtest", "", "", ReadAll),
+    ("GET", "/api/v1/rules/{id}/proposals", "", "", ReadAll),
     ("GET", "/api/v1/coverage", "", "", ReadAll),
     ("POST", "/api/v1/alerts/{id}/ack", "", "{}", Admin),
     ("DELETE", "/api/v1/alerts/{id}/ack", "", "", Admin),
@@ -121,6 +122,8 @@ const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/api/v1/topic", "", "", WriteAll),
     ("POST", "/api/v1/topic/messages", "", "", WriteAll),
     ("GET", "/api/v1/topic/dead", "", "", WriteAll),
+    // What people said of alerts is not an agent's to say.
+    ("GET", "/api/v1/topic/verdicts", "", "", Known),
     ("GET", "/loki/api/v1/query", "query=vector(1)", "", Read),
     ("GET", "/loki/api/v1/query_range", LOKI_TIMES, "", Read),
     ("GET", "/loki/api/v1/labels", "", "", Read),

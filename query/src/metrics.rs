@@ -25,6 +25,13 @@ pub struct Delivery {
     pub outcome: &'static str,
 }
 
+/// How a run of a scheduled rule ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RunOutcome {
+    /// `done`; `failed`: it is tried again; `missed`: a later one was due before it could be carried out.
+    pub outcome: &'static str,
+}
+
 /// Why an indexer gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LeafFailure {
@@ -92,6 +99,8 @@ pub struct Metrics {
     pub notifications: Family<Delivery, Counter>,
     /// Documents of clients that went because their index had no room.
     pub documents_let_go: Counter,
+    /// Runs of scheduled rules, by outcome.
+    pub scheduled_runs: Family<RunOutcome, Counter>,
     /// Rules in use.
     pub rules: Gauge,
     /// Rules that could not be loaded.
@@ -137,6 +146,7 @@ impl Default for Metrics {
             unreadable_matches: Counter::default(),
             notifications: Family::default(),
             documents_let_go: Counter::default(),
+            scheduled_runs: Family::default(),
             rules: Gauge::default(),
             broken_rules: Gauge::default(),
             rule_matches: Family::default(),
@@ -204,6 +214,11 @@ impl Metrics {
             "documents_let_go",
             "Documents that clients had written and that made room for others in a full index",
             self.documents_let_go.clone(),
+        );
+        registry.register(
+            "scheduled_runs",
+            "Runs of scheduled rules, by outcome",
+            self.scheduled_runs.clone(),
         );
         registry.register("rules", "Rules in use", self.rules.clone());
         registry.register("broken_rules", "Rules that could not be loaded", self.broken_rules.clone());

@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cores", &["store"]),
     ("storage", &["config"]),
     ("catalogue", &["model", "ledger", "config"]),
-    ("detect", &["model", "filter", "template"]),
+    ("detect", &["model", "filter", "pipes", "template"]),
     ("agent", &["model", "filter", "intake", "listen", "transport", "config"]),
     (
         "indexer",

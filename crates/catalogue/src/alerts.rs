@@ -185,6 +185,16 @@ impl Catalogue {
         rows.into_iter().map(|row| self.read_alert(row)).collect()
     }
 
+    /// All alerts of a rule in a state, by id.
+    pub async fn alerts_of(&self, rule_id: &str, state: AlertState) -> Result<Vec<Alert>, Error> {
+        let mut query = alerts();
+        query.push(" WHERE rule_id = ").bind(rule_id).push(" AND state = ").bind(state.name());
+        query.push(" ORDER BY id");
+        let rows: Vec<StoredAlert> =
+            query.build_as().fetch_all(&self.readers).await.map_err(self.failed("read alerts"))?;
+        rows.into_iter().map(|row| self.read_alert(row)).collect()
+    }
+
     /// One alert.
     pub async fn alert(&self, id: &str) -> Result<Option<Alert>, Error> {
         let mut query = alerts();

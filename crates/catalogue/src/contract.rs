@@ -66,6 +66,7 @@ macro_rules! tests {
             triage: what_is_decided_happens_whole_or_not_at_all;
             triage: an_alert_is_open_until_it_is_settled;
             triage: history_is_told_of_each_change;
+            triage: each_change_of_a_verdict_is_to_be_copied;
             triage: verdicts_are_given_counted_and_taken_back;
             records: documents_are_compared_and_set;
             records: nodes_live_as_long_as_their_heartbeat;

@@ -1,6 +1,6 @@
 //! What people found alerts to be. What follows from it is decided elsewhere.
 
-use crate::{Catalogue, Error, database::storable};
+use crate::{Catalogue, Error, Transaction, database::storable};
 use millrace_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -132,6 +132,7 @@ impl Catalogue {
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
+        self.verdict_changes(&mut transaction, &verdict.alert_id).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(true)
     }
@@ -151,8 +152,61 @@ impl Catalogue {
         if gone.rows_affected() == 0 {
             return Ok(false);
         }
+        self.verdict_changes(&mut transaction, alert_id).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(true)
+    }
+
+    /// What people found the alerts of a rule to be, the earliest first.
+    pub async fn verdicts_of(&self, rule_id: &str) -> Result<Vec<Verdict>, Error> {
+        let text = format!("{VERDICTS} WHERE rule_id = $1 ORDER BY given_ns, alert_id");
+        let rows: Vec<Stored> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+            .bind(rule_id)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("read verdicts"))?;
+        rows.into_iter().map(|row| self.read_verdict(row)).collect()
+    }
+
+    /// The alerts whose verdict, or that they have none any more, is to be copied, at most `limit`, and at which revision.
+    pub async fn uncopied_verdicts(&self, limit: u32) -> Result<Vec<(String, u64)>, Error> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT id, verdict_revision FROM alerts WHERE verdict_copied < verdict_revision ORDER BY id LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("look for verdicts to be copied"))?;
+        Ok(rows.into_iter().map(|(id, revision)| (id, revision as u64)).collect())
+    }
+
+    /// A verdict was copied as it was at a revision, or later. `false`: another has copied it meanwhile, and whose copy is the last one
+    /// is not known; it is to be copied once more.
+    pub async fn verdict_copied(&self, alert_id: &str, revision: u64) -> Result<bool, Error> {
+        let failed = self.failed("note that a verdict was copied");
+        let mut transaction = self.begin("note that a verdict was copied").await?;
+        let noted =
+            sqlx::query("UPDATE alerts SET verdict_copied = $1 WHERE id = $2 AND verdict_copied < $1")
+                .bind(revision as i64)
+                .bind(alert_id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&failed)?;
+        let is_first = noted.rows_affected() == 1;
+        if !is_first {
+            self.verdict_changes(&mut transaction, alert_id).await?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(is_first)
+    }
+
+    async fn verdict_changes(&self, transaction: &mut Transaction, alert_id: &str) -> Result<(), Error> {
+        sqlx::query("UPDATE alerts SET verdict_revision = verdict_revision + 1 WHERE id = $1")
+            .bind(alert_id)
+            .execute(&mut **transaction)
+            .await
+            .map_err(self.failed("change a verdict"))?;
+        Ok(())
     }
 
     /// What an alert was found to be.

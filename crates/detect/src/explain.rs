@@ -17,7 +17,12 @@ impl Rule {
             }
             (Some(matches), _) => format!("records that match {}", matches.query),
             (None, Some(over)) => format!("records that the rules {} match", over.references.join(", ")),
-            (None, None) => "records of its logsource that its detection matches".to_owned(),
+            (None, None) => match self.scheduled() {
+                Some(scheduled) => {
+                    format!("what is made of the last {} by {}", span(scheduled.range), scheduled.text)
+                }
+                None => "records of its logsource that its detection matches".to_owned(),
+            },
         };
         let streams: Vec<&str> = self.streams.iter().map(millrace_model::StreamName::as_str).collect();
         let streams = if streams.is_empty() {
@@ -34,6 +39,9 @@ impl Rule {
             format!("each {}", names.join(", "))
         };
         lines.push(format!("  counts for   {each}"));
+        if self.scheduled().is_some() && self.resolve_after.is_none() {
+            lines.push("  is over      when a run finds no such row".to_owned());
+        }
         if let Some(quiet) = self.resolve_after {
             lines.push(format!("  is over      when that has not been so for {}", span(quiet)));
         }
@@ -151,6 +159,11 @@ impl Rule {
                     span(sequence.within)
                 )
             }
+            RuleKind::Scheduled(scheduled) => format!(
+                "there is a row when it is asked, {}, {} late",
+                scheduled.schedule,
+                span(scheduled.delay)
+            ),
             RuleKind::Baseline(baseline) => {
                 let how = match (baseline.up, baseline.down) {
                     (true, false) => "more",
@@ -186,7 +199,7 @@ fn measure(measure: Measure) -> String {
 }
 
 /// As rules write it.
-fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let mut parts = Vec::new();
     let mut left = seconds;

@@ -2,6 +2,7 @@
 
 pub(crate) mod list;
 pub(crate) mod read;
+pub(crate) mod scheduled;
 
 pub use crate::states::{series::Measure, steps::Step};
 
@@ -12,6 +13,7 @@ use crate::{
 };
 use list::List;
 use millrace_filter::Filter;
+use scheduled::Scheduled;
 use serde::{Serialize, Serializer};
 use std::{collections::BTreeMap, time::Duration};
 use xxhash_rust::xxh3::xxh3_64;
@@ -40,6 +42,8 @@ pub enum RuleKind {
     Sequence(Sequence),
     /// Another count than is usual at that hour of the week.
     Baseline(Baseline),
+    /// What a query with pipes gives, asked again and again; no record of the stream is anything to it.
+    Scheduled(Box<Scheduled>),
 }
 
 /// So many together.
@@ -53,6 +57,9 @@ pub struct Threshold {
     /// The field whose different values are counted instead of records.
     #[serde(serialize_with = "as_name_or_none")]
     pub(crate) distinct: Option<Field>,
+    /// The rule says how many are too many, which is one more than how many are not.
+    #[serde(skip)]
+    pub(crate) says_more_than: bool,
 }
 
 /// Too few.
@@ -244,14 +251,18 @@ impl RuleKind {
             Self::List(_) => "list",
             Self::Sequence(_) => "sequence",
             Self::Baseline(_) => "baseline",
+            Self::Scheduled(_) => "scheduled",
         }
     }
 
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Sigma | Self::Threshold(_) | Self::Change(_) | Self::List(_) | Self::Sequence(_) => {
-                Class::Events
-            }
+            Self::Sigma
+            | Self::Threshold(_)
+            | Self::Change(_)
+            | Self::List(_)
+            | Self::Sequence(_)
+            | Self::Scheduled(_) => Class::Events,
             Self::Flatline(_) | Self::Spike(_) | Self::Metric(_) | Self::Baseline(_) => Class::Condition,
             Self::NewTerm(_) => Class::Memory,
         }
@@ -262,7 +273,12 @@ impl RuleKind {
         match self {
             Self::Change(_) | Self::Spike(_) | Self::Metric(_) | Self::Baseline(_) => true,
             Self::Sequence(sequence) => sequence.chain.iter().any(|step| step.not),
-            Self::Sigma | Self::Threshold(_) | Self::Flatline(_) | Self::NewTerm(_) | Self::List(_) => false,
+            Self::Sigma
+            | Self::Threshold(_)
+            | Self::Flatline(_)
+            | Self::NewTerm(_)
+            | Self::List(_)
+            | Self::Scheduled(_) => false,
         }
     }
 
@@ -270,6 +286,7 @@ impl RuleKind {
     pub(crate) fn fact(&self, asked: &Asked<'_>) -> Option<Fact> {
         let digest = |field: &Field| Some(xxh3_64(asked.text(field)?.as_bytes()));
         Some(match self {
+            Self::Scheduled(_) => return None,
             Self::Sigma | Self::Baseline(_) => Fact::There,
             Self::Threshold(Threshold { distinct, .. }) | Self::Flatline(Flatline { distinct, .. }) => {
                 match distinct {

@@ -9,6 +9,7 @@
 mod across;
 mod cases;
 mod detector;
+mod dials;
 mod document;
 mod explain;
 mod finding;
@@ -20,6 +21,7 @@ mod ours;
 mod past;
 mod replay;
 mod rule;
+mod schedule;
 mod set;
 mod sigma;
 mod states;
@@ -28,15 +30,18 @@ mod window;
 pub use across::{Handed, MatchBatch, Share};
 pub use cases::{CaseOutcome, run_cases};
 pub use detector::{Detector, DetectorSettings, DetectorStats, RuleStats, SnapshotError};
+pub use dials::Dial;
 pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
 pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,
+    scheduled::{Firing, Held, MAX_ROWS, Scheduled},
 };
 pub use matching::Matches;
 pub use past::{Past, TooMuch};
 pub use replay::{Replay, findings_over};
 pub use rule::{Rule, RuleError, RuleFile};
+pub use schedule::Schedule;
 pub use set::RuleSet;
 pub use sigma::Pipelines;
 

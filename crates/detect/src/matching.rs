@@ -146,7 +146,7 @@ fn template(row: &Row) -> Option<String> {
     }
 }
 
-fn bounded(value: &str) -> String {
+pub(crate) fn bounded(value: &str) -> String {
     if value.len() <= MAX_VALUE_BYTES {
         return value.to_owned();
     }

@@ -20,6 +20,7 @@ use crate::{
     kinds::{
         RuleKind,
         read::{self, KINDS, ReadFile, Terms},
+        scheduled,
     },
     matching::{Field, Matches},
     rule::{Rule, RuleError, derived_id},
@@ -82,10 +83,11 @@ pub(crate) fn read(
     }
     let level = keys.parsed("level", str::parse::<Level>).unwrap_or_default();
     // What a sequence is about is said by its steps.
-    let query = if name == Some("sequence") && !keys.map.contains_key("query") {
-        Some(Filter::ALL)
-    } else {
-        keys.required("query", "a query", read::query)
+    let matches = match name {
+        Some("sequence") if !keys.map.contains_key("query") => Some(Filter::ALL),
+        // It looks at no record of the stream.
+        Some("scheduled") => None,
+        _ => keys.required("query", "a query", read::query),
     };
     let extract = extract(&mut keys);
     let streams = keys.list("streams");
@@ -101,6 +103,16 @@ pub(crate) fn read(
     if distinct.is_some() && name.is_some_and(|name| name != "threshold") {
         keys.wrong("distinct", "only thresholds count different values; see `kind: cardinality`");
     }
+    if name == Some("scheduled") {
+        for (key, instead) in [
+            ("extract", "a pipe `| extract` does that"),
+            ("tests", "lines are no records that can be searched"),
+        ] {
+            if keys.map.contains_key(key) {
+                keys.wrong(key, format!("not for scheduled queries: {instead}"));
+            }
+        }
+    }
     let terms = name.and_then(|name| terms(&mut keys, name, distinct.as_deref(), files));
     let resolve_after = keys.parsed("resolve_after", read::span(read::MAX_WINDOW));
     let (description, tags) = (keys.text("description").unwrap_or_default(), keys.list("tags"));
@@ -108,8 +120,8 @@ pub(crate) fn read(
     if errors.len() > before {
         return None;
     }
-    let (title, query, Terms { kind, group_by }) = (title?, query?, terms?);
-    let matches = Matches { query, extract };
+    let (title, Terms { kind, group_by }) = (title?, terms?);
+    let matches = matches.map(|query| Matches { query, extract });
     Some(Rule {
         id: id.unwrap_or_else(|| derived_id(document.file, &title)),
         name: None,
@@ -119,12 +131,12 @@ pub(crate) fn read(
         tags,
         file: document.file.to_owned(),
         line: document.line,
-        digest: decides_by(&kind, &matches, &group_by, &streams),
+        digest: decides_by(&kind, matches.as_ref(), &group_by, &streams),
         streams,
         cases,
         group_by: group_by.iter().map(|name| Field::new(name)).collect(),
         resolve_after,
-        matches: Some(matches),
+        matches,
         correlates: None,
         is_silent: false,
         kind,
@@ -167,6 +179,14 @@ fn terms(
             return None;
         }
     };
+    if name == "scheduled" {
+        let query = outer.required("query", "a query with pipes", scheduled::query);
+        let text = outer.text("query").unwrap_or_default();
+        let path = [name];
+        let mut keys = outer.inner(map, &path);
+        let group_by = read::group_by(&mut keys);
+        return scheduled::terms(&mut keys, &text, query?, group_by?);
+    }
     read::terms(name, &mut outer.inner(map, &[name]), distinct, files)
 }
 
@@ -185,10 +205,15 @@ fn extract(keys: &mut Keys<'_, '_>) -> Vec<Regex> {
 }
 
 /// A digest of everything that decides which records count together, and how.
-fn decides_by(kind: &RuleKind, matches: &Matches, group_by: &[String], streams: &[StreamName]) -> u128 {
+fn decides_by(
+    kind: &RuleKind,
+    matches: Option<&Matches>,
+    group_by: &[String],
+    streams: &[StreamName],
+) -> u128 {
     let mut parts = vec![
         serde_json::to_string(kind).unwrap_or_default(),
-        serde_json::to_string(matches).unwrap_or_default(),
+        serde_json::to_string(&matches).unwrap_or_default(),
         "group_by".to_owned(),
     ];
     if let RuleKind::List(list) = kind {

@@ -3,7 +3,7 @@
 use crate::{
     cases::Case,
     finding::{Level, digest},
-    kinds::{Fact, RuleKind, as_name_list, as_seconds_or_none},
+    kinds::{Fact, RuleKind, as_name_list, as_seconds_or_none, scheduled::Scheduled},
     matching::{Asked, Field, Matches},
     sigma::correlations::Correlates,
 };
@@ -98,6 +98,14 @@ impl Rule {
     /// Is it of a kind of which every matching record is a finding by itself?
     pub fn is_single(&self) -> bool {
         matches!(self.kind, RuleKind::Sigma | RuleKind::List(_) | RuleKind::Change(_) | RuleKind::NewTerm(_))
+    }
+
+    /// The query that it asks again and again, if that is what it does. No record of the stream is anything to it then.
+    pub fn scheduled(&self) -> Option<&Scheduled> {
+        match &self.kind {
+            RuleKind::Scheduled(scheduled) => Some(scheduled),
+            _ => None,
+        }
     }
 
     /// Is it over what other rules match?

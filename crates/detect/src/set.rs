@@ -73,6 +73,24 @@ impl RuleSet {
         set.get(id).is_some().then_some(set)
     }
 
+    /// Of rules that ask records by a query, and refer to no others.
+    pub(crate) fn of(rules: Vec<Rule>) -> Self {
+        Self::made_of(rules, Matcher::default(), HashMap::new(), Vec::new())
+    }
+
+    fn made_of(
+        rules: Vec<Rule>,
+        sigma: Matcher,
+        correlations: HashMap<usize, Vec<(usize, usize)>>,
+        warnings: Vec<RuleError>,
+    ) -> Self {
+        let places = rules.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
+        let queries = rules.iter().enumerate();
+        let queries = queries.filter_map(|(place, rule)| Some((place, &rule.matches.as_ref()?.query)));
+        let (needles, meeting) = (Needles::of(queries), Meeting::of(&rules, &correlations));
+        Self { rules, places, sigma, correlations, needles, meeting, warnings }
+    }
+
     /// All of them.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
@@ -283,13 +301,7 @@ impl Reading {
                 kept[input].is_silent |= !generate;
             }
         }
-        let places = kept.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
-        let sigma = matcher.moved(&moved);
-        let queries = kept.iter().enumerate();
-        let needles =
-            Needles::of(queries.filter_map(|(place, rule)| Some((place, &rule.matches.as_ref()?.query))));
-        let (warnings, meeting) = (self.warnings, Meeting::of(&kept, &correlations));
-        let set = RuleSet { rules: kept, places, sigma, correlations, needles, meeting, warnings };
+        let set = RuleSet::made_of(kept, matcher.moved(&moved), correlations, self.warnings);
         (set, self.errors)
     }
 
@@ -314,6 +326,10 @@ impl Reading {
                 };
                 for (number, reference) in over.references.iter().enumerate() {
                     match names.get(reference.as_str()) {
+                        Some(input) if self.rules[*input].scheduled().is_some() => wrong.push((
+                            place,
+                            format!("{reference:?} is a scheduled query: it matches no records that could be counted"),
+                        )),
                         Some(input) => inputs.push((place, number, *input)),
                         None => wrong.push((
                             place,

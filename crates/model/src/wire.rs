@@ -281,6 +281,15 @@ pub fn plain<'a>(stream: Option<&StreamName>, records: impl IntoIterator<Item = 
     }
 }
 
+/// What somebody found an alert to be, as JSON, under the alert's id; nothing, where it was taken back.
+pub fn verdict(alert_id: &str, json: Option<String>) -> Payload {
+    Payload {
+        key: Bytes::copy_from_slice(alert_id.as_bytes()),
+        headers: vec![(headers::VERSION.to_owned(), Bytes::from(VERSION.to_string()))],
+        value: json.map(Bytes::from).unwrap_or_default(),
+    }
+}
+
 /// The first message of a partition: the topic's id, and no records.
 pub fn topic_marker(id: TopicId) -> Payload {
     Payload {

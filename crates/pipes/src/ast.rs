@@ -1,6 +1,10 @@
 //! What a query is once it is read: a filter, and what is made of the records that it finds.
 
-use crate::{expression::Expr, extract::Extract, plan::shown};
+use crate::{
+    expression::Expr,
+    extract::Extract,
+    plan::{TEMPLATE, shown},
+};
 use millrace_filter::Filter;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +15,29 @@ pub struct Query {
     pub filter: Filter,
     /// What is made of them, one after the other; empty: the records are the answer.
     pub pipes: Vec<Pipe>,
+}
+
+impl Query {
+    /// The columns of its answer: those that are shown of records, where no pipe says others.
+    pub fn columns(&self) -> Vec<String> {
+        shown(&self.pipes)
+    }
+
+    /// Those of them that tell its rows apart: by which the last pipe groups that does. A time is none of them.
+    pub fn keys(&self) -> Vec<String> {
+        let groups = |pipe: &Pipe| match pipe {
+            Pipe::Stats { by, .. }
+            | Pipe::Timechart { by, .. }
+            | Pipe::Transaction { by, .. }
+            | Pipe::Top { by, .. } => Some(by.iter().map(|by| by.name.clone()).collect()),
+            Pipe::Patterns => Some(vec![TEMPLATE.to_owned()]),
+            _ => None,
+        };
+        let mut keys: Vec<String> = self.pipes.iter().rev().find_map(groups).unwrap_or_default();
+        let columns = self.columns();
+        keys.retain(|name| columns.contains(name));
+        keys
+    }
 }
 
 /// One thing that is made of rows.

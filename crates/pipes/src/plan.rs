@@ -23,7 +23,7 @@ const SHOWN: [&str; 5] = ["timestamp", "level", "host", "service", "body"];
 pub(crate) const COUNT: &str = "count";
 const PERCENT: &str = "percent";
 /// Those of `patterns`, besides.
-const TEMPLATE: &str = "template";
+pub(crate) const TEMPLATE: &str = "template";
 const PATTERN: &str = "pattern";
 /// What a text cannot say of its record.
 const PLACES: [&str; 8] =

@@ -28,6 +28,8 @@ pub struct KafkaSettings {
     pub partitions: u32,
     /// How many replicas it is made with, if it is absent; `None`: as the broker is set.
     pub replication: Option<u16>,
+    /// Of messages of one key the last is kept, for ever, and one without a value ends the key. Not configurable.
+    pub(crate) compacted: bool,
     /// Passed to librdkafka after everything that we set ourselves.
     pub librdkafka: BTreeMap<String, String>,
 }
@@ -88,12 +90,12 @@ pub(crate) enum Side {
     Agents,
     /// What rules of one partition hand on to those that see all.
     Matches,
+    /// What people found alerts to be.
+    Verdicts,
 }
 
 impl Side {
-    pub(crate) const ALL: [Self; 3] = [Self::Dead, Self::Agents, Self::Matches];
-    /// Those that other hosts may send to.
-    pub(crate) const OPEN: [Self; 2] = [Self::Dead, Self::Agents];
+    pub(crate) const ALL: [Self; 4] = [Self::Dead, Self::Agents, Self::Matches, Self::Verdicts];
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// What stands behind the topic's name and a dot.
@@ -102,13 +104,14 @@ impl Side {
             Self::Dead => "dead",
             Self::Agents => "agents",
             Self::Matches => "matches",
+            Self::Verdicts => "verdicts",
         }
     }
 
     /// How many partitions it has, beside a topic of so many.
     fn partitions(self, beside: u32) -> u32 {
         match self {
-            Self::Dead | Self::Agents => 1,
+            Self::Dead | Self::Agents | Self::Verdicts => 1,
             Self::Matches => beside.min(MATCH_PARTITIONS),
         }
     }
@@ -117,7 +120,23 @@ impl Side {
     fn more(self) -> usize {
         match self {
             Self::Dead => DEAD_LETTER_STORY,
-            Self::Agents | Self::Matches => 0,
+            Self::Agents | Self::Matches | Self::Verdicts => 0,
+        }
+    }
+
+    /// Do agents send to it, from other hosts, too?
+    pub(crate) fn is_for_agents(self) -> bool {
+        match self {
+            Self::Dead | Self::Agents => true,
+            Self::Matches | Self::Verdicts => false,
+        }
+    }
+
+    /// Does it keep the last message of each key alone?
+    fn is_compacted(self) -> bool {
+        match self {
+            Self::Dead | Self::Agents | Self::Matches => false,
+            Self::Verdicts => true,
         }
     }
 }
@@ -206,6 +225,7 @@ impl KafkaSettings {
             name: name.to_owned(),
             partitions: 12,
             replication: None,
+            compacted: false,
             librdkafka: BTreeMap::new(),
         }
     }
@@ -231,7 +251,7 @@ impl KafkaSettings {
                 }
             }
         }
-        Some(Self { brokers: brokers?, name, partitions, replication, librdkafka })
+        Some(Self { brokers: brokers?, name, partitions, replication, compacted: false, librdkafka })
     }
 
     /// The settings of a topic beside it.
@@ -239,6 +259,7 @@ impl KafkaSettings {
         let mut beside = self.clone();
         beside.name = format!("{}.{}", self.name, side.name());
         beside.partitions = side.partitions(self.partitions);
+        beside.compacted = side.is_compacted();
         let limit = self.max_message_bytes() + side.more();
         beside.librdkafka.insert(MESSAGE_MAX_BYTES.to_owned(), limit.to_string());
         beside
@@ -389,7 +410,7 @@ impl ClientTls {
 fn read_name(section: &mut Section<'_>) -> String {
     let name = section.or("name", DEFAULT_NAME.to_owned());
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    // Room is left for `.dead`; Kafka's own limit is 249.
+    // Room is left for `.verdicts`; Kafka's own limit is 249.
     if !(1..=240).contains(&name.len()) || !name.bytes().all(legal) || name.starts_with('.') {
         section.error("name", "must be 1 to 240 letters, digits, '.', '_' or '-', and not begin with a '.'");
     }

@@ -135,6 +135,18 @@ impl Topic {
         }
     }
 
+    /// The topic of what people found alerts to be, `<topic>.verdicts`: one partition, of which each key's last message is kept; one
+    /// with an empty value ends its key. `None`: only brokers keep topics like that. Opened once.
+    ///
+    /// # Errors
+    /// As [`Topic::open`].
+    pub async fn verdicts(&self) -> Result<Option<Self>, Error> {
+        match self {
+            Self::Kafka(_) => self.beside(Side::Verdicts).await.map(Some),
+            Self::Embedded(_) | Self::Http(_) => Ok(None),
+        }
+    }
+
     pub(crate) async fn beside(&self, side: Side) -> Result<Self, Error> {
         match self {
             Self::Kafka(topic) => topic.beside(side).await.map(Self::Kafka),

@@ -3,7 +3,7 @@
 
 use super::history::PastState;
 use crate::{Metrics, settings::AlertSettings};
-use millrace_detect::{Pipelines, RuleError, RuleFile, RuleSet, starter};
+use millrace_detect::{Dial, Pipelines, Rule, RuleError, RuleFile, RuleSet, starter};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -123,6 +123,11 @@ impl RuleBook {
         Arc::clone(&self.lock().rules)
     }
 
+    /// Is nothing wrong with any rule? Else rules may be gone that are only broken.
+    pub fn is_whole(&self) -> bool {
+        self.lock().errors.is_empty()
+    }
+
     /// Reads the files again: the new rules, if they changed and are all good. Blocks on files.
     pub fn reload(&self) -> Option<Arc<RuleSet>> {
         let mut read = RuleTexts::read(&self.paths, &self.pipelines, self.starter);
@@ -160,6 +165,13 @@ impl RuleBook {
     /// How it stands with what rules that remember are handed, on this node, by one of those who hand it over.
     pub fn set_pasts(&self, who: &'static str, pasts: BTreeMap<String, PastState>) {
         self.lock().pasts.get_or_insert_default().insert(who, pasts);
+    }
+
+    /// The line of its file on which a number of a rule stands, or the mapping that it stands in.
+    pub fn line_of(&self, rule: &Rule, dial: &Dial) -> usize {
+        let state = self.lock();
+        let file = state.read.files.iter().find(|file| file.path == rule.file);
+        file.map_or(rule.line, |file| rule.line_of(file, dial))
     }
 
     /// As JSON, for the API: each rule with what it did on this node since it started.

@@ -1,7 +1,7 @@
 //! `/api/v1/alerts` and `/api/v1/rules`: what rules have found, and how often they were right.
 
 use super::{Api, ApiError, described, error::ErrorAnswer};
-use crate::alert::{judge::Precision, told::AlertTold};
+use crate::alert::{judge::Precision, schedule::all_runs, told::AlertTold};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
@@ -139,11 +139,15 @@ pub(super) async fn rules<L: Leaf + 'static>(
     State(api): State<Arc<Api<L>>>,
 ) -> Result<Json<Value>, ApiError> {
     let counts = api.searcher.catalogue().verdict_counts().await?;
+    let runs = all_runs(api.searcher.catalogue(), api.searcher.now()).await?;
     let mut described = api.rules.describe();
     let none = BTreeMap::new();
     for rule in described["rules"].as_array_mut().into_iter().flatten() {
         let of_rule = rule["id"].as_str().and_then(|id| counts.get(id)).unwrap_or(&none);
         rule["verdicts"] = json!(Precision::of(of_rule));
+        if let Some(runs) = rule["id"].as_str().and_then(|id| runs.get(id)) {
+            rule["runs"] = json!(runs);
+        }
     }
     Ok(Json(described))
 }

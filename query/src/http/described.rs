@@ -353,6 +353,24 @@ pub(super) struct Rule {
     /// So many deviations from what is usual.
     #[schema(nullable = false)]
     deviation: Option<f64>,
+    /// When a scheduled query is asked: a cron expression,
+    #[schema(nullable = false)]
+    cron: Option<String>,
+    /// by the clocks of this zone;
+    #[schema(nullable = false)]
+    zone: Option<String>,
+    /// or so often.
+    #[schema(nullable = false)]
+    every: Option<String>,
+    /// Over so much time up to then.
+    #[schema(nullable = false)]
+    range: Option<String>,
+    /// It is asked so long after that.
+    #[schema(nullable = false)]
+    delay: Option<String>,
+    /// How its runs go.
+    #[schema(nullable = false)]
+    runs: Option<crate::alert::schedule::Runs>,
     /// How often it was right, as far as people have said.
     #[schema(nullable = false)]
     verdicts: Option<crate::alert::judge::Precision>,
@@ -397,6 +415,8 @@ pub(super) enum RuleKind {
     Sequence,
     /// Another count than is usual at that hour of the week.
     Baseline,
+    /// What a query with pipes gives, asked again and again.
+    Scheduled,
 }
 
 /// Where a partition stands.

@@ -3,8 +3,8 @@
 
 use super::{
     Api, ApiError, alerts, audit, catalogue, context, dead_letters, described, error::ErrorAnswer, export,
-    fields, hosts, login, parameters, pipeline, reprocess, rules, search, silences, streams, summaries, tail,
-    tokens, traffic, triage,
+    fields, hosts, login, parameters, pipeline, proposals, reprocess, rules, search, silences, streams,
+    summaries, tail, tokens, traffic, triage,
 };
 use axum::{Json, extract::State};
 use millrace_store::Leaf;
@@ -48,6 +48,7 @@ Beside this API the same address speaks two others, which their own documents de
         alerts::one,
         alerts::rules,
         rules::backtest,
+        proposals::show,
         rules::coverage,
         triage::acknowledge,
         triage::unacknowledge,

@@ -6,17 +6,18 @@ use super::{
     explain::{self, Gathers},
     parameters::Pipes,
 };
-use crate::{Hits, Missing, SearchRequest};
+use crate::{Hits, Missing, SearchRequest, Searcher};
 use millrace_pipes::{Answer, Context, Join, Joined, Pipe};
 use millrace_store::Leaf;
 use serde_json::Value;
+use std::time::Duration;
 
 /// What was made.
-pub(super) struct Made {
+pub(crate) struct Made {
     /// What the search said; what it may lack of queries that are joined is missing here, too.
-    pub(super) hits: Hits,
+    pub(crate) hits: Hits,
     /// The table.
-    pub(super) answer: Answer,
+    pub(crate) answer: Answer,
     /// What was done for it, where that was asked.
     pub(super) explanation: Option<Value>,
 }
@@ -28,12 +29,23 @@ pub(super) async fn piped<L: Leaf>(
     pipes: &Pipes,
     explain: bool,
 ) -> Result<Made, ApiError> {
-    let making = carry_out(api, request, pipes, explain);
+    let making = carry_out(&api.searcher, request, pipes, explain);
     tokio::time::timeout(api.timeout, making).await.map_err(|_| ApiError::Timeout)?
 }
 
+/// The same for whoever does not ask over HTTP, with as much time.
+pub(crate) async fn table<L: Leaf>(
+    searcher: &Searcher<L>,
+    timeout: Duration,
+    request: &SearchRequest,
+    pipes: &Pipes,
+) -> Result<Made, ApiError> {
+    let making = carry_out(searcher, request, pipes, false);
+    tokio::time::timeout(timeout, making).await.map_err(|_| ApiError::Timeout)?
+}
+
 async fn carry_out<L: Leaf>(
-    api: &Api<L>,
+    searcher: &Searcher<L>,
     request: &SearchRequest,
     pipes: &Pipes,
     explain: bool,
@@ -41,7 +53,7 @@ async fn carry_out<L: Leaf>(
     let mut rights = Rights { memory: pipes.context.memory, ..Rights::default() };
     for pipe in &pipes.each {
         if let Pipe::Join(join) = pipe {
-            rights.add(api, request, &pipes.context, join, explain).await?;
+            rights.add(searcher, request, &pipes.context, join, explain).await?;
         }
     }
     let Rights { joined, memory, missing, scanned_bytes, told } = rights;
@@ -50,17 +62,17 @@ async fn carry_out<L: Leaf>(
         pipes.plan(joined)?
     } else {
         // Tables are sorted by what they are looked up by.
-        let planning = api.searcher.try_on_a_core(move |_| pipes.plan(joined)).await;
+        let planning = searcher.try_on_a_core(move |_| pipes.plan(joined)).await;
         planning.map_err(|error| ApiError::unavailable("a join broke off", &error.into()))??
     };
     let request = SearchRequest { limit: 0, gather: Some(plan.leaf()), ..request.clone() };
     let (mut hits, explanation) = if explain {
-        let (hits, seen) = api.searcher.explain(&request).await?;
+        let (hits, seen) = searcher.explain(&request).await?;
         (hits, Some(explain::told(&request, &Gathers::Table(&plan), &seen, &told)))
     } else {
-        (api.searcher.search(&request).await?, None)
+        (searcher.search(&request).await?, None)
     };
-    let answer = api.searcher.finish(plan, hits.gathered.take()).await?;
+    let answer = searcher.finish(plan, hits.gathered.take()).await?;
     hits.missing.extend(missing);
     hits.scanned_bytes += scanned_bytes;
     Ok(Made { hits, answer, explanation })
@@ -81,7 +93,7 @@ impl Rights {
     /// Answers one more: for the same time, and the same streams.
     async fn add<L: Leaf>(
         &mut self,
-        api: &Api<L>,
+        searcher: &Searcher<L>,
         request: &SearchRequest,
         context: &Context,
         join: &Join,
@@ -90,7 +102,7 @@ impl Rights {
         let context = Context { limit: Joined::LIMIT, memory: self.memory, ..*context };
         let pipes = Pipes { each: join.right.pipes.clone(), context };
         let request = SearchRequest { filter: join.right.filter.clone(), ..request.clone() };
-        let made = Box::pin(carry_out(api, &request, &pipes, explain)).await?;
+        let made = Box::pin(carry_out(searcher, &request, &pipes, explain)).await?;
         let joined = Joined::of(made.answer, self.memory)?;
         self.memory = self.memory.saturating_sub(joined.bytes());
         self.joined.push(joined);

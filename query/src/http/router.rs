@@ -4,7 +4,7 @@ use super::{
     ApiError, alerts, audit, catalogue, context, dead_letters, export, fields, gzip, hosts, login, loki,
     openapi, page,
     parameters::Asking,
-    pipeline, reprocess, rules, search, silences,
+    pipeline, proposals, reprocess, rules, search, silences,
     streams::{self, Kept, TopicKeeps},
     summaries, tail, tokens, traffic, triage,
 };
@@ -113,7 +113,9 @@ pub fn router<L: Leaf + 'static>(api: Arc<Api<L>>) -> Router {
         .route("/api/v1/rules", get(alerts::rules::<L>))
         .route("/api/v1/coverage", get(rules::coverage::<L>));
     // Through all streams, and told in the audit trail.
-    let tests = Router::new().route("/api/v1/rules/{id}/backtest", get(rules::backtest::<L>));
+    let tests = Router::new()
+        .route("/api/v1/rules/{id}/backtest", get(rules::backtest::<L>))
+        .route("/api/v1/rules/{id}/proposals", get(proposals::show::<L>));
     let administer = Router::new()
         .route("/api/v1/streams/{name}/delete", post(streams::delete::<L>))
         .route("/api/v1/streams/{name}/hold", put(streams::hold::<L>).delete(streams::release::<L>))

@@ -7,12 +7,18 @@ use super::{
     parameters::{interval, open_range, wrong},
     search::given,
 };
-use crate::{Missing, alert::backtest};
+use crate::{
+    Missing,
+    alert::{
+        backtest::{self, MAX_RUNS},
+        schedule::Bounds,
+    },
+};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
-use millrace_detect::{Finding, Rule};
+use millrace_detect::{Finding, Rule, RuleSet};
 use millrace_listen::Caller;
 use millrace_model::{TimeRange, Timestamp};
 use millrace_store::Leaf;
@@ -106,7 +112,7 @@ impl From<Finding> for Sample {
 /// Tries a rule over history.
 ///
 /// With the very engine that watches the stream, over the records that are kept. Of rules that count, each time that they would have
-/// fired; of those that single records satisfy, every record that does.
+/// fired; of those that single records satisfy, every record that does. Of a scheduled rule each of its runs is carried out, a thousand at most.
 #[utoipa::path(
     get,
     path = "/api/v1/rules/{id}/backtest",
@@ -125,26 +131,26 @@ pub(super) async fn backtest<L: Leaf + 'static>(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<BacktestTold>, ApiError> {
     let Parameters { from, to, interval: wanted } = given(parameters)?;
-    let now = api.searcher.now();
-    let mut range = open_range(from.as_deref(), to.as_deref(), now)?;
-    range.to = range.to.min(now);
-    if range.from == Timestamp::MIN {
-        range.from = range.to.minus(BACK);
-    }
-    if range.from > range.to {
-        return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
-    }
+    let range = range_of(from.as_deref(), to.as_deref(), api.searcher.now())?;
     let interval = match wanted {
         Some(text) => interval_of(&text, range)?,
         None => Duration::from_secs((range.to.since(range.from).as_secs() / 100).max(1)),
     };
     let begun = std::time::Instant::now();
-    let book = Arc::clone(&api.rules);
-    let wanted = id.clone();
-    let rules = tokio::task::spawn_blocking(move || book.one(&wanted)).await;
-    let rules = rules.ok().flatten().ok_or_else(|| ApiError::NotFound(format!("no rule {id}")))?;
-    let tested = backtest::run(&api.searcher, rules, range, interval, api.sight(&caller));
-    let tested = tokio::time::timeout(LONGEST, tested).await.map_err(|_| ApiError::Timeout)??;
+    let rules = one(&api, &id).await?;
+    let sight = api.sight(&caller);
+    let testing = async {
+        let Some(rule) = rules.get(&id).filter(|rule| rule.scheduled().is_some()) else {
+            return Ok(backtest::run(&api.searcher, rules, range, interval, sight).await?);
+        };
+        let times = rule.scheduled().into_iter().flat_map(|scheduled| scheduled.schedule.times(range));
+        if times.take(MAX_RUNS + 1).count() > MAX_RUNS {
+            return Err(wrong("from", format!("the rule would run more than {MAX_RUNS} times in that time")));
+        }
+        let bounds = Bounds { timeout: api.timeout, memory: api.query_memory };
+        Ok(backtest::run_scheduled(&api.searcher, bounds, rule, range, interval, sight).await)
+    };
+    let tested = tokio::time::timeout(LONGEST, testing).await.map_err(|_| ApiError::Timeout)??;
     let bucket = |(start, count)| FindingBucket { start: Timestamp(start), count };
     Ok(Json(BacktestTold {
         rule_id: id,
@@ -159,6 +165,26 @@ pub(super) async fn backtest<L: Leaf + 'static>(
         missing: tested.missing,
         took_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
     }))
+}
+
+/// A rule, and those that it refers to.
+pub(super) async fn one<L: Leaf>(api: &Api<L>, id: &str) -> Result<RuleSet, ApiError> {
+    let (book, wanted) = (Arc::clone(&api.rules), id.to_owned());
+    let rules = tokio::task::spawn_blocking(move || book.one(&wanted)).await;
+    rules.ok().flatten().ok_or_else(|| ApiError::NotFound(format!("no rule {id}")))
+}
+
+/// The history that is looked at: up to now, and a week where no beginning is said.
+pub(super) fn range_of(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<TimeRange, ApiError> {
+    let mut range = open_range(from, to, now)?;
+    range.to = range.to.min(now);
+    if range.from == Timestamp::MIN {
+        range.from = range.to.minus(BACK);
+    }
+    if range.from > range.to {
+        return Err(wrong("from", format!("{} is after {}", range.from, range.to)));
+    }
+    Ok(range)
 }
 
 fn interval_of(text: &str, range: TimeRange) -> Result<Duration, ApiError> {

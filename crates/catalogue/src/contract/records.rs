@@ -67,6 +67,8 @@ pub(crate) async fn alerts_and_their_outbox_are_idempotent(bed: &Bed) {
     assert_eq!(bed.second.alerts(None, 1).await.unwrap().len(), 1);
     assert_eq!(bed.second.alerts(Some(AlertState::Firing), 10).await.unwrap(), [grown.clone()]);
     assert_eq!(bed.second.alerts(Some(AlertState::Pending), 10).await.unwrap(), []);
+    assert_eq!(bed.second.alerts_of(&grown.rule_id, AlertState::Firing).await.unwrap(), [grown.clone()]);
+    assert_eq!(bed.second.alerts_of("another", AlertState::Firing).await.unwrap(), []);
     assert_eq!(bed.second.alert("brute").await.unwrap(), Some(grown));
     assert_eq!(bed.second.alert("nothing").await.unwrap(), None);
 }

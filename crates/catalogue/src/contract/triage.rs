@@ -200,6 +200,29 @@ pub(crate) async fn history_is_told_of_each_change(bed: &Bed) {
     assert!(unrecorded().await.is_empty());
 }
 
+pub(crate) async fn each_change_of_a_verdict_is_to_be_copied(bed: &Bed) {
+    let uncopied = async || bed.second.uncopied_verdicts(10).await.unwrap();
+    let brute = firing(bed, "brute").await;
+    firing(bed, "other").await;
+    assert!(uncopied().await.is_empty());
+    bed.first.give_verdict(&verdict(bed, &brute, VerdictKind::Benign)).await.unwrap();
+    assert_eq!(uncopied().await, [("brute".to_owned(), 1)]);
+    bed.first.give_verdict(&verdict(bed, &brute, VerdictKind::TruePositive)).await.unwrap();
+    assert!(bed.second.verdict_copied("brute", 1).await.unwrap());
+    assert_eq!(uncopied().await, [("brute".to_owned(), 2)], "what came meanwhile is still to be copied");
+    assert!(bed.first.verdict_copied("brute", 2).await.unwrap());
+    assert!(uncopied().await.is_empty());
+    // Somebody who was slower may have copied an older one behind that.
+    assert!(!bed.second.verdict_copied("brute", 1).await.unwrap());
+    assert_eq!(uncopied().await, [("brute".to_owned(), 3)]);
+    assert!(bed.first.verdict_copied("brute", 3).await.unwrap());
+    bed.first.take_back_verdict("brute").await.unwrap();
+    assert!(!bed.first.take_back_verdict("brute").await.unwrap());
+    assert_eq!(uncopied().await, [("brute".to_owned(), 4)]);
+    bed.first.upsert_alerts(&[alert("brute", AlertState::Resolved)]).await.unwrap();
+    assert_eq!(uncopied().await.len(), 1, "that it is over says nothing of what it was");
+}
+
 pub(crate) async fn verdicts_are_given_counted_and_taken_back(bed: &Bed) {
     let (brute, other) = (firing(bed, "brute").await, firing(bed, "other").await);
     let false_positive = verdict(bed, &brute, VerdictKind::FalsePositive);
@@ -216,6 +239,10 @@ pub(crate) async fn verdicts_are_given_counted_and_taken_back(bed: &Bed) {
     assert!(bed.first.give_verdict(&verdict(bed, &other, VerdictKind::TruePositive)).await.unwrap());
     let both = count(&[(VerdictKind::FalsePositive, 1), (VerdictKind::TruePositive, 1)]);
     assert_eq!(bed.first.verdict_counts().await.unwrap(), both);
+
+    let of_rule = bed.second.verdicts_of(&brute.alert.rule_id).await.unwrap();
+    assert_eq!(of_rule.iter().map(|of| of.alert_id.as_str()).collect::<Vec<_>>(), ["brute", "other"]);
+    assert!(bed.second.verdicts_of("another").await.unwrap().is_empty());
 
     bed.clock.advance(HOUR);
     assert!(bed.first.false_positives().await.unwrap().is_empty(), "its time is over");

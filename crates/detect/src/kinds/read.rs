@@ -8,7 +8,7 @@ use crate::{
     keys::{Keys, parse_span},
     matching::{Field, TEMPLATE},
 };
-use millrace_filter::Filter;
+use millrace_filter::{Filter, ParseError};
 use serde_yaml_ng::Value as Yaml;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ pub(crate) const KINDS: &[&str] = &[
     "sequence",
     "template",
     "baseline",
+    "scheduled",
 ];
 /// The most records that a rule may ask for in one window.
 pub(crate) const MAX_COUNT: u64 = 100_000;
@@ -60,7 +61,7 @@ pub(crate) fn terms(
     distinct: Option<&str>,
     files: &mut ReadFile<'_>,
 ) -> Option<Terms> {
-    let group_by = fields(keys, "group_by");
+    let group_by = group_by(keys);
     let kind = match kind {
         "threshold" => threshold(keys, distinct),
         "cardinality" => cardinality(keys),
@@ -78,6 +79,11 @@ pub(crate) fn terms(
     Some(Terms { kind: kind?, group_by: group_by? })
 }
 
+/// The fields that a kind groups by.
+pub(crate) fn group_by(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
+    fields(keys, "group_by")
+}
+
 fn threshold(keys: &mut Keys<'_, '_>, distinct: Option<&str>) -> Option<RuleKind> {
     keys.known(&["count", "window", "group_by"]);
     let most = if distinct.is_some() { MAX_DISTINCT } else { MAX_COUNT };
@@ -87,6 +93,7 @@ fn threshold(keys: &mut Keys<'_, '_>, distinct: Option<&str>) -> Option<RuleKind
         count: count?,
         window: window?,
         distinct: distinct.map(Field::new),
+        says_more_than: false,
     }))
 }
 
@@ -98,7 +105,12 @@ fn cardinality(keys: &mut Keys<'_, '_>) -> Option<RuleKind> {
     match (has("more_than"), has("fewer_than")) {
         (true, false) => {
             let count = keys.whole("more_than", 0..=MAX_DISTINCT - 1, None)? + 1;
-            Some(RuleKind::Threshold(Threshold { count, window: window?, distinct: Some(field?) }))
+            Some(RuleKind::Threshold(Threshold {
+                count,
+                window: window?,
+                distinct: Some(field?),
+                says_more_than: true,
+            }))
         }
         (false, true) => {
             let fewer_than = keys.whole("fewer_than", 1..=MAX_DISTINCT, None)?;
@@ -210,7 +222,7 @@ fn novelty(keys: &mut Keys<'_, '_>, fields: Vec<Vec<Field>>, learn: Duration) ->
     Some(RuleKind::NewTerm(NewTerm {
         fields,
         history: keys.parsed("history", span(MAX_HISTORY)).unwrap_or(30 * DAY),
-        learn: keys.parsed("learn", any_span).unwrap_or(learn),
+        learn: keys.parsed("learn", any_span(MAX_WINDOW)).unwrap_or(learn),
         seen_at_most: keys.whole("seen_at_most", 0..=1000, Some(0))?.try_into().unwrap_or(0),
         missing: keys.flag("missing"),
     }))
@@ -506,14 +518,19 @@ pub(crate) fn span(most: Duration) -> impl Fn(&str) -> Result<Duration, String> 
 }
 
 /// A span, or nothing.
-fn any_span(text: &str) -> Result<Duration, String> {
-    if parse_span(text)?.is_zero() { Ok(Duration::ZERO) } else { span(MAX_WINDOW)(text) }
+pub(crate) fn any_span(most: Duration) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| if parse_span(text)?.is_zero() { Ok(Duration::ZERO) } else { span(most)(text) }
 }
 
 /// A query, or why it is none.
 pub(crate) fn query(text: &str) -> Result<Filter, String> {
-    millrace_filter::parse(text).map_err(|error| match &error.suggestion {
+    millrace_filter::parse(text).map_err(|error| parse_problem(&error))
+}
+
+/// What is wrong with a query, and where.
+pub(crate) fn parse_problem(error: &ParseError) -> String {
+    match &error.suggestion {
         Some(suggestion) => format!("{} at character {}; {suggestion}", error.message, error.span.start + 1),
         None => format!("{} at character {}", error.message, error.span.start + 1),
-    })
+    }
 }

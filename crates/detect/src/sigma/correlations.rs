@@ -189,7 +189,8 @@ fn kind(
         EventCount | ValueCount => {
             let fields = if needs_field { fields } else { Vec::new() };
             let distinct = fields.first().map(|name| Field::new(name));
-            Ok((RuleKind::Threshold(Threshold { count: at_least(predicates)?, window, distinct }), fields))
+            let count = at_least(predicates)?;
+            Ok((RuleKind::Threshold(Threshold { count, window, distinct, says_more_than: false }), fields))
         }
         Temporal | TemporalOrdered => {
             let all = rule.rules.len() as u64;

@@ -42,7 +42,8 @@ const FRAMES: usize = 64 << 10;
 /// whoever serves them.
 pub fn router(topic: &Topic) -> Router {
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    let sides = Side::OPEN.map(|side| (format!("{PATH}/{}", side.name()), Some(side)));
+    let sides = Side::ALL.into_iter().filter(|side| side.is_for_agents());
+    let sides = sides.map(|side| (format!("{PATH}/{}", side.name()), Some(side)));
     let receivers = [(PATH.to_owned(), None)].into_iter().chain(sides);
     receivers.fold(Router::new(), |router, (path, side)| {
         let receiver =

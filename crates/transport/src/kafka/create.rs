@@ -151,6 +151,9 @@ async fn create(topic: &Inner, admin: &Admin) -> Result<bool, Trouble> {
     if let Some(limit) = settings.librdkafka.get(MESSAGE_MAX_BYTES) {
         new = new.set("max.message.bytes", limit);
     }
+    if settings.compacted {
+        new = new.set("cleanup.policy", "compact");
+    }
     let options = AdminOptions::new().operation_timeout(Some(REQUEST)).request_timeout(Some(REQUEST));
     let results = admin.create_topics([&new], &options).await.map_err(|error| not_yet(&error))?;
     for result in results {

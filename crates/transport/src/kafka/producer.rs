@@ -64,6 +64,7 @@ impl fmt::Debug for KafkaProducer {
 
 struct Shared {
     name: String,
+    compacted: bool,
     config: ClientConfig,
     reports: Reports,
     state: Mutex<State>,
@@ -128,6 +129,7 @@ impl KafkaProducer {
         let config = client::producer(settings);
         let shared = Arc::new(Shared {
             name: settings.name.clone(),
+            compacted: settings.compacted,
             reports: Reports::new(reports, client::under_way_bytes(&config), topic.metrics.clone()),
             config,
             state: Mutex::default(),
@@ -244,8 +246,10 @@ impl Shared {
         let record = BaseRecord::with_opaque_to(&self.name, sequence)
             .partition(partition.0)
             .key(payload.key.as_ref())
-            .payload(payload.value.as_ref())
             .headers(headers);
+        // Only a value that is none at all ends a key.
+        let ends_a_key = self.compacted && payload.value.is_empty() && !payload.key.is_empty();
+        let record = if ends_a_key { record } else { record.payload(payload.value.as_ref()) };
         let Err((error, _)) = client.send::<[u8], [u8]>(record) else { return Sent::Taken };
         let Some(code) = error.rdkafka_error_code() else {
             return Sent::Rejected(Rejected::Refused(error.to_string()));

@@ -39,6 +39,7 @@ fn kafka_is_read_with_everything_that_is_passed_through() {
         name: "x.logs".to_owned(),
         partitions: 3,
         replication: Some(2),
+        compacted: false,
         librdkafka: librdkafka.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
     };
     assert_eq!(settings, Ok(TopicSettings::Kafka(expected)));

@@ -1,8 +1,8 @@
 //! What only a broker can do: go away, come back, lose a topic under us.
 
 use crate::world::{
-    PARTITIONS, Sender, World, assigned, delete_topic, from_start, messages, number, payload,
-    read_from_start, read_numbers, remove_records, revoked, soon, until, until_group,
+    PARTITIONS, Sender, World, assigned, cleanup_policy, delete_topic, from_start, keys_and_values, messages,
+    number, payload, read_from_start, read_numbers, remove_records, revoked, soon, until, until_group,
 };
 use millrace_model::{Partition, SystemClock, TopicId, wire};
 use millrace_test_support::kafka::Broker;
@@ -280,6 +280,29 @@ async fn a_setting_that_librdkafka_refuses_is_named_at_once() {
     settings.librdkafka.insert("no.such.key".to_owned(), "1".to_owned());
     let refused = open(settings).await;
     assert!(matches!(&refused, Err(Error::Setting { key, .. }) if key == "no.such.key"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_verdicts_the_broker_keeps_the_last_and_one_without_a_value_ends_its_key() {
+    let world = World::kafka();
+    let TopicSettings::Kafka(settings) = &world.settings else { unreachable!() };
+    let topic = world.open().await;
+    let verdicts = topic.verdicts().await.unwrap().unwrap();
+    assert_eq!(verdicts.name(), format!("{}.verdicts", settings.name));
+    let mut sender = Sender::new(&verdicts, 10);
+    for (ticket, json) in [Some("{}".to_owned()), None].into_iter().enumerate() {
+        let payload = wire::verdict("alert", json);
+        sender.producer.send(Partition(0), payload, ticket as u64).await.unwrap();
+        soon(sender.reports.recv()).await.unwrap().outcome.unwrap();
+    }
+    let found = keys_and_values(settings, verdicts.name(), 3).await;
+    // The topic's marker is a message with a key and a value of nothing, which is no end of anything.
+    let expected = [("", Some("")), ("alert", Some("{}")), ("alert", None)];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.map(str::to_owned)));
+    assert_eq!(found, expected);
+    assert_eq!(cleanup_policy(settings, verdicts.name()).await, "compact");
+    assert_eq!(cleanup_policy(settings, &settings.name).await, "delete");
+    assert_eq!(cleanup_policy(settings, topic.dead().await.unwrap().name()).await, "delete");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

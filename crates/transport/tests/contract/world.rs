@@ -9,8 +9,8 @@ use millrace_transport::{
 };
 use prometheus_client::registry::Registry;
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
 };
@@ -174,6 +174,36 @@ pub(crate) async fn delete_topic(settings: &KafkaSettings) {
     while !gone() {
         tokio::task::yield_now().await;
     }
+}
+
+/// What the broker says is done with old messages of a topic.
+pub(crate) async fn cleanup_policy(settings: &KafkaSettings, topic: &str) -> String {
+    let admin: AdminClient<DefaultClientContext> = config(settings).create().unwrap();
+    let topic = ResourceSpecifier::Topic(topic);
+    let described = admin.describe_configs([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    described.get("cleanup.policy").unwrap().value.clone().unwrap()
+}
+
+/// The keys and values of a topic's first partition, up to so many, as the broker has them: a value may be none.
+pub(crate) async fn keys_and_values(
+    settings: &KafkaSettings,
+    topic: &str,
+    count: usize,
+) -> Vec<(String, Option<String>)> {
+    let client: BaseConsumer = config(settings).set("group.id", "raw").create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    client.assign(&list).unwrap();
+    let read = move || {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut found = Vec::new();
+        while found.len() < count {
+            let message = client.poll(PATIENCE).unwrap().unwrap();
+            found.push((text(message.key().unwrap()), message.payload().map(text)));
+        }
+        found
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
 }
 
 /// Waits until a group's coordinator tells of this state, and so many members.
