@@ -2,6 +2,7 @@
 //! while it runs; and rules tried on the command line.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+use millrace_model::{Clock, SystemClock};
 use millrace_test_support::{Site, Up, http::Webhook, wait};
 use serde_json::{Value, json};
 use std::{
@@ -387,8 +388,8 @@ fn rules_are_explained_and_their_tests_told_as_junit() {
 
 /// A line of somebody who logs in, so long ago.
 fn log_in(user: &str, ago: Duration) -> String {
-    let time = chrono::Utc::now() - ago;
-    let line = json!({ "@timestamp": time.to_rfc3339(), "message": "logs in", "user": user });
+    let time = SystemClock.now().minus(ago).to_string();
+    let line = json!({ "@timestamp": time, "message": "logs in", "user": user });
     format!("{line}\n")
 }
 

@@ -90,10 +90,13 @@ impl Hours {
         before.skip_to(self.began, interval);
         if self.start == self.began {
             self.count = self.count.saturating_add(before.count);
-        } else if self.starts_in_first_hour(interval) <= OF_AN_HOUR
-            && let Some(first) = self.slots.get_mut(&hour_of_week(self.began)).and_then(VecDeque::front_mut)
-        {
-            *first = first.saturating_add(before.count);
+        } else {
+            let many = self.starts_in_first_hour(interval) > OF_AN_HOUR;
+            let slot = self.slots.entry(hour_of_week(self.began)).or_default();
+            let is_gone = many && slot.len() == OF_AN_HOUR;
+            if let Some(first) = slot.front_mut().filter(|_| !is_gone) {
+                *first = first.saturating_add(before.count);
+            }
         }
         for (hour, mut counts) in before.slots {
             let slot = self.slots.entry(hour).or_default();
@@ -272,6 +275,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         /// Whatever was counted before, and whenever it is handed over.
         #[test]
         fn one_that_follows_its_past_is_as_one_that_counted_it(
