@@ -518,7 +518,7 @@ async fn start_query<L: Leaf + Clone + 'static>(
             }),
             wake: Arc::clone(&api.alerts_changed),
             metrics: scheduled_metrics,
-            node: node.clone(),
+            node,
         });
         let shutdown = base.shutdown.clone();
         base.tasks.spawn(async move {
