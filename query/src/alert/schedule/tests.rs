@@ -86,7 +86,7 @@ impl Bed {
 
     async fn alerts(&self) -> Vec<(String, AlertState, u64)> {
         let mut alerts = self.catalogue.alerts(None, 100).await.unwrap();
-        alerts.sort_by(|one, other| (one.first, &one.id).cmp(&(other.first, &other.id)));
+        alerts.sort_by(|one, other| (one.first, &one.group).cmp(&(other.first, &other.group)));
         alerts.into_iter().map(|alert| (alert.group["host"].clone(), alert.state, alert.count)).collect()
     }
 
@@ -144,6 +144,7 @@ async fn two_nodes_carry_out_each_run_once() {
     let (one, other) = (bed.node("a"), bed.node("b"));
     look(&one).await.unwrap();
     bed.answer(rows(&["web1"]));
+    bed.clock.advance(Duration::from_secs(10));
     for run in 1..=20 {
         bed.clock.advance(MINUTE);
         let outcomes = tokio::join!(look(&one), look(&other));
