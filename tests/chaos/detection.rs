@@ -19,6 +19,7 @@ use millrace_test_support::{
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -176,16 +177,15 @@ fn work_all_day(site: &Site, hosts: &[String], over: &AtomicBool, written: &Atom
     let begun = Instant::now();
     let mut mistyped = 0;
     while !over.load(Ordering::SeqCst) {
-        for host in hosts {
+        for (nth, host) in hosts.iter().enumerate() {
             let mut lines = String::new();
             for user in PEOPLE {
-                lines += &format!(
-                    "Accepted password for {user} from 10.0.0.7 port 22 ssh2\nsession of {user} closed\n"
-                );
+                writeln!(lines, "Accepted password for {user} from 10.0.0.{nth} port 22 ssh2").unwrap();
+                writeln!(lines, "session of {user} closed").unwrap();
             }
             // Four in two minutes are no attack, nor followed by one that is accepted after five.
             if begun.elapsed().as_secs() / 40 > mistyped {
-                lines += "Failed password for ann from 10.0.0.7 port 22 ssh2\n";
+                writeln!(lines, "Failed password for ann from 10.0.0.{nth} port 22 ssh2").unwrap();
             }
             site.append(&format!("{host}.log"), &lines);
             written.fetch_add(lines.matches("password for").count() as u64, Ordering::SeqCst);
@@ -347,12 +347,9 @@ fn assert_each_once(
     let mut keys: BTreeMap<String, (String, String)> = BTreeMap::new();
     let mut repeats = 0;
     for (key, id, status) in told {
-        match keys.insert(key.clone(), (id.clone(), status.clone())) {
-            Some(before) => {
-                assert_eq!(before, (id, status), "{what}: {key} says two things");
-                repeats += 1;
-            }
-            None => {}
+        if let Some(before) = keys.insert(key.clone(), (id.clone(), status.clone())) {
+            assert_eq!(before, (id, status), "{what}: {key} says two things");
+            repeats += 1;
         }
     }
     let of = |status: &str| -> Vec<&String> {
