@@ -7,7 +7,11 @@
 
 use millrace_model::{RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, ops::Range, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    time::Duration,
+};
 
 /// A record that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +55,26 @@ pub(crate) struct Goal {
 
 /// Events of one group, sorted by time and id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<Event>", into = "Vec<Event>")]
 pub(crate) struct Window {
-    events: Vec<Event>,
+    events: VecDeque<Event>,
+    /// Some were heard in another order than they happened: then all are looked at to find those that were heard long ago.
+    mixed: bool,
+}
+
+impl From<Window> for Vec<Event> {
+    fn from(window: Window) -> Self {
+        window.events.into()
+    }
+}
+
+impl From<Vec<Event>> for Window {
+    /// Puts back what [`Window::events`] gave.
+    fn from(mut events: Vec<Event>) -> Self {
+        events.sort_by_key(|event| (event.time, event.id));
+        let mixed = !events.is_sorted_by_key(|event| event.heard);
+        Self { events: events.into(), mixed }
+    }
 }
 
 impl Window {
@@ -62,6 +83,9 @@ impl Window {
         let Err(at) = self.events.binary_search_by_key(&(event.time, event.id), |e| (e.time, e.id)) else {
             return None;
         };
+        let heard = |at: usize| self.events.get(at).map(|event| event.heard);
+        self.mixed |= at.checked_sub(1).and_then(heard).is_some_and(|before| before > event.heard)
+            || heard(at).is_some_and(|after| after < event.heard);
         self.events.insert(at, event);
         if goal.distinct {
             let reached = self.distinct_around(at, goal);
@@ -75,24 +99,28 @@ impl Window {
     }
 
     /// In order of time.
-    pub(crate) fn events(&self) -> &[Event] {
+    pub(crate) fn events(&self) -> &VecDeque<Event> {
         &self.events
-    }
-
-    /// Puts back what [`Self::events`] gave.
-    pub(crate) fn from_events(mut events: Vec<Event>) -> Self {
-        events.sort_by_key(|event| (event.time, event.id));
-        Self { events }
     }
 
     /// Forgets what was heard before `heard`.
     pub(crate) fn forget_heard_before(&mut self, heard: Timestamp) {
-        self.events.retain(|event| event.heard >= heard);
+        if self.mixed {
+            self.events.retain(|event| event.heard >= heard);
+            self.mixed = !self.events.iter().is_sorted_by_key(|event| event.heard);
+        } else {
+            let gone = self.events.partition_point(|event| event.heard < heard);
+            self.events.drain(..gone);
+        }
     }
 
     /// When the latest of the events was heard.
     pub(crate) fn last_heard(&self) -> Option<Timestamp> {
-        self.events.iter().map(|event| event.heard).max()
+        if self.mixed {
+            self.events.iter().map(|event| event.heard).max()
+        } else {
+            self.events.back().map(|event| event.heard)
+        }
     }
 
     /// Moves the times of hearing on, for a detector that did not run for a while.
@@ -142,7 +170,7 @@ impl Window {
         while at + 1 < same.len() {
             let (before, middle, after) = (same[at - 1], same[at], same[at + 1]);
             if self.events[after].time.since(self.events[before].time) <= span {
-                let weight = self.events.remove(middle).weight;
+                let weight = self.events.remove(middle).map_or(0, |event| event.weight);
                 self.events[before].weight = self.events[before].weight.saturating_add(weight);
                 same.remove(at);
                 same[at..].iter_mut().for_each(|later| *later -= 1);

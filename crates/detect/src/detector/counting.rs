@@ -84,7 +84,7 @@ impl Detector {
                 let State::Count(window) = state else { return None };
                 window.forget_heard_before(forget);
                 let run = window.insert(event, &threshold.goal())?;
-                let events = window.events()[run].to_vec();
+                let events: Vec<Event> = window.events().range(run).copied().collect();
                 group.state = None;
                 Some(events)
             }

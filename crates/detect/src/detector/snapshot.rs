@@ -108,7 +108,7 @@ impl SavedGroup {
             value,
             weight,
         };
-        let old = || Window::from_events(self.events.iter().copied().map(event).collect());
+        let old = || Window::from(self.events.iter().copied().map(event).collect::<Vec<_>>());
         let state = self.state.or_else(|| (!self.events.is_empty()).then(|| State::Count(old())));
         Group { rule, values: self.values, state, episode: self.episode }
     }

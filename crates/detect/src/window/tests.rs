@@ -135,11 +135,35 @@ proptest! {
             let reached = window.insert(event, &goal);
             prop_assert_eq!(reached.is_some(), reference(&given, &goal), "after {} events", given.len());
             if let Some(run) = reached {
-                let run = &window.events()[run];
+                let run: Vec<Event> = window.events().range(run).copied().collect();
                 prop_assert!(run.iter().any(|e| e.id == event.id), "the event that made it fire is in it");
                 prop_assert!(fits(run[0].time, run[run.len() - 1].time, goal.span));
                 break;
             }
+        }
+    }
+
+    /// In whatever order records happen and are heard, those are kept that were heard since.
+    #[test]
+    fn what_is_kept_was_heard_since(
+        steps in proptest::collection::vec((0i64..300, 0i64..9, proptest::option::of(0i64..60)), 0..80),
+        in_order in any::<bool>(),
+    ) {
+        let goal = goal(1000, 60, false);
+        let (mut window, mut kept, mut now) = (Window::default(), Vec::new(), 0);
+        for (number, (at, pause, forget)) in steps.into_iter().enumerate() {
+            now += pause;
+            let time = Timestamp(if in_order { now } else { at });
+            let event = Event { heard: Timestamp(now), time, ..event(0, number as u64, None) };
+            window.insert(event, &goal);
+            kept.push(event);
+            if let Some(before) = forget.map(|since| Timestamp(now - since)) {
+                window.forget_heard_before(before);
+                kept.retain(|event| event.heard >= before);
+            }
+            kept.sort_by_key(|event| (event.time, event.id));
+            prop_assert_eq!(window.events(), &kept);
+            prop_assert_eq!(window.last_heard(), kept.iter().map(|event| event.heard).max());
         }
     }
 }
