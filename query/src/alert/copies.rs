@@ -34,7 +34,7 @@ trait Copies {
 pub async fn run(topic: Topic, catalogue: Catalogue, node: String, shutdown: CancellationToken) {
     let mut copies = OfTopic { topic, producer: None };
     if matches!(copies.topic, Topic::Embedded(_) | Topic::Http(_)) {
-        return;
+        return shutdown.cancelled().await;
     }
     loop {
         let pause = match copy(&catalogue, &node, &mut copies).await {

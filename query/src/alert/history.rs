@@ -214,7 +214,8 @@ impl Historian {
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = serve => {}
+            // Nobody watches.
+            () = serve => shutdown.cancelled().await,
         }
     }
 }
