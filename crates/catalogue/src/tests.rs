@@ -142,7 +142,7 @@ async fn a_newer_schema_is_refused() {
         .await
         .unwrap();
     let error = open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 9999, known: 10, .. }), "{error:?}");
+    assert!(matches!(error, Error::Newer { found: 9999, known: 11, .. }), "{error:?}");
     assert!(error.to_string().contains("use the newer program"), "{error}");
 }
 
