@@ -26,6 +26,10 @@ pub(crate) enum Kind {
     DeadSegment,
     HeartbeatsDescription,
     Heartbeats,
+    MatchesDescription,
+    MatchesGroups,
+    /// What rules have handed on; all of it is taken.
+    Matches,
     Catalogue,
     CatalogueLog,
     CatalogueIndex,
@@ -36,8 +40,8 @@ pub(crate) enum Kind {
 use Kind::{
     ActiveSegment, AgentIdentity, AgentIdentityBefore, AgentLock, Bundle, Catalogue, CatalogueIndex,
     CatalogueLog, Checkpoint, CheckpointBefore, DeadSegment, DeadTopicDescription, Groups, Heartbeats,
-    HeartbeatsDescription, OlderSegment, QuietSegment, QuietSpool, Snapshot, Spool, TopicDescription,
-    TopicLock,
+    HeartbeatsDescription, Matches, MatchesDescription, MatchesGroups, OlderSegment, QuietSegment,
+    QuietSpool, Snapshot, Spool, TopicDescription, TopicLock,
 };
 
 /// The parts of a data folder, each tried in a test of its own.
@@ -61,6 +65,9 @@ pub(crate) const TOPIC: &[Kind] = &[
     DeadSegment,
     HeartbeatsDescription,
     Heartbeats,
+    MatchesDescription,
+    MatchesGroups,
+    Matches,
 ];
 pub(crate) const STORED: &[Kind] = &[Catalogue, CatalogueLog, CatalogueIndex, Snapshot, Bundle];
 
@@ -104,15 +111,22 @@ pub(crate) fn kind_of(path: &str, size: u64, is_last: bool) -> Option<Kind> {
         ("agent", "lock") => AgentLock,
         ("agent/spool/push", name) if ends(name, "spool") => Spool,
         ("agent/spool/query%2eingest", name) if ends(name, "spool") => QuietSpool,
-        ("topic", "millrace.logs.lock" | "millrace.logs.dead.lock" | "millrace.logs.agents.lock") => {
-            TopicLock
-        }
+        (
+            "topic",
+            "millrace.logs.lock"
+            | "millrace.logs.dead.lock"
+            | "millrace.logs.agents.lock"
+            | "millrace.logs.matches.lock",
+        ) => TopicLock,
         ("topic/millrace.logs", "topic.json") => TopicDescription,
         ("topic/millrace.logs", "groups.json") => Groups,
         ("topic/millrace.logs.dead", "topic.json") => DeadTopicDescription,
         ("topic/millrace.logs.dead/0", name) if ends(name, "log") => DeadSegment,
         ("topic/millrace.logs.agents", "topic.json") => HeartbeatsDescription,
         ("topic/millrace.logs.agents/0", name) if ends(name, "log") => Heartbeats,
+        ("topic/millrace.logs.matches", "topic.json") => MatchesDescription,
+        ("topic/millrace.logs.matches", "groups.json") => MatchesGroups,
+        (folder, name) if folder.starts_with("topic/millrace.logs.matches/") && ends(name, "log") => Matches,
         (folder, name) if folder.starts_with("topic/millrace.logs/") && ends(name, "log") => {
             match (size, is_last) {
                 // The marker alone takes less.
@@ -150,6 +164,9 @@ pub(crate) fn may_be_silent(kind: Kind, damage: Damage) -> Option<&'static str> 
             "the catalogue goes back to before; the topic has what came after"
         }
         (QuietSegment, Damage::Removed | Damage::Flip(_) | Damage::CutShort) => "there is nothing in it",
+        (Matches, Damage::Removed | Damage::Flip(_) | Damage::CutShort) => {
+            "it is taken: what rules count is in the catalogue"
+        }
         (Heartbeats, Damage::Removed) => "they go as by retention, and each agent says again how it is",
         (OlderSegment, Damage::Removed) => "the oldest goes as by retention: all of it is published",
         _ => return None,

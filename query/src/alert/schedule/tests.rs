@@ -168,12 +168,10 @@ async fn of_two_that_both_carry_out_a_run_one_is_believed() {
     // As if the lease had run out while the first was searching.
     let outcomes = tokio::join!(one.carry_out_alone(&rule, at), other.carry_out_alone(&rule, at));
     let is_refused = |outcome: &Result<(), Error>| matches!(outcome, Err(Error::Conflict { .. }));
-    assert_eq!(
-        usize::from(is_refused(&outcomes.0)) + usize::from(is_refused(&outcomes.1)),
-        1,
-        "{outcomes:?}"
-    );
-    assert_eq!((bed.asked(), bed.alerts().await), (2, vec![("web1".to_owned(), Firing, 1)]));
+    let refused = usize::from(is_refused(&outcomes.0)) + usize::from(is_refused(&outcomes.1));
+    assert!(refused < 2, "{outcomes:?}");
+    // One that comes when the other is done does not ask.
+    assert_eq!((bed.asked(), bed.alerts().await), (1 + refused, vec![("web1".to_owned(), Firing, 1)]));
 }
 
 #[tokio::test]

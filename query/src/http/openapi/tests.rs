@@ -1,7 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::alert::told::AlertTold;
+use crate::alert::{RuleBook, told::AlertTold};
 use crate::http::described;
+use crate::settings::AlertSettings;
 use millrace_catalogue::{
     Act, Alert, AlertState, Demoted, HoleKind, Hushed, Marks, Node, OffsetHole, PartitionRow, StreamUsage,
     Summary, Triage, Verdict as AlertVerdict, VerdictKind, VerdictScope,
@@ -14,7 +15,7 @@ use millrace_model::{
 use millrace_store::ChunksTold;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// The paths of the router, with their methods, as they stand there.
@@ -285,13 +286,22 @@ fn plans_and_rules_are_as_they_are_described() {
             is_as_described::<described::FragmentTold>(told);
         }
     }
-    let mut files = millrace_detect::starter();
-    files.push(millrace_detect::RuleFile { path: "kinds.yml".into(), text: KINDS.into() });
-    let (rules, errors) = millrace_detect::RuleSet::load(files);
-    assert!(errors.is_empty(), "{errors:?}");
-    let kinds: BTreeSet<String> = rules.rules().iter().map(|rule| json!(rule)["kind"].to_string()).collect();
-    assert_eq!(kinds.len(), 10, "of each kind there is one");
-    rules.rules().iter().for_each(is_as_described::<described::Rule>);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kinds.yml");
+    std::fs::write(&file, KINDS).unwrap();
+    let settings = AlertSettings { rules: vec![file], ..AlertSettings::default() };
+    let book = RuleBook::open(&settings, crate::Metrics::default());
+    for watched in [false, true] {
+        if watched {
+            book.set_pasts("detect", BTreeMap::new());
+        }
+        let described = book.describe();
+        assert_eq!(described["errors"], json!([]));
+        let rules = described["rules"].as_array().unwrap();
+        let kinds: BTreeSet<&str> = rules.iter().map(|rule| rule["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds.len(), 11, "of each kind there is one");
+        rules.iter().for_each(is_as_described::<described::Rule>);
+    }
     // It notices what is not so.
     let all = json!({});
     let schema = serde_json::to_value(<described::Span as utoipa::PartialSchema>::schema()).unwrap();
@@ -338,6 +348,16 @@ list: { field: a, allow: [b], missing: true }
 title: g
 kind: sequence
 sequence: { steps: [a, { query: b, count: 2 }, { not: c }], within: 1h }
+---
+title: l
+kind: scheduled
+query: 'x | stats count() by host'
+scheduled: { cron: '*/5 * * * *', range: 1h }
+---
+title: m
+kind: scheduled
+query: 'x | stats count() by host'
+scheduled: { every: 1m, range: 1h }
 ---
 title: h
 kind: baseline
