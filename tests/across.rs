@@ -130,5 +130,5 @@ fn what_many_hosts_do_is_counted_together_by_nodes_that_share_the_topic() {
         alerts(&nodes[0].server(), "of-user") == [(json!({ "user": "ann" }), 9)]
     });
     let unknown = "millrace_query_unknown_matches_total";
-    assert_eq!(nodes[0].metric(unknown), 0.0);
+    assert!(nodes[0].metric(unknown) < 1.0);
 }

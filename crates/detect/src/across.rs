@@ -9,6 +9,7 @@ use crate::{
     detector::held::Held,
     finding::{digest, fingerprint},
     kinds::RuleKind,
+    matching::Field,
     rule::Rule,
 };
 use serde::{Deserialize, Serialize};
@@ -130,7 +131,7 @@ impl Meeting {
             for (input, place) in &counted {
                 let least = meets[*input].together.min(meets[*place].together);
                 let spans =
-                    meets[*input].never_within || !rules[*input].group_by.iter().any(|f| f.is_of_host());
+                    meets[*input].never_within || !rules[*input].group_by.iter().any(Field::is_of_host);
                 for (which, never) in [(*input, false), (*place, spans)] {
                     let after = Meets { never_within: meets[which].never_within || never, together: least };
                     changed |= after.together != meets[which].together
@@ -146,7 +147,7 @@ impl Meeting {
 
     /// Are the rule's groups decided within partitions, but for records that no host sent?
     pub(crate) fn within(&self, place: usize, rule: &Rule) -> bool {
-        !self.rules[place].never_within && rule.group_by.iter().any(|field| field.is_of_host())
+        !self.rules[place].never_within && rule.group_by.iter().any(Field::is_of_host)
     }
 
     /// The slice, of so many, in which a group is decided; `None`: within its partition.
