@@ -86,7 +86,9 @@ pub async fn replay<L: Leaf>(
     let mut replay = Some(Replay::new(Arc::new(rules)));
     let mut walk = Walk::new(request, PAGE);
     while let Some(Hits { hits, missing, .. }) = walk.next(searcher).await? {
-        missing.into_iter().for_each(|missing| add(&mut replayed.missing, missing));
+        for missing in missing {
+            add(&mut replayed.missing, missing);
+        }
         replayed.records += hits.len() as u64;
         let Some(mut running) = replay.take() else { break };
         let tried = tokio::task::spawn_blocking(move || {

@@ -153,7 +153,7 @@ mod tests {
             for (key, json) in &self.log {
                 match json {
                     Some(json) => {
-                        drop(last.insert(key.clone(), json["verdict"].as_str().unwrap().to_owned()))
+                        drop(last.insert(key.clone(), json["verdict"].as_str().unwrap().to_owned()));
                     }
                     None => drop(last.remove(key)),
                 }

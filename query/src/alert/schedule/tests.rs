@@ -29,7 +29,9 @@ struct Bed {
 
 fn rows(hosts: &[&str]) -> Result<Answered, String> {
     let mut cells = Cells::default();
-    hosts.iter().for_each(|host| cells.push(Some(Value::from(*host))));
+    for host in hosts {
+        cells.push(Some(Value::from(*host)));
+    }
     let column = Column { name: "host".to_owned(), is_time: false, is_estimate: false, cells };
     let table = Table { columns: vec![column], rows: hosts.len(), chosen_by_estimate: false };
     Ok(Answered { table, rows: hosts.len() as u64, records: 7 })

@@ -32,7 +32,9 @@ fn error(text: &str) -> (usize, String) {
 fn table(rows: &[(&str, Option<&str>, i64)]) -> Table {
     let column = |name: &str, cell: &dyn Fn(&(&str, Option<&str>, i64)) -> Option<Value>| {
         let mut cells = Cells::default();
-        rows.iter().for_each(|row| cells.push(cell(row)));
+        for row in rows {
+            cells.push(cell(row));
+        }
         Column { name: name.to_owned(), is_time: false, is_estimate: false, cells }
     };
     let columns = vec![
