@@ -7,6 +7,8 @@
 pub mod backtest;
 pub mod copies;
 pub mod desk;
+#[cfg(test)]
+mod fixtures;
 pub mod history;
 pub mod judge;
 pub mod lifecycle;

@@ -30,7 +30,7 @@ trait Copies {
     async fn put(&mut self, copies: Vec<Payload>) -> anyhow::Result<()>;
 }
 
-/// Copies verdicts until `shutdown`; ends at once where the topic has no other beside it that keeps them.
+/// Copies verdicts until `shutdown`; where the topic has no other beside it that keeps them, there is nothing to do until then.
 pub async fn run(topic: Topic, catalogue: Catalogue, node: String, shutdown: CancellationToken) {
     let mut copies = OfTopic { topic, producer: None };
     if matches!(copies.topic, Topic::Embedded(_) | Topic::Http(_)) {
@@ -121,7 +121,8 @@ impl OfTopic {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use millrace_catalogue::{Alert, AlertState, Verdict, VerdictKind, VerdictScope};
+    use crate::alert::fixtures;
+    use millrace_catalogue::{Verdict, VerdictKind, VerdictScope};
     use millrace_model::{ManualClock, Timestamp};
     use std::{collections::BTreeMap, sync::Arc};
 
@@ -162,36 +163,11 @@ mod tests {
         }
     }
 
-    async fn catalogue() -> (tempfile::TempDir, Arc<ManualClock>, Catalogue) {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-        let url = format!("sqlite://{}", folder.path().join("c.db").display());
-        let catalogue = Catalogue::open(&url, Arc::<ManualClock>::clone(&clock)).await.unwrap();
-        let alerts: Vec<Alert> = ["a", "b"].map(|id| alert(id, clock_now(&clock))).into();
-        catalogue.upsert_alerts(&alerts).await.unwrap();
-        (folder, clock, catalogue)
-    }
-
-    fn clock_now(clock: &ManualClock) -> Timestamp {
-        use millrace_model::Clock as _;
-        clock.now()
-    }
-
-    fn alert(id: &str, now: Timestamp) -> Alert {
-        Alert {
-            id: id.to_owned(),
-            fingerprint: id.to_owned(),
-            rule_id: "r".into(),
-            title: "R".into(),
-            level: "high".into(),
-            state: AlertState::Firing,
-            group: BTreeMap::new(),
-            first: now,
-            last: now,
-            count: 1,
-            evidence: Vec::new(),
-            resolved_at: None,
-        }
+    async fn catalogue() -> (Catalogue, Arc<ManualClock>, tempfile::TempDir) {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let (catalogue, clock, folder) = fixtures::catalogue(now).await;
+        catalogue.upsert_alerts(&["a", "b"].map(|id| fixtures::alert(id, now))).await.unwrap();
+        (catalogue, clock, folder)
     }
 
     async fn give(catalogue: &Catalogue, id: &str, kind: VerdictKind) {
@@ -216,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_given_is_copied_and_what_is_taken_back_ends() {
-        let (_folder, _, catalogue) = catalogue().await;
+        let (catalogue, _, _folder) = catalogue().await;
         let mut kept = Kept::default();
         assert_eq!(copy(&catalogue, "n", &mut kept).await.unwrap(), 0);
         give(&catalogue, "a", VerdictKind::FalsePositive).await;
@@ -233,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_fails_nothing_is_lost() {
-        let (_folder, _, catalogue) = catalogue().await;
+        let (catalogue, _, _folder) = catalogue().await;
         let mut kept = Kept { refuses: true, ..Kept::default() };
         give(&catalogue, "a", VerdictKind::FalsePositive).await;
         assert!(copy(&catalogue, "n", &mut kept).await.is_err());
@@ -248,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_node_copies_and_another_takes_over() {
-        let (_folder, clock, catalogue) = catalogue().await;
+        let (catalogue, clock, _folder) = catalogue().await;
         let mut kept = Kept::default();
         give(&catalogue, "a", VerdictKind::FalsePositive).await;
         assert_eq!(copy(&catalogue, "one", &mut kept).await.unwrap(), 1);
@@ -260,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_copy_that_comes_late_is_followed_by_the_present_one() {
-        let (_folder, clock, catalogue) = catalogue().await;
+        let (catalogue, clock, _folder) = catalogue().await;
         give(&catalogue, "a", VerdictKind::FalsePositive).await;
         // The first node looks, and stands still.
         let looked = catalogue.uncopied_verdicts(10).await.unwrap();

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::alert::routes::Gathering;
+use crate::alert::{fixtures, routes::Gathering};
 use millrace_catalogue::{Alert, AlertState, Delivery, Hushed};
 use millrace_model::{LogRecord, ManualClock};
 use std::sync::Mutex;
@@ -10,10 +10,7 @@ use std::sync::Mutex;
 type Records = Arc<Mutex<Vec<LogRecord>>>;
 
 async fn catalogue() -> (Catalogue, Arc<ManualClock>, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-    let url = format!("sqlite://{}", folder.path().join("c.db").display());
-    (Catalogue::open(&url, Arc::<ManualClock>::clone(&clock)).await.unwrap(), clock, folder)
+    fixtures::catalogue(Timestamp::from_millis(1_700_000_000_000)).await
 }
 
 fn desk(catalogue: &Catalogue, clock: &Arc<ManualClock>, put: Option<Put>) -> Desk {
@@ -35,18 +32,10 @@ fn desk_of(node: &str, catalogue: &Catalogue, clock: &Arc<ManualClock>, put: Opt
 
 fn alert(id: &str, state: AlertState, now: Timestamp) -> Alert {
     Alert {
-        id: id.to_owned(),
-        fingerprint: id.to_owned(),
-        rule_id: "r".into(),
-        title: "R".into(),
-        level: "high".into(),
         state,
         group: [("host".to_owned(), "web1".to_owned())].into(),
-        first: now,
-        last: now,
-        count: 1,
-        evidence: Vec::new(),
         resolved_at: (state == AlertState::Resolved).then_some(now),
+        ..fixtures::alert(id, now)
     }
 }
 

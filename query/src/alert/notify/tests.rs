@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::alert::receivers::{self, settings::ReceiverSettings};
+use crate::alert::{
+    fixtures,
+    receivers::{self, settings::ReceiverSettings},
+};
 use millrace_catalogue::{Alert, AlertState, Dispatch, Notification};
 use millrace_model::ManualClock;
 use serde_json::{Value, json};
@@ -19,25 +22,8 @@ struct Bed {
 }
 
 async fn bed() -> Bed {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-    let url = format!("sqlite://{}", folder.path().join("c.db").display());
-    let catalogue = Catalogue::open(&url, Arc::<ManualClock>::clone(&clock)).await.unwrap();
-    let now = clock.now();
-    let alert = Alert {
-        id: "a".into(),
-        fingerprint: "f".into(),
-        rule_id: "r".into(),
-        title: "R".into(),
-        level: "high".into(),
-        state: AlertState::Firing,
-        group: BTreeMap::new(),
-        first: now,
-        last: now,
-        count: 1,
-        evidence: Vec::new(),
-        resolved_at: None,
-    };
+    let (catalogue, clock, folder) = fixtures::catalogue(Timestamp::from_millis(1_700_000_000_000)).await;
+    let alert = Alert { fingerprint: "f".into(), ..fixtures::alert("a", clock.now()) };
     catalogue.upsert_alerts(&[alert]).await.unwrap();
     Bed { catalogue, clock, _folder: folder }
 }

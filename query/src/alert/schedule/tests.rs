@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::settings::AlertSettings;
+use crate::{alert::fixtures, settings::AlertSettings};
 use millrace_model::{ManualClock, Value};
 use millrace_pipes::{Cells, Column, Table};
 use std::sync::Mutex;
@@ -27,6 +27,7 @@ struct Bed {
     book: Arc<RuleBook>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what is answered may be an error")]
 fn rows(hosts: &[&str]) -> Result<Answered, String> {
     let mut cells = Cells::default();
     for host in hosts {
@@ -39,11 +40,8 @@ fn rows(hosts: &[&str]) -> Result<Answered, String> {
 
 impl Bed {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         // On a minute.
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_040_000)));
-        let url = format!("sqlite://{}", folder.path().join("c.db").display());
-        let catalogue = Catalogue::open(&url, Arc::<ManualClock>::clone(&clock)).await.unwrap();
+        let (catalogue, clock, folder) = fixtures::catalogue(Timestamp::from_millis(1_700_000_040_000)).await;
         std::fs::create_dir(folder.path().join("rules")).unwrap();
         std::fs::write(folder.path().join("rules/busy.yml"), RULE).unwrap();
         let settings = AlertSettings {
