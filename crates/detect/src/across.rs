@@ -103,7 +103,7 @@ pub(crate) struct Meeting {
     rules: Vec<Meets>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Meets {
     /// Not within a partition, whatever its groups name.
     never_within: bool,
@@ -134,8 +134,7 @@ impl Meeting {
                     meets[*input].never_within || !rules[*input].group_by.iter().any(Field::is_of_host);
                 for (which, never) in [(*input, false), (*place, spans)] {
                     let after = Meets { never_within: meets[which].never_within || never, together: least };
-                    changed |= after.together != meets[which].together
-                        || after.never_within != meets[which].never_within;
+                    changed |= after != meets[which];
                     meets[which] = after;
                 }
             }

@@ -171,6 +171,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "the same number, to its last digit")]
     fn a_dial_only_goes_on() {
         let whole = Dial { key: "threshold.count", value: 8.0, is_whole: true, up: true };
         assert_eq!((whole.turned(1), whole.turned(40)), (9.0, 48.0));

@@ -35,7 +35,7 @@ pub use finding::{Finding, FindingKind, Level, MAX_EVIDENCE, add_evidence};
 pub use kinds::{
     Baseline, Change, Flatline, Measure, Metric, NewTerm, RuleKind, Sequence, Spike, Step, Threshold,
     list::List,
-    scheduled::{Firing, Held, MAX_ROWS, Scheduled},
+    scheduled::{Firing, FiringGroup, MAX_ROWS, Scheduled},
 };
 pub use matching::Matches;
 pub use past::{Past, TooMuch};

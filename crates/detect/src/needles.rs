@@ -41,11 +41,10 @@ impl Needles {
             }
         }
         let (needles, places): (Vec<String>, Vec<Vec<usize>>) = by_needle.into_iter().unzip();
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .ascii_case_insensitive(true)
-            .build(needles)
-            .ok();
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::Standard).ascii_case_insensitive(true);
+        let automaton = Some(needles).filter(|needles| !needles.is_empty());
+        let automaton = automaton.and_then(|needles| builder.build(needles).ok());
         if automaton.is_none() {
             // Too many for an automaton.
             always.extend(places.iter().flatten());
@@ -58,9 +57,7 @@ impl Needles {
     /// The places of the queries that a record with this body can match.
     pub(crate) fn lead_to(&self, body: &Value) -> Vec<usize> {
         let mut places = self.always.clone();
-        let Some(automaton) = self.automaton.as_ref().filter(|_| !self.places.is_empty()) else {
-            return places;
-        };
+        let Some(automaton) = &self.automaton else { return places };
         let body = body_text(body);
         let body = if body.is_ascii() { body } else { Cow::Owned(text::fold(&body)) };
         let mut seen = Vec::new();

@@ -1,5 +1,6 @@
 //! When a scheduled rule runs: by a cron expression in a time zone, or every so often. What time it is, is said.
 
+use crate::states::hours::floor;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::{
@@ -55,7 +56,7 @@ impl Schedule {
                 let found = cron.find_previous_occurrence(&local(now, *zone)?, true).ok()?;
                 Timestamp::from_datetime(&found.to_utc())
             }
-            Times::Every(span) => Some(now.minus(Duration::from_nanos(remainder(now, *span)))),
+            Times::Every(span) => Some(floor(now, *span)),
         }
     }
 
@@ -66,7 +67,7 @@ impl Schedule {
                 let found = cron.find_next_occurrence(&local(now, *zone)?, false).ok()?;
                 Timestamp::from_datetime(&found.to_utc())
             }
-            Times::Every(span) => Some(now.minus(Duration::from_nanos(remainder(now, *span))).plus(*span)),
+            Times::Every(span) => Some(floor(now, *span).plus(*span)),
         }
     }
 
@@ -109,12 +110,6 @@ impl Serialize for Schedule {
 fn local(time: Timestamp, zone: Tz) -> Option<DateTime<Tz>> {
     let second = DateTime::<Utc>::from_timestamp(time.0.div_euclid(1_000_000_000), 0)?;
     Some(second.with_timezone(&zone))
-}
-
-/// How long after a multiple of `span` a time lies, in nanoseconds.
-fn remainder(time: Timestamp, span: Duration) -> u64 {
-    let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX).max(1);
-    time.0.rem_euclid(span).unsigned_abs()
 }
 
 #[cfg(test)]

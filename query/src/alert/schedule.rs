@@ -12,7 +12,7 @@ pub use ask::{Answered, Ask, Bounds, ask};
 use super::{RuleBook, lifecycle::Lifecycle};
 use crate::{DETECT_GROUP, Metrics, http::described::Time, metrics::RunOutcome};
 use millrace_catalogue::{Alert, AlertState, Catalogue, Cut, DocumentWrite, Error, PublishError};
-use millrace_detect::{Finding, FindingKind, Firing, Held, Rule, Scheduled};
+use millrace_detect::{Finding, FindingKind, Firing, FiringGroup, Rule, Scheduled};
 use millrace_model::{Clock, Partition, TimeRange, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -225,25 +225,18 @@ impl Scheduler {
         let mut due = Vec::new();
         for rule in rules.rules() {
             let Some(scheduled) = rule.scheduled() else { continue };
-            match known.get(&rule.id) {
-                Some(runs) => due.extend(runs.due(scheduled, now).map(|at| (rule.clone(), at))),
-                None => {
-                    let body = body(&Runs::new(now));
-                    match catalogue.put_document(KIND, &rule.id, None, &body).await {
-                        Ok(_) | Err(Error::Conflict { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+            if let Some(runs) = known.get(&rule.id) {
+                due.extend(runs.due(scheduled, now).map(|at| (rule.clone(), at)));
+            } else {
+                let new = body(&Runs::new(now));
+                done_by_some_node(catalogue.put_document(KIND, &rule.id, None, &new).await)?;
             }
         }
         // What is broken may be one of these: its alerts stay as they are.
         if book.is_whole() {
             let is_there = |id: &String| rules.get(id).is_some_and(|rule| rule.scheduled().is_some());
             for id in known.keys().filter(|id| !is_there(id)) {
-                match self.end(id).await {
-                    Ok(()) | Err(Error::Conflict { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+                done_by_some_node(self.end(id).await)?;
             }
         }
         Ok(due)
@@ -268,11 +261,7 @@ impl Scheduler {
         }
         let carried_out = self.carry_out_alone(rule, at).await;
         catalogue.release(&lease, node).await?;
-        match carried_out {
-            // Another node was faster.
-            Err(Error::Conflict { .. }) => Ok(()),
-            outcome => outcome,
-        }
+        done_by_some_node(carried_out)
     }
 
     async fn carry_out_alone(&self, rule: &Rule, at: Timestamp) -> Result<(), Error> {
@@ -370,14 +359,22 @@ impl Scheduler {
     }
 }
 
+/// What another node was faster with is done.
+fn done_by_some_node<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+    match outcome {
+        Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn body(runs: &Runs) -> String {
     serde_json::to_string(runs).unwrap_or_default()
 }
 
 /// What of a firing alert its rule must know.
-fn held(alert: &Alert) -> (String, Held) {
+fn held(alert: &Alert) -> (String, FiringGroup) {
     let Alert { fingerprint, group, first, last, count, .. } = alert.clone();
-    (fingerprint, Held { group, first, last, count })
+    (fingerprint, FiringGroup { group, first, last, count })
 }
 
 /// The alerts that findings change.

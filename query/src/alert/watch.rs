@@ -20,7 +20,7 @@ use account::Account;
 use anyhow::Context as _;
 use lane::{Lane, SOURCES, STATE};
 use millrace_catalogue::{Acquisition, AlertState, Catalogue, Cut, Ownership, PublishError};
-use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, Past, Share};
+use millrace_detect::{Detector, DetectorSettings, Finding, FindingKind, MatchBatch, Past, Share};
 use millrace_ledger::{Ledger, Outcome, Place, read};
 use millrace_model::{
     Clock, Declarations, Partition, Row, StreamName, declared::take_words, wire::MatchOrigin,
@@ -98,6 +98,7 @@ impl WatchStatus {
 }
 
 /// What is watched.
+#[expect(clippy::large_enum_variant, reason = "there is one of each")]
 enum Input {
     /// The topic itself: what was seen of its sources, and where matches go that others decide about.
     Records { ledger: Ledger, matches: Topic, outlet: Option<Outlet>, marked: Instant },
@@ -126,7 +127,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Runs until `shutdown`, over the topic and over what its partitions hand on; each asks for histories of its own. What breaks off is begun again from what was last made durable.
+    /// Runs until `shutdown`, over the topic and over what its partitions hand on; each asks for histories of its own. What breaks off
+    /// is begun again from what was last made durable.
     pub async fn run(
         parts: WatchParts,
         histories: [Histories; 2],
@@ -425,7 +427,7 @@ impl Watch {
         if !is_new || message.value.is_empty() {
             return Ok(());
         }
-        let mut batch = match outlet::read(&message.value) {
+        let mut batch = match serde_json::from_slice::<MatchBatch>(&message.value) {
             Ok(batch) => batch,
             Err(error) => {
                 unreadable(&self.parts.metrics, error.to_string());

@@ -29,8 +29,7 @@ pub(super) async fn piped<L: Leaf>(
     pipes: &Pipes,
     explain: bool,
 ) -> Result<Made, ApiError> {
-    let making = carry_out(&api.searcher, request, pipes, explain);
-    tokio::time::timeout(api.timeout, making).await.map_err(|_| ApiError::Timeout)?
+    table(&api.searcher, api.timeout, request, pipes, explain).await
 }
 
 /// The same for whoever does not ask over HTTP, with as much time.
@@ -39,8 +38,9 @@ pub(crate) async fn table<L: Leaf>(
     timeout: Duration,
     request: &SearchRequest,
     pipes: &Pipes,
+    explain: bool,
 ) -> Result<Made, ApiError> {
-    let making = carry_out(searcher, request, pipes, false);
+    let making = carry_out(searcher, request, pipes, explain);
     tokio::time::timeout(timeout, making).await.map_err(|_| ApiError::Timeout)?
 }
 

@@ -5,7 +5,7 @@ use super::{
     described::{Time, When},
     error::ErrorAnswer,
     parameters::wrong,
-    rules::range_of,
+    rules::{LONGEST, one, range_of},
     search::given,
 };
 use crate::{
@@ -25,14 +25,9 @@ use millrace_listen::Caller;
 use millrace_model::Timestamp;
 use millrace_store::Leaf;
 use serde::{Deserialize, Serialize};
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use utoipa::{IntoParams, ToSchema};
 
-/// Trying may take so long.
-const LONGEST: Duration = Duration::from_mins(10);
 /// The most findings that a rule, as it is and otherwise, may have in the time that is looked at.
 const MOST_FINDINGS: usize = 500_000;
 
@@ -51,6 +46,7 @@ pub(super) struct Parameters {
 
 /// How a rule could be turned.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the answer's key")]
 pub(super) struct Proposals {
     rule_id: String,
     #[schema(value_type = Time)]
@@ -111,7 +107,7 @@ pub(super) async fn show<L: Leaf + 'static>(
     let Parameters { from, to } = given(parameters)?;
     let range = range_of(from.as_deref(), to.as_deref(), api.searcher.now())?;
     let begun = std::time::Instant::now();
-    let rules = super::rules::one(&api, &id).await?;
+    let rules = one(&api, &id).await?;
     let rule = rules.get(&id).ok_or_else(|| ApiError::NotFound(format!("no rule {id}")))?;
     let mut marked = Vec::new();
     for verdict in api.searcher.catalogue().verdicts_of(&id).await? {

@@ -29,7 +29,7 @@ use utoipa::{IntoParams, ToSchema};
 /// A test without a beginning goes back so far.
 const BACK: Duration = Duration::from_hours(7 * 24);
 /// A test may take so long.
-const LONGEST: Duration = Duration::from_mins(10);
+pub(super) const LONGEST: Duration = Duration::from_mins(10);
 
 /// What history a rule is tried over.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -47,7 +47,7 @@ pub struct Scheduled {
 
 /// A group that fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct FiringGroup {
     /// Its values.
     pub group: BTreeMap<String, String>,
     /// For which time the run was that found it first.
@@ -59,7 +59,7 @@ pub struct Held {
 }
 
 /// The groups of a rule that fire, by fingerprint.
-pub type Firing = BTreeMap<String, Held>;
+pub type Firing = BTreeMap<String, FiringGroup>;
 
 impl Scheduled {
     /// The time whose records a run looks at, that is due at `at`.
@@ -92,7 +92,8 @@ impl Rule {
         let mut findings = Vec::new();
         for (id, (group, value)) in groups {
             let begun = !firing.contains_key(&id);
-            let held = firing.entry(id.clone()).or_insert(Held { group, first: at, last: at, count: 0 });
+            let held =
+                firing.entry(id.clone()).or_insert(FiringGroup { group, first: at, last: at, count: 0 });
             held.last = held.last.max(at);
             held.count += 1;
             let kind = if begun { FindingKind::Fired } else { FindingKind::Updated };
@@ -109,7 +110,7 @@ impl Rule {
         findings
     }
 
-    fn finding(&self, kind: FindingKind, fingerprint: String, held: &Held) -> Finding {
+    fn finding(&self, kind: FindingKind, fingerprint: String, held: &FiringGroup) -> Finding {
         Finding {
             rule_id: self.id.clone(),
             rule_title: self.title.clone(),

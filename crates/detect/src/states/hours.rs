@@ -203,7 +203,7 @@ fn width(interval: Duration) -> i64 {
 
 /// Where the interval begins in which this is.
 pub(crate) fn floor(time: Timestamp, interval: Duration) -> Timestamp {
-    Timestamp(time.0 - time.0.rem_euclid(width(interval)))
+    Timestamp(time.0.saturating_sub(time.0.rem_euclid(width(interval))))
 }
 
 /// From 0 to 167; the epoch began on a Thursday, which does not matter.

@@ -68,8 +68,8 @@ pub async fn ask<L: Leaf>(
     };
     let context = Context { now: at, range, limit: MAX_ROWS, memory: bounds.memory };
     let pipes = Pipes { each: scheduled.query.pipes.clone(), context };
-    let made =
-        piped::table(searcher, bounds.timeout, &request, &pipes).await.map_err(|error| error.to_string())?;
+    let made = piped::table(searcher, bounds.timeout, &request, &pipes, false).await;
+    let made = made.map_err(|error| error.to_string())?;
     if let Some(missing) = made.hits.missing.first() {
         return Err(format!("the answer may lack something: {}", missing.reason));
     }

@@ -4,7 +4,7 @@
 
 use crate::Metrics;
 use anyhow::Context as _;
-use millrace_detect::{Handed, MatchBatch};
+use millrace_detect::Handed;
 use millrace_model::{Partition, wire::MatchOrigin};
 use millrace_transport::{AnyProducer, DeliveryReport, Producer, Topic};
 use std::{collections::BTreeMap, time::Duration};
@@ -141,12 +141,4 @@ async fn count(mut reports: mpsc::Receiver<DeliveryReport>, tell: watch::Sender<
             }
         });
     }
-}
-
-/// What is in a message, if it is one of ours.
-///
-/// # Errors
-/// It is no batch of matches.
-pub(super) fn read(value: &[u8]) -> serde_json::Result<MatchBatch> {
-    if value.is_empty() { Ok(MatchBatch::default()) } else { serde_json::from_slice(value) }
 }

@@ -29,8 +29,11 @@ fn error(text: &str) -> (usize, String) {
     (error.line.unwrap(), error.message)
 }
 
-fn table(rows: &[(&str, Option<&str>, i64)]) -> Table {
-    let column = |name: &str, cell: &dyn Fn(&(&str, Option<&str>, i64)) -> Option<Value>| {
+/// Host, service and errors.
+type Line<'l> = (&'l str, Option<&'l str>, i64);
+
+fn table(rows: &[Line<'_>]) -> Table {
+    let column = |name: &str, cell: &dyn Fn(&Line<'_>) -> Option<Value>| {
         let mut cells = Cells::default();
         for row in rows {
             cells.push(cell(row));
